@@ -1,0 +1,172 @@
+"""Peak areas with their covariance: what a fit or a printed peak table hands to the ratios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mrs_necrosis.constants import LL_PARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+Quantity = Literal["area", "height", "molar"]
+QUANTITIES: tuple[Quantity, ...] = ("area", "height", "molar")
+
+DETECTION_SD = 3.0
+"""A peak is detected when its area is at least this many standard deviations."""
+
+
+def _frozen(values: Any) -> NDArray[np.float64]:
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeakAreas:
+    """Areas of K peaks in one common unit, in any number of voxels.
+
+    An area is a resonance's time-domain amplitude at t = 0, at the echo time, of the group that
+    names it (``constants.PEAK_PPM``), protons included.
+
+    Parameters
+    ----------
+    names : tuple of str
+        K distinct names: ``"LL"``, ``"Cho"``, ``"Cr"``, ``"NAA"``, …
+    values : ndarray of float64, shape (..., K)
+        Areas; NaN where there is no answer. Negative values within the error are kept.
+    covariance : ndarray of float64, shape (..., K, K), or None
+        None if the source reports no uncertainty.
+    unit : str or None
+        None if the source does not say; ratios do not depend on it.
+    quantity : {"area", "height", "molar"}
+        What the numbers are; a console's peak table is an area unless it says otherwise.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, a name appears twice, or the covariance is not one.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    covariance: NDArray[np.float64] | None = None
+    unit: str | None = None
+    quantity: Quantity = "area"
+
+    def __post_init__(self) -> None:
+        names = tuple(self.names)
+        if not names or len(set(names)) != len(names) or not all(names):
+            msg = f"names must be distinct and not empty; got {names}"
+            raise ValueError(msg)
+        if self.quantity not in QUANTITIES:
+            msg = f"quantity must be one of {QUANTITIES}; got {self.quantity!r}"
+            raise ValueError(msg)
+        values = _frozen(self.values)
+        if values.ndim == 0 or values.shape[-1] != len(names):
+            msg = f"values must have {len(names)} areas on its last axis; got {values.shape}"
+            raise ValueError(msg)
+        if np.isinf(values).any():
+            msg = "an area cannot be infinite; NaN means no answer"
+            raise ValueError(msg)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "values", values)
+        if self.covariance is not None:
+            covariance = _frozen(self.covariance)
+            if covariance.shape != (*values.shape, len(names)):
+                msg = (
+                    f"covariance must have shape {(*values.shape, len(names))}; "
+                    f"got {covariance.shape}"
+                )
+                raise ValueError(msg)
+            variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+            if (variance < 0).any():
+                msg = "covariance has a negative variance on its diagonal"
+                raise ValueError(msg)
+            asymmetry = np.abs(covariance - np.swapaxes(covariance, -2, -1))
+            scale = np.sqrt(variance[..., :, None] * variance[..., None, :])
+            if (asymmetry > 1e-6 * scale + 1e-300).any():
+                msg = "covariance must be symmetric"
+                raise ValueError(msg)
+            object.__setattr__(self, "covariance", covariance)
+
+    def index(self, name: str) -> int:
+        """Return the position of ``name`` among the peaks.
+
+        Raises
+        ------
+        KeyError
+            If there is no such peak; the message lists those that there are.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            msg = f"no peak {name!r}; there are {', '.join(self.names)}"
+            raise KeyError(msg) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def value(self, name: str) -> NDArray[np.float64]:
+        """Return the areas of one peak, shape (...)."""
+        area: NDArray[np.float64] = self.values[..., self.index(name)]
+        return area
+
+    def sd(self, name: str) -> NDArray[np.float64] | None:
+        """Return the standard deviations of one peak, shape (...), or None if unknown."""
+        if self.covariance is None:
+            return None
+        at = self.index(name)
+        deviation: NDArray[np.float64] = np.sqrt(self.covariance[..., at, at])
+        return deviation
+
+    def detected(self, name: str) -> NDArray[np.bool_]:
+        """Return where a peak is detected, shape (...).
+
+        With a covariance: the area is at least ``DETECTION_SD`` standard deviations. Without
+        one: the area is above zero, because a console prints only what it found.
+        """
+        value = self.value(name)
+        sd = self.sd(name)
+        found: NDArray[np.bool_] = value > 0
+        if sd is not None:
+            found = found & (value >= DETECTION_SD * sd)
+        return found
+
+    def with_sum(self, name: str, parts: Sequence[str]) -> PeakAreas:
+        """Return these areas and one more, the sum of ``parts``, with its covariance.
+
+        Parameters
+        ----------
+        name : str
+            Name of the sum.
+        parts : sequence of str
+            Names to add up.
+
+        Returns
+        -------
+        PeakAreas
+            With K + 1 peaks.
+        """
+        k = len(self.names)
+        combine = np.vstack([np.eye(k), np.zeros((1, k))])
+        for part in parts:
+            combine[k, self.index(part)] = 1.0
+        covariance = None
+        if self.covariance is not None:
+            covariance = combine @ self.covariance @ combine.T
+        return PeakAreas(
+            (*self.names, name), self.values @ combine.T, covariance, self.unit, self.quantity
+        )
+
+    def with_ll(self) -> PeakAreas:
+        """Return these areas with LL, the sum of the lipid and lactate parts that there are."""
+        if "LL" in self.names:
+            return self
+        parts = [name for name in LL_PARTS if name in self.names]
+        return self.with_sum("LL", parts) if parts else self

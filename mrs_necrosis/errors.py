@@ -1,0 +1,74 @@
+"""Errors and warnings of the library.
+
+Misuse raises ``ValueError``, ``TypeError`` or ``KeyError``; the world's faults raise the classes
+below. Messages may quote physical numbers; text of a header that could identify a person is never
+quoted.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+
+class MRSNecrosisError(Exception):
+    """Base of every error that is the world's fault and not the caller's."""
+
+
+class FormatError(MRSNecrosisError):
+    """A file cannot be read, or is not what it seems.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file; only its name is shown, because folders may name a person.
+    problem : str
+        What is wrong, what was expected, and the way out, in one sentence.
+    """
+
+    def __init__(self, path: str | PathLike[str], problem: str) -> None:
+        self.path = Path(path)
+        self.problem = problem
+        super().__init__(f"{self.path.name}: {problem}")
+
+    def __reduce__(self) -> tuple[type[FormatError], tuple[Path, str]]:
+        return type(self), (self.path, self.problem)
+
+
+class MissingMetadataError(FormatError):
+    """A file lacks a number without which its spectrum has no meaning."""
+
+
+class FitError(MRSNecrosisError):
+    """A model cannot be fitted to these spectra at all; a fit that merely fails has a status."""
+
+
+class OutputError(MRSNecrosisError):
+    """An output exists already or cannot be written."""
+
+
+class MissingExtraError(MRSNecrosisError):
+    """A feature needs an optional dependency that is not installed.
+
+    Parameters
+    ----------
+    feature : str
+        What was asked for.
+    extra : str
+        The extra of the distribution that brings it.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.feature = feature
+        self.extra = extra
+        super().__init__(
+            f"{feature} needs an optional dependency; install it with: "
+            f'python -m pip install "mrs-necrosis[{extra}]"'
+        )
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.feature, self.extra)
+
+
+class MRSNecrosisWarning(UserWarning):
+    """Something was assumed or left out that a reader of the result should know."""
