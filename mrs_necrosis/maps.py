@@ -1,0 +1,604 @@
+"""A grid's results as maps: one list of ``Map`` for the files, the page and the figures.
+
+Files are NIfTI-1 with the grid's affine, units of mm, and a JSON sidecar each, named
+``<stem>[_met-<peaks>]_desc-<what>_mrsmap.nii.gz``. What the numbers mean:
+
+* Quantities are float32; NaN means that there is no answer. Zero is never written for failure.
+* ``desc-lower`` and ``desc-upper`` hold the ends of the ratio's interval. Where the set of
+  compatible ratios is unbounded, or is everything outside two numbers, they hold -inf and +inf:
+  "the data bound the ratio on no side", which is another thing than NaN, "there is no fit". The
+  one-sided statement for an absent peak is in ``desc-bound``.
+* Codes (``desc-status``, ``desc-label``, ``desc-gates``) are unsigned integers; their key stands
+  in the sidecar, and every voxel has one.
+
+The same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.constants import STANDARD_RATIOS
+from mrs_necrosis.errors import OutputError
+from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.areas import PeakAreas
+    from mrs_necrosis.lesion import ChoNAAIndex, Reference
+    from mrs_necrosis.quality import Quality
+    from mrs_necrosis.ratios import Ratio
+
+Kind = Literal["quantity", "code", "bits"]
+
+LABEL_CODES = {
+    Favors.NOT_EVALUABLE: 0,
+    Favors.NECROSIS: 1,
+    Favors.INDETERMINATE: 2,
+    Favors.RECURRENCE: 3,
+}
+"""Codes of ``desc-label``."""
+
+RATIO_CODES = {
+    RatioStatus.OK: 0,
+    RatioStatus.BELOW_DETECTION: 1,
+    RatioStatus.DENOMINATOR_NOT_DETECTED: 2,
+    RatioStatus.NOT_EVALUABLE: 3,
+}
+"""Codes of a ratio's ``desc-status``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """One number per voxel, and what it means.
+
+    Parameters
+    ----------
+    desc : str
+        What it is: ``"ratio"``, ``"sd"``, ``"lower"``, … letters and digits.
+    values : ndarray, shape (X, Y, Z)
+        float32 for quantities, unsigned integers for codes; copied in.
+    title : str
+        For the reader of the page: ``"Cho/Cr"``, ``"P(Cho/Cr > 1.5)"``.
+    description : str
+        One sentence, for the sidecar.
+    met : str
+        Which peaks: ``"Cho/Cr"``; empty where it concerns none.
+    unit : str
+        Empty if dimensionless or unknown.
+    kind : {"quantity", "code", "bits"}
+        Bits: each bit of the code is one statement.
+    key : mapping of int to str
+        Meaning of the codes (of the bits' values).
+    details : mapping of str to JSON types
+        More for the sidecar: level, cut-off, method.
+
+    Raises
+    ------
+    ValueError
+        If the values are no grid, or the name cannot be one of a file.
+    """
+
+    desc: str
+    values: NDArray[Any]
+    title: str
+    description: str
+    met: str = ""
+    unit: str = ""
+    kind: Kind = "quantity"
+    key: Mapping[int, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9]+", self.desc):
+            msg = f"desc must be of letters and digits; got {self.desc!r}"
+            raise ValueError(msg)
+        given = np.asarray(self.values)
+        if given.ndim != 3 or 0 in given.shape:
+            msg = f"a map must have shape (X, Y, Z); got {given.shape}"
+            raise ValueError(msg)
+        if self.kind == "quantity":
+            # an infinite interval end stays one; a number too large for float32 is no answer
+            with np.errstate(over="ignore"):
+                values = given.astype(np.float32)
+            values[np.isinf(values) & np.isfinite(given)] = np.nan
+        else:
+            top = int(given.max())
+            dtype = np.uint8 if top < 2**8 else np.uint16 if top < 2**16 else np.uint32
+            values = given.astype(dtype)
+        values.setflags(write=False)
+        object.__setattr__(self, "values", values)
+
+    @property
+    def name(self) -> str:
+        """Entities of the file name: ``"met-ChoCr_desc-ratio"``."""
+        peaks = re.sub(r"[^A-Za-z0-9]", "", self.met)
+        return (f"met-{peaks}_" if peaks else "") + f"desc-{self.desc}"
+
+
+# ------------------------------------------------------------------ results to maps
+
+
+def area_maps(areas: PeakAreas) -> tuple[Map, ...]:
+    """Return each area and its standard deviation.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (X, Y, Z, K).
+
+    Returns
+    -------
+    tuple of Map
+        ``desc-area`` and, with a covariance, ``desc-areasd`` for each peak.
+    """
+    maps = []
+    unit = areas.unit or ""
+    for name in areas.names:
+        meaning = f"{name}: {areas.quantity} of the resonance"
+        maps.append(Map("area", areas.value(name), name, meaning, name, unit))
+        sd = areas.sd(name)
+        if sd is not None:
+            meaning = f"{name}: standard deviation of the {areas.quantity}"
+            maps.append(Map("areasd", sd, f"sd of {name}", meaning, name, unit))
+    return tuple(maps)
+
+
+def ratio_maps(
+    one: Ratio, *, level: float = 0.95, cutoffs: Sequence[float] = ()
+) -> tuple[Map, ...]:
+    """Return a ratio, its sd, interval, bound, status and probabilities above cut-offs.
+
+    Parameters
+    ----------
+    one : Ratio
+        Of shape (X, Y, Z).
+    level : float
+        Coverage of the interval.
+    cutoffs : sequence of float
+        One ``desc-probability`` each; from the second on ``desc-probability2``, ….
+
+    Returns
+    -------
+    tuple of Map
+        Without a covariance only ``desc-ratio`` and ``desc-status``.
+    """
+    name = one.name
+    # "Cho/Cr" and "Cho/Cr(n)" must not share a file name
+    met = name.replace("(n)", "n")
+    maps = [Map("ratio", one.value, name, f"{name}: quotient of the areas", met)]
+    interval, bound = one.interval(level), one.bound(level)
+    if one.sd is not None and interval is not None and bound is not None:
+        share = f"{100 * level:g} %"
+        answer = (one.status != RatioStatus.NOT_EVALUABLE) & (interval.shape != "none")
+        open_ended = np.isin(interval.shape, ["unbounded", "two-piece"])
+        lower = np.where(answer, np.where(open_ended, -np.inf, interval.lower), np.nan)
+        upper = np.where(answer, np.where(open_ended, np.inf, interval.upper), np.nan)
+        ends = (
+            "-inf and +inf where the data bound the ratio on no side or the set is everything "
+            "outside two numbers; NaN where there is no answer"
+        )
+        details: dict[str, Any] = {"IntervalLevel": level, "IntervalEnds": ends}
+        maps += [
+            Map("sd", one.sd, f"sd of {name}", f"{name}: standard deviation", met),
+            Map(
+                "lower",
+                lower,
+                f"{name}, lower end",
+                f"{name}: lower end of the {share} interval",
+                met,
+                details=details,
+            ),
+            Map(
+                "upper",
+                upper,
+                f"{name}, upper end",
+                f"{name}: upper end of the {share} interval",
+                met,
+                details=details,
+            ),
+            Map(
+                "bound",
+                bound,
+                f"{name}, bound of an absent peak",
+                f"{name}: the ratio is below this where status is 1, above it where status is 2",
+                met,
+                details={"OneSidedLevel": level},
+            ),
+        ]
+    for at, cutoff in enumerate(cutoffs):
+        chance = one.probability_above(cutoff)
+        if chance is not None:
+            maps.append(
+                Map(
+                    f"probability{at + 1}" if at else "probability",
+                    chance,
+                    f"P({name} > {cutoff:g})",
+                    f"probability that the true {name} exceeds {cutoff:g}",
+                    met,
+                    details={"Cutoff": cutoff},
+                )
+            )
+    codes = np.full(one.status.shape, RATIO_CODES[RatioStatus.NOT_EVALUABLE])
+    for status, code in RATIO_CODES.items():
+        codes[one.status == status.value] = code
+    maps.append(
+        Map(
+            "status",
+            codes,
+            f"{name}, status",
+            f"{name}: what the number means",
+            met,
+            kind="code",
+            key={
+                code: f"{status.value}: {status.sentence}" for status, code in RATIO_CODES.items()
+            },
+        )
+    )
+    return tuple(maps)
+
+
+def quality_maps(quality: Quality) -> tuple[Map, ...]:
+    """Return SNR, linewidth, residual and the status of the fit.
+
+    Parameters
+    ----------
+    quality : Quality
+        Of shape (X, Y, Z).
+
+    Returns
+    -------
+    tuple of Map
+        ``desc-snr``, ``desc-linewidth``, ``desc-linewidthppm``, ``desc-residual``,
+        ``desc-status``.
+    """
+    return (
+        Map(
+            "snr",
+            quality.snr,
+            "SNR",
+            "tallest of NAA, Cr, Cho over the standard deviation of the noise",
+        ),
+        Map(
+            "linewidth",
+            quality.linewidth_hz,
+            "Linewidth (Hz)",
+            "full width at half maximum of the metabolite singlets",
+            unit="Hz",
+        ),
+        Map(
+            "linewidthppm",
+            quality.linewidth_ppm,
+            "Linewidth (ppm)",
+            "full width at half maximum of the metabolite singlets",
+            unit="ppm",
+        ),
+        Map(
+            "residual",
+            quality.residual_ratio,
+            "Residual over noise",
+            "standard deviation of the residual over that of the noise; 1 is perfect",
+        ),
+        Map(
+            "status",
+            quality.status,
+            "Fit status",
+            "what became of the fit",
+            kind="code",
+            key={s.value: f"{s.name.lower().replace('_', '-')}: {s.sentence}" for s in FitStatus},
+        ),
+    )
+
+
+def index_maps(index: ChoNAAIndex) -> tuple[Map, ...]:
+    """Return the Cho/NAA index, its sd and the voxels taken as normal; nothing if refused.
+
+    Parameters
+    ----------
+    index : ChoNAAIndex
+        Made by ``lesion.cho_naa_index``.
+
+    Returns
+    -------
+    tuple of Map
+        ``met-ChoNAA`` with ``desc-index``, ``desc-indexsd``, ``desc-normal``.
+    """
+    if index.is_refused:
+        return ()
+    details = {
+        "Method": index.sentence,
+        "Slope": index.slope,
+        "Intercept": index.intercept,
+        "Spread": index.spread,
+    }
+    maps = [
+        Map(
+            "index",
+            index.value,
+            "Cho/NAA index",
+            "z-score above the Cho-against-NAA line of the subject's own normal voxels",
+            "Cho/NAA",
+            details=details,
+        )
+    ]
+    if index.sd is not None:
+        meaning = "standard deviation of the Cho/NAA index: measurement, line and spread"
+        maps.append(Map("indexsd", index.sd, "sd of Cho/NAA index", meaning, "Cho/NAA"))
+    maps.append(
+        Map(
+            "normal",
+            index.normal,
+            "Voxels taken as normal",
+            "voxels from which the Cho/NAA line was drawn",
+            "Cho/NAA",
+            kind="code",
+            key={0: "not among them", 1: "taken as normal"},
+        )
+    )
+    return tuple(maps)
+
+
+def reference_maps(reference: Reference, ratios: Iterable[Ratio]) -> tuple[Map, ...]:
+    """Return normalised ratios and the voxels they are normalised to; nothing if refused.
+
+    Parameters
+    ----------
+    reference : Reference
+        Made by ``lesion.contralateral_reference``.
+    ratios : iterable of Ratio
+        Made by ``lesion.normalised_ratios``.
+
+    Returns
+    -------
+    tuple of Map
+        As ``ratio_maps`` for each, and ``desc-reference``.
+    """
+    if reference.is_refused:
+        return ()
+    maps = [one for normalised in ratios for one in ratio_maps(normalised)]
+    maps.append(
+        Map(
+            "reference",
+            reference.mask,
+            "Reference region",
+            reference.sentence,
+            kind="code",
+            key={0: "not in the region", 1: "in the reference region"},
+        )
+    )
+    return tuple(maps)
+
+
+def label_maps(
+    labels: NDArray[np.str_],
+    *,
+    likelihood_ratio: NDArray[np.float64] | None = None,
+    label_probability: Mapping[str, NDArray[np.float64]] | None = None,
+    closed_gates: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> tuple[Map, ...]:
+    """Return the label of each voxel, its evidence and the gates that are closed.
+
+    Parameters
+    ----------
+    labels : ndarray of str, shape (X, Y, Z)
+        ``Favors`` values.
+    likelihood_ratio : ndarray of float64, shape (X, Y, Z), or None
+        Above 1 towards recurrence.
+    label_probability : mapping of str to ndarray of float64, shape (X, Y, Z), or None
+        Share of the draws of the areas that give each label.
+    closed_gates : mapping of str to ndarray of bool, shape (X, Y, Z), or None
+        True where a gate is closed; at most 32.
+
+    Returns
+    -------
+    tuple of Map
+        ``desc-label``, ``desc-likelihoodratio``, ``desc-labelprobability<label>``,
+        ``desc-gates``.
+
+    Raises
+    ------
+    ValueError
+        If a label is none of the four.
+    """
+    known = [favors.value for favors in LABEL_CODES]
+    if not np.isin(labels, known).all():
+        msg = f"labels must be among {known}"
+        raise ValueError(msg)
+    codes = np.zeros(labels.shape, dtype=np.uint8)
+    for favors, code in LABEL_CODES.items():
+        codes[labels == favors.value] = code
+    maps = [
+        Map(
+            "label",
+            codes,
+            "Label",
+            "what the published criteria favour in this voxel; research use, no diagnosis",
+            kind="code",
+            key={code: favors.value for favors, code in LABEL_CODES.items()},
+        )
+    ]
+    if likelihood_ratio is not None:
+        meaning = "likelihood ratio of the evidence, above 1 towards recurrence"
+        maps.append(Map("likelihoodratio", likelihood_ratio, "Likelihood ratio", meaning))
+    for label, chance in (label_probability or {}).items():
+        desc = "labelprobability" + re.sub(r"[^a-z]", "", label.lower())
+        meaning = f"share of the draws of the areas that give {label}"
+        maps.append(Map(desc, chance, f"P({label})", meaning))
+    if closed_gates:
+        bits = np.zeros(labels.shape, dtype=np.uint32)
+        for at, closed in enumerate(closed_gates.values()):
+            bits |= np.where(closed, np.uint32(1 << at), np.uint32(0))
+        key = {1 << at: f"{gate}: closed" for at, gate in enumerate(closed_gates)}
+        meaning = "sum of the codes of the closed gates; 0 where all are open"
+        maps.append(Map("gates", bits, "Closed gates", meaning, kind="bits", key=key))
+    return tuple(maps)
+
+
+def standard_maps(
+    areas: PeakAreas,
+    quality: Quality,
+    *,
+    level: float = 0.95,
+    cutoffs: Mapping[str, Sequence[float]] | None = None,
+    names: Sequence[str] = STANDARD_RATIOS,
+) -> tuple[Map, ...]:
+    """Return what every grid has: ratios, areas and quality.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (X, Y, Z, K).
+    quality : Quality
+        Of shape (X, Y, Z).
+    level : float
+        Coverage of the intervals.
+    cutoffs : mapping of str to sequence of float, or None
+        Cut-offs by name of the ratio.
+    names : sequence of str
+        Ratios that are wanted; those whose peaks are not there are left out.
+
+    Returns
+    -------
+    tuple of Map
+        Ratios first.
+    """
+    maps: list[Map] = []
+    for name in names:
+        top, bottom = parse_ratio(name)
+        if top in areas and bottom in areas:
+            chosen = (cutoffs or {}).get(name, ())
+            maps += ratio_maps(ratio(areas, top, bottom), level=level, cutoffs=chosen)
+    return (*maps, *area_maps(areas), *quality_maps(quality))
+
+
+# ------------------------------------------------------------------ files
+
+
+def write_maps(
+    folder: str | os.PathLike[str],
+    stem: str,
+    maps: Iterable[Map],
+    *,
+    affine: NDArray[np.float64] | None,
+    provenance: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write each map as NIfTI with a JSON sidecar.
+
+    Parameters
+    ----------
+    folder : str or PathLike
+        Made if it is not there.
+    stem : str
+        First part of the names: ``"sub-01"``.
+    maps : iterable of Map
+        Of one grid.
+    affine : ndarray of float64, shape (4, 4), or None
+        Grid indices to RAS+ mm. None: the files say that their position is unknown.
+    provenance : mapping of str to JSON types, or None
+        Copied into every sidecar.
+
+    Returns
+    -------
+    list of Path
+        The NIfTI files; each sidecar has the same name with ``.json``. A file appears complete
+        or not at all, the sidecar first.
+
+    Raises
+    ------
+    ValueError
+        If the stem is no part of a file name, or two maps have one name.
+    OutputError
+        If the folder cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", stem):
+        msg = f"stem must be a plain file name of letters, digits and ._+-; got {stem!r}"
+        raise ValueError(msg)
+    listed = list(maps)
+    names = [one.name for one in listed]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"two maps have the same name: {', '.join(twice)}"
+        raise ValueError(msg)
+    home = Path(folder)
+    written = []
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        for one in listed:
+            path = home / f"{stem}_{one.name}_mrsmap.nii.gz"
+            sidecar = json.dumps(_sidecar(one, affine, provenance or {}), indent=2) + "\n"
+            _replace(path.with_name(path.name[: -len(".nii.gz")] + ".json"), sidecar.encode())
+            _replace(path, _nifti(one, affine))
+            written.append(path)
+    except OSError as error:
+        msg = f"cannot write maps into {home.name!r}: {error.strerror}"
+        raise OutputError(msg) from error
+    return written
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)  # mkstemp makes it private
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _nifti(one: Map, affine: NDArray[np.float64] | None) -> bytes:
+    import nibabel
+
+    nifti: Any = nibabel.Nifti1Image  # its methods have no types
+    image = nifti(one.values, affine)
+    header = image.header
+    if affine is None:
+        image.set_sform(None, code="unknown")
+        image.set_qform(None, code="unknown")
+        header.set_xyzt_units("unknown")
+    else:
+        image.set_sform(affine, code="scanner")
+        # a quaternion holds no shear; the sform does
+        image.set_qform(affine, code="scanner", strip_shears=True)
+        header.set_xyzt_units("mm")
+    header["descrip"] = one.name.encode()[:79]
+    finite = one.values[np.isfinite(one.values)]
+    if one.kind == "quantity" and finite.size:
+        # an infinite interval end must not decide a viewer's colours
+        header["cal_min"], header["cal_max"] = np.percentile(finite, [2, 98])
+    return gzip.compress(image.to_bytes(), mtime=0)
+
+
+def _sidecar(
+    one: Map, affine: NDArray[np.float64] | None, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    content: dict[str, Any] = {"Description": one.description, "Title": one.title}
+    if one.met:
+        content["Peaks"] = one.met
+    if one.unit:
+        content["Units"] = one.unit
+    if one.kind == "quantity":
+        content["NaN"] = "no answer; zero is never written for failure"
+    else:
+        content["Kind"] = "sum of the codes that apply" if one.kind == "bits" else "code"
+        content["Key"] = {str(code): meaning for code, meaning in one.key.items()}
+    if affine is None:
+        content["Position"] = "unknown: the source gives no geometry"
+    return {**content, **one.details, "Provenance": dict(provenance)}

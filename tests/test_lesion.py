@@ -1,0 +1,368 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.lesion import (
+    JUDGED,
+    cho_naa_index,
+    contralateral_reference,
+    mask_weights,
+    mirrored,
+    normalised_ratios,
+    summarise_lesion,
+)
+from mrs_necrosis.ratios import ratio
+
+NAMES = ("Cho", "Cr", "NAA")
+N, R = Favors.NECROSIS.value, Favors.RECURRENCE.value
+SILENT, CLOSED = Favors.INDETERMINATE.value, Favors.NOT_EVALUABLE.value
+
+
+def brain(shape=(16, 16, 1), sd=0.02, seed=0, tumour=None):
+    """Cho = 0.1 + 0.5 NAA with a scatter of 0.05, measured with an error of ``sd``."""
+    rng = np.random.default_rng(seed)
+    naa = rng.uniform(1.0, 2.0, shape)
+    cho = 0.1 + 0.5 * naa + rng.normal(0, 0.05, shape)
+    if tumour is not None:
+        cho[tumour] += 1.0
+        naa[tumour] *= 0.4
+    values = np.stack([cho, np.full(shape, 1.0) + rng.normal(0, 0.03, shape), naa], axis=-1)
+    values = values + rng.normal(0, sd, values.shape)
+    covariance = np.broadcast_to(np.eye(3) * sd**2, (*shape, 3, 3))
+    return PeakAreas(NAMES, values, covariance)
+
+
+def usable(areas):
+    return np.ones(areas.values.shape[:3], dtype=bool)
+
+
+# ------------------------------------------------------------------ Cho/NAA index
+
+
+def test_index_finds_the_tumour_and_the_line_of_normal_tissue():
+    tumour = np.zeros((16, 16, 1), dtype=bool)
+    tumour[3:6, 3:6] = True
+    areas = brain(tumour=tumour)
+
+    index = cho_naa_index(areas, usable=usable(areas))
+
+    assert not index.is_refused
+    assert (index.value[tumour] > 5).all()
+    assert not index.normal[tumour].any()
+    # 0.054 = scatter 0.05, error of Cho 0.02, of 0.5 NAA 0.01; cut at 2 sd: 9 % smaller
+    assert index.spread == pytest.approx(0.91 * 0.0548, rel=0.12)
+    assert index.slope == pytest.approx(0.5, abs=4 * 0.0548 / np.sqrt(240) / 0.29)
+    assert "normal voxels" in index.sentence
+
+
+@given(scale=st.floats(1e-3, 1e6))
+def test_index_does_not_depend_on_the_unit_of_area(scale):
+    areas = brain()
+    scaled = PeakAreas(NAMES, areas.values * scale, areas.covariance * scale**2)
+
+    one, other = (cho_naa_index(a, usable=usable(a)) for a in (areas, scaled))
+
+    np.testing.assert_allclose(one.value, other.value, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(one.sd, other.sd, rtol=1e-6)
+
+
+def test_sd_of_the_index_is_the_scatter_over_repeated_measurements():
+    truth = brain(sd=1e-9).values
+    sd, repeats = 0.04, 300
+    rng = np.random.default_rng(5)
+    covariance = np.broadcast_to(np.eye(3) * sd**2, (*truth.shape, 3))
+    values, claimed = [], []
+    for _ in range(repeats):
+        areas = PeakAreas(NAMES, truth + rng.normal(0, sd, truth.shape), covariance)
+        index = cho_naa_index(areas, usable=usable(areas))
+        values.append(index.value)
+        claimed.append(index.sd)
+
+    observed = np.std(values, axis=0, ddof=1)
+
+    # 256 voxels of 300 repeats: the mean ratio is known to far better than the 10 % allowed,
+    # which is for the linear propagation
+    assert np.mean(np.mean(claimed, axis=0) / observed) == pytest.approx(1.0, abs=0.1)
+
+
+def test_too_few_normal_voxels_are_refused_with_a_reason():
+    areas = brain(shape=(4, 4, 1))
+
+    index = cho_naa_index(areas, usable=usable(areas))
+
+    assert index.is_refused
+    assert np.isnan(index.value).all()
+    assert not index.normal.any()
+    assert "16 of 16 usable voxels look normal, at least 20 are needed" in index.sentence
+
+
+def test_voxels_without_normal_tissue_are_refused():
+    areas = brain(seed=3)
+    falling = areas.values.copy()
+    falling[..., 0] = 2.5 - falling[..., 2]
+    areas = PeakAreas(NAMES, falling, areas.covariance)
+
+    index = cho_naa_index(areas, usable=usable(areas))
+
+    assert index.is_refused
+    assert "Cho does not rise with NAA" in index.sentence
+
+
+def test_unusable_and_unfitted_voxels_have_no_index():
+    areas = brain()
+    values = areas.values.copy()
+    values[0, 0, 0] = np.nan
+    mask = usable(areas)
+    mask[1, 1, 0] = False
+
+    index = cho_naa_index(PeakAreas(NAMES, values), usable=mask)
+
+    assert np.isnan(index.value[0, 0, 0])
+    assert np.isnan(index.value[1, 1, 0])
+    assert np.isfinite(index.value).sum() == 254
+    assert index.sd is None
+
+
+# ------------------------------------------------------------------ masks
+
+
+def affine_of(voxel_mm, shape):
+    """Centre of the grid at the origin of the world."""
+    affine = np.diag([*voxel_mm, 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return affine
+
+
+@pytest.mark.parametrize("psf", ["box", "sinc", "hamming"])
+def test_a_mask_of_everything_fills_every_voxel(psf):
+    shape = (8, 6, 2)
+    affine = affine_of((10.0, 10.0, 10.0), shape)
+    everywhere = np.ones((60, 60, 60))
+
+    weights = mask_weights(
+        everywhere, affine_of((4.0,) * 3, (60,) * 3), shape=shape, affine=affine, psf=psf
+    )
+
+    np.testing.assert_allclose(weights, 1.0, atol=1e-9)
+
+
+def test_box_weights_are_volume_fractions():
+    shape = (4, 4, 1)
+    affine = affine_of((10.0, 10.0, 10.0), shape)
+    fine = affine_of((1.0, 1.0, 1.0), (40, 40, 10))
+    mask = np.zeros((40, 40, 10))
+    mask[0:25, 0:10, :] = 1  # two and a half voxels of the first row
+
+    weights = mask_weights(mask, fine, shape=shape, affine=affine, psf="box")
+
+    # the mask is interpolated between its samples: an edge is soft by one of its 1 mm voxels
+    np.testing.assert_allclose(weights[:, 0, 0], [1, 1, 0.5, 0], atol=0.06)
+    np.testing.assert_allclose(weights[:, 2:, 0], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("psf", "window"), [("sinc", False), ("hamming", True)])
+def test_point_spread_is_the_transform_of_the_k_space_samples(psf, window):
+    n = 8
+    shape = (n, n, 1)
+    affine = affine_of((10.0, 10.0, 10.0), shape)
+    points = 8 * n
+    fine = affine_of((1.25, 1.25, 1.25), (points, points, 8))
+    mask = np.zeros((points, points, 8))
+    mask[20:36, 28:36] = 1  # one voxel and a half along y, two along x
+    # the scanner's way: transform the object, keep n x n samples, transform back
+    centre = (np.arange(points) - (points - 1) / 2) / 8
+    k = np.arange(n) - n // 2
+    encode = np.exp(-2j * np.pi * np.outer(k, centre) / n)
+    signal = encode @ mask[:, :, 0] @ encode.T
+    if window:  # one at k = 0: a uniform object keeps its value
+        h = 0.54 + 0.46 * np.cos(2 * np.pi * k / n)
+        signal = signal * np.outer(h, h)
+    voxel = np.arange(n) - (n - 1) / 2
+    decode = np.exp(2j * np.pi * np.outer(voxel, k) / n)
+    image = (decode @ signal @ decode.T).real / points**2
+
+    weights = mask_weights(mask, fine, shape=shape, affine=affine, psf=psf)
+
+    np.testing.assert_allclose(weights[:, :, 0], np.clip(image, 0, 1), atol=0.01)
+
+
+def test_weights_do_not_depend_on_the_space_of_the_mask():
+    shape = (8, 8, 2)
+    affine = affine_of((10.0, 10.0, 10.0), shape)
+    fine = affine_of((2.0, 2.0, 2.0), (50, 50, 20))
+    mask = np.zeros((50, 50, 20))
+    mask[20:34, 12:22, 5:15] = 1
+    flipped = fine @ np.array([[-1.0, 0, 0, 49], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+
+    one = mask_weights(mask, fine, shape=shape, affine=affine)
+    other = mask_weights(np.flip(mask, 0).transpose(0, 2, 1), flipped, shape=shape, affine=affine)
+
+    np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_a_mask_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="three axes"):
+        mask_weights(np.ones((2, 2)), np.eye(4), shape=(1, 1, 1), affine=np.eye(4))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        mask_weights(np.full((2, 2, 2), 2.0), np.eye(4), shape=(1, 1, 1), affine=np.eye(4))
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 100), midline=st.sampled_from([0.0, 5.0, -10.0]))
+def test_mirroring_twice_returns_what_stays_inside(seed, midline):
+    shape = (8, 5, 2)
+    affine = affine_of((-10.0, 10.0, 12.0), shape)
+    mask = np.random.default_rng(seed).random(shape) < 0.3
+
+    twice = mirrored(mirrored(mask, affine, midline_mm=midline), affine, midline_mm=midline)
+
+    assert not (twice & ~mask).any()
+    if midline == 0:
+        np.testing.assert_array_equal(mirrored(mask, affine), mask[::-1])
+
+
+# ------------------------------------------------------------------ reference
+
+
+def test_reference_is_the_normal_mirror_image_of_the_lesion():
+    shape = (16, 16, 1)
+    tumour = np.zeros(shape, dtype=bool)
+    tumour[2:6, 5:9] = True
+    areas = brain(shape, tumour=tumour)
+    index = cho_naa_index(areas, usable=usable(areas))
+
+    reference = contralateral_reference(
+        areas,
+        usable=usable(areas),
+        lesion=tumour,
+        affine=affine_of((10.0,) * 3, shape),
+        index=index,
+    )
+
+    assert not reference.is_refused
+    assert not (reference.mask & ~tumour[::-1]).any()
+    assert reference.mask.sum() >= 12
+    np.testing.assert_allclose(reference.areas.values, areas.values[reference.mask].mean(axis=0))
+    assert "mirror image" in reference.sentence
+
+
+def test_a_reference_of_too_few_voxels_is_refused():
+    areas = brain()
+    chosen = np.zeros((16, 16, 1), dtype=bool)
+    chosen[0, :3] = True
+
+    few = contralateral_reference(areas, usable=usable(areas), chosen=chosen)
+    none = contralateral_reference(areas, usable=usable(areas))
+
+    assert few.is_refused
+    assert "holds 3 usable normal voxels, at least 5" in few.sentence
+    assert none.is_refused
+    assert "without a Cho/NAA index" in none.sentence
+    assert normalised_ratios(areas, few) == ()
+
+
+def test_normalised_ratios_are_one_in_the_reference_and_hold_both_errors():
+    areas = brain(seed=7)
+    chosen = np.zeros((16, 16, 1), dtype=bool)
+    chosen[8:, :4] = True
+    reference = contralateral_reference(areas, usable=usable(areas), chosen=chosen)
+
+    ratios = {one.name: one for one in normalised_ratios(areas, reference)}
+
+    assert set(ratios) == {"Cho/nCho", "Cr/nCr", "Cho/nCr", "Cho/Cr(n)", "Cho/NAA(n)"}
+    assert np.mean(ratios["Cho/nCho"].value[chosen]) == pytest.approx(1.0, abs=1e-9)
+    assert np.mean(ratios["Cho/Cr(n)"].value[chosen]) == pytest.approx(1.0, abs=0.02)
+    same = ratio(areas, "Cho", "Cr")
+    np.testing.assert_allclose(
+        ratios["Cho/Cr(n)"].value,
+        same.value * reference.areas.values[1] / reference.areas.values[0],
+    )
+    # relative variances add; second-order terms are a few per mille here
+    quotient = ratio(reference.areas, "Cho", "Cr")
+    expected = np.hypot(same.sd / same.value, float(quotient.sd / quotient.value))
+    found = ratios["Cho/Cr(n)"].sd / ratios["Cho/Cr(n)"].value
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+
+
+# ------------------------------------------------------------------ summary
+
+
+def grid_of(labels):
+    return np.array(labels).reshape(len(labels), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "favors"),
+    [
+        ([R] * 3 + [N] * 7, Favors.MIXED),
+        ([R] * 3 + [SILENT] * 7, Favors.RECURRENCE),
+        ([N] * 6 + [SILENT] * 4, Favors.NECROSIS),
+        ([N] * 4 + [SILENT] * 6, Favors.INDETERMINATE),
+        ([R] * 4 + [CLOSED] * 6, Favors.NOT_EVALUABLE),
+        ([CLOSED] * 10, Favors.NOT_EVALUABLE),
+        # one voxel of twenty may be chance
+        ([R] + [N] * 19, Favors.NECROSIS),
+    ],
+)
+def test_label_of_the_lesion_follows_the_shares_of_its_voxels(labels, favors):
+    grid = grid_of(labels)
+
+    summary = summarise_lesion(np.ones(grid.shape), grid)
+
+    assert summary.favors is favors
+    assert ("mixed" in summary.sentence) == (favors is Favors.MIXED)
+
+
+def test_interval_of_the_fraction_covers_the_truth():
+    rng = np.random.default_rng(11)
+    voxels, lesions = 40, 200
+    weights = rng.uniform(0.3, 1.0, (voxels, 1, 1))
+    hits = 0
+    for _ in range(lesions):
+        chance = rng.beta(0.5, 0.5, voxels)
+        truth = rng.random(voxels) < chance
+        probability = np.zeros((voxels, 1, 1, 3))
+        probability[:, 0, 0, JUDGED.index(Favors.RECURRENCE)] = chance
+        probability[:, 0, 0, JUDGED.index(Favors.INDETERMINATE)] = 1 - chance
+        labels = grid_of(np.where(chance > 0.9, R, SILENT))
+        summary = summarise_lesion(weights, labels, label_probability=probability, draws=500)
+        _, low, high = summary.fractions[R]
+        share = (weights[:, 0, 0] * truth).sum() / weights.sum()
+        hits += low <= share <= high
+
+    # binomial: 0.95 +- 3 sqrt(0.95 * 0.05 / 200)
+    assert 0.90 <= hits / lesions <= 1.0
+
+
+def test_worst_voxel_lies_in_the_lesion_and_has_the_highest_evidence():
+    labels = grid_of([N, R, R, CLOSED, R])
+    weights = np.array([1, 1, 0.2, 1, 0.0]).reshape(5, 1, 1)
+    evidence = np.array([0.1, 6.0, 9.0, np.nan, 20.0]).reshape(5, 1, 1)
+
+    summary = summarise_lesion(weights, labels, likelihood_ratio=evidence)
+
+    assert summary.worst_voxel == (1, 0, 0)
+    assert summary.worst_likelihood_ratio == 6.0
+    assert summary.n_voxels == pytest.approx(3.2)
+    assert summary.n_evaluable == pytest.approx(2.2)
+
+
+def test_distribution_is_weighted():
+    labels = grid_of([N] * 4)
+    weights = np.array([1, 1, 1, 1e-1]).reshape(4, 1, 1)
+    values = np.array([1.0, 2.0, 3.0, 100.0]).reshape(4, 1, 1, 1)
+    areas = PeakAreas(("Cho", "Cr"), np.concatenate([values, np.ones_like(values)], axis=-1))
+
+    summary = summarise_lesion(weights, labels, ratios=(ratio(areas, "Cho", "Cr"),))
+
+    low, median, high = summary.distribution["Cho/Cr"]
+    assert low < median < high
+    assert median == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_lesion_beside_the_grid_is_refused():
+    with pytest.raises(ValueError, match="does not touch the grid"):
+        summarise_lesion(np.zeros((1, 1, 1)), grid_of([N]))

@@ -1,0 +1,210 @@
+import gzip
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.errors import OutputError
+from mrs_necrosis.maps import (
+    LABEL_CODES,
+    RATIO_CODES,
+    Map,
+    label_maps,
+    ratio_maps,
+    standard_maps,
+    write_maps,
+)
+from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.ratios import RatioStatus, ratio
+
+NAMES = ("Cho", "Cr", "NAA", "LL")
+AFFINE = np.array(
+    [[-8.0, 0.5, 0.0, 60.0], [0.5, 8.0, 0.0, -70.0], [0.0, 0.0, 12.0, 15.0], [0, 0, 0, 1.0]]
+)
+
+
+def grid_areas(shape=(4, 3, 2), seed=1):
+    rng = np.random.default_rng(seed)
+    values = rng.uniform(0.5, 3.0, (*shape, 4))
+    values[0, 0, 0] = np.nan
+    root = rng.normal(0, 0.05, (*shape, 4, 4))
+    covariance = root @ np.swapaxes(root, -1, -2)
+    covariance[0, 0, 0] = np.nan
+    return PeakAreas(NAMES, values, covariance)
+
+
+def grid_quality(shape=(4, 3, 2)):
+    number = np.full(shape, 12.0)
+    status = np.zeros(shape, dtype=np.uint8)
+    status[0, 0, 0] = FitStatus.NOT_FINITE
+    number[0, 0, 0] = np.nan
+    return Quality(number, number, number / 123.2, number, status, np.full(shape, np.nan))
+
+
+def load(paths, name):
+    path = next(p for p in paths if p.name.partition("_")[2] == f"{name}_mrsmap.nii.gz")
+    sidecar = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+    return nibabel.load(path), sidecar
+
+
+@given(
+    corner=st.tuples(*[st.sampled_from([0, 1])] * 3),
+    shape=st.tuples(*[st.integers(1, 5)] * 3),
+    turn=st.floats(-0.5, 0.5),
+)
+def test_a_bright_corner_voxel_lands_in_its_corner_of_the_world(
+    tmp_path_factory, corner, shape, turn
+):
+    folder = tmp_path_factory.mktemp("corner")
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    affine = np.diag([-7.0, 9.0, 11.0, 1.0])
+    affine[:2, :2] = rotation @ affine[:2, :2]
+    affine[:3, 3] = (31.0, -42.0, 17.0)
+    at = tuple(c * (n - 1) for c, n in zip(corner, shape, strict=True))
+    values = np.ones(shape)
+    values[at] = 5.0
+
+    [path] = write_maps(folder, "x", [Map("area", values, "Cho", "", "Cho")], affine=affine)
+
+    image = nibabel.load(path)
+    brightest = np.unravel_index(np.argmax(image.get_fdata()), shape)
+    # the truth is written out by hand, not taken from the file
+    expected = [
+        affine[r, 0] * at[0] + affine[r, 1] * at[1] + affine[r, 2] * at[2] + affine[r, 3]
+        for r in range(3)
+    ]
+    found = nibabel.affines.apply_affine(image.affine, brightest)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert image.header.get_xyzt_units()[0] == "mm"
+
+
+def test_names_and_values_are_those_of_the_ratio(tmp_path):
+    areas = grid_areas()
+
+    paths = write_maps(
+        tmp_path,
+        "sub-01",
+        standard_maps(areas, grid_quality(), cutoffs={"Cho/Cr": (1.5, 1.11)}),
+        affine=AFFINE,
+        provenance={"version": "1"},
+    )
+
+    one = ratio(areas, "Cho", "Cr")
+    for desc, expected in (
+        ("ratio", one.value),
+        ("sd", one.sd),
+        ("probability", one.probability_above(1.5)),
+        ("probability2", one.probability_above(1.11)),
+    ):
+        image, sidecar = load(paths, f"met-ChoCr_desc-{desc}")
+        assert image.get_data_dtype() == np.float32
+        np.testing.assert_allclose(image.get_fdata(), expected, rtol=1e-6, atol=1e-30)
+        assert np.isnan(image.get_fdata()[0, 0, 0])
+        assert sidecar["Provenance"] == {"version": "1"}
+    assert load(paths, "met-ChoCr_desc-probability")[1]["Cutoff"] == 1.5
+    assert (tmp_path / "sub-01_met-LL_desc-area_mrsmap.nii.gz").exists()
+    assert (tmp_path / "sub-01_desc-snr_mrsmap.nii.gz").exists()
+
+
+def test_failure_is_nan_or_a_code_and_never_zero(tmp_path):
+    paths = write_maps(tmp_path, "x", standard_maps(grid_areas(), grid_quality()), affine=AFFINE)
+
+    for path in paths:
+        image = nibabel.load(path)
+        value = image.get_fdata()[0, 0, 0]
+        if image.get_data_dtype() == np.float32:
+            assert np.isnan(value), path.name
+        else:
+            assert value != 0, path.name
+
+
+def test_open_intervals_are_infinite_and_their_bound_is_kept():
+    # detected over an absent denominator: two-piece; over pure noise: unbounded
+    values = np.array([[[[10.0, 0.8]], [[10.0, 0.1]], [[2.0, 4.0]], [[0.5, 0.5]]]])
+    covariance = np.broadcast_to(np.diag([0.25, 0.5**2]), (1, 4, 1, 2, 2)).copy()
+    covariance[0, 3, 0] = np.diag([1.0, 1.0])
+    one = ratio(PeakAreas(("Cho", "Cr"), values, covariance), "Cho", "Cr")
+    maps = {m.desc: m.values[0, :, 0] for m in ratio_maps(one)}
+
+    assert maps["status"].tolist() == [2, 2, 0, 3]
+    assert maps["lower"][:2].tolist() == [-np.inf, -np.inf]
+    assert maps["upper"][:2].tolist() == [np.inf, np.inf]
+    assert 0.2 < maps["lower"][2] < 0.3 < 0.5 < 0.7 < maps["upper"][2] < 0.85
+    # neither detected is no answer, which is not the same as unbounded
+    assert np.isnan([maps["lower"][3], maps["upper"][3]]).all()
+    assert (maps["bound"][:2] > 4).all()
+    assert np.isnan(maps["bound"][2:]).all()
+    assert np.isnan(maps["ratio"][[0, 1, 3]]).all()
+
+
+def test_status_key_explains_every_code(tmp_path):
+    paths = write_maps(tmp_path, "x", standard_maps(grid_areas(), grid_quality()), affine=AFFINE)
+
+    for name in ("met-ChoCr_desc-status", "desc-status"):
+        image, sidecar = load(paths, name)
+        assert np.issubdtype(image.get_data_dtype(), np.integer)
+        assert {str(int(c)) for c in np.unique(image.get_fdata())} <= set(sidecar["Key"])
+    assert load(paths, "desc-status")[1]["Key"]["4"] == (
+        f"not-finite: {FitStatus.NOT_FINITE.sentence}"
+    )
+    assert set(RATIO_CODES) == set(RatioStatus)
+
+
+def test_the_same_maps_give_the_same_bytes(tmp_path):
+    maps = standard_maps(grid_areas(), grid_quality())
+
+    first = write_maps(tmp_path / "a", "x", maps, affine=AFFINE)
+    second = write_maps(tmp_path / "b", "x", maps, affine=AFFINE)
+
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    assert gzip.decompress(first[0].read_bytes())[344:348] == b"n+1\x00"
+
+
+def test_without_an_affine_the_position_is_unknown(tmp_path):
+    paths = write_maps(tmp_path, "x", [Map("snr", np.ones((2, 2, 1)), "", "")], affine=None)
+
+    image, sidecar = load(paths, "desc-snr")
+    assert int(image.header["sform_code"]) == int(image.header["qform_code"]) == 0
+    assert sidecar["Position"].startswith("unknown")
+
+
+def test_labels_and_gates_are_codes_with_a_key():
+    labels = np.array([f.value for f in LABEL_CODES]).reshape(2, 2, 1)
+    closed = {"snr": labels == "not-evaluable", "near-normal": labels == "indeterminate"}
+
+    label, gates = label_maps(labels, closed_gates=closed)
+
+    assert label.values.ravel().tolist() == list(LABEL_CODES.values())
+    assert label.key[3] == Favors.RECURRENCE.value
+    assert gates.values.ravel().tolist() == [1, 0, 2, 0]
+    assert gates.key == {1: "snr: closed", 2: "near-normal: closed"}
+    with pytest.raises(ValueError, match="labels must be among"):
+        label_maps(np.full((1, 1, 1), "tumour"))
+
+
+def test_no_half_written_file_is_left(tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mrs_necrosis.maps._nifti", broken)
+    with pytest.raises(OutputError, match=r"cannot write maps.*No space left"):
+        write_maps(tmp_path, "x", [Map("snr", np.ones((1, 1, 1)), "", "")], affine=None)
+
+    assert [p.name for p in tmp_path.iterdir()] == ["x_desc-snr_mrsmap.json"]
+
+
+def test_a_name_that_could_leave_the_folder_is_refused(tmp_path):
+    one = Map("snr", np.ones((1, 1, 1)), "", "")
+    with pytest.raises(ValueError, match="plain file name"):
+        write_maps(tmp_path, "../x", [one], affine=None)
+    with pytest.raises(ValueError, match="same name: desc-snr"):
+        write_maps(tmp_path, "x", [one, one], affine=None)
+    with pytest.raises(ValueError, match="letters and digits"):
+        Map("a/b", np.ones((1, 1, 1)), "", "")
+    with pytest.raises(ValueError, match=r"shape \(X, Y, Z\)"):
+        Map("a", np.ones(3), "", "")
