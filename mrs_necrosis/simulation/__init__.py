@@ -1,0 +1,22 @@
+"""Spectra whose truth is known: coupled spins, phantoms, samples, the lines a fit starts from."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mrs_necrosis.simulation.spins import metabolite_lines
+
+__all__ = ["metabolite_lines"]
+
+_HOMES = {
+    "metabolite_lines": "spins",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
