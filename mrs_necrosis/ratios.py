@@ -60,12 +60,15 @@ class Interval:
         ``"bounded"``, ``"unbounded"`` (all numbers), ``"two-piece"`` or ``"none"`` (no answer).
     level : float
         Coverage.
+    method : {"fieller", "delta"}
+        How it was made.
     """
 
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     shape: NDArray[np.str_]
     level: float
+    method: Literal["fieller", "delta"] = "fieller"
 
     def contains(self, value: float | NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return where ``value`` lies in the set, shape (...)."""
@@ -106,6 +109,16 @@ class Ratio:
     def name(self) -> str:
         """Name as in tables: ``"Cho/Cr"``."""
         return f"{self.numerator}/{self.denominator}"
+
+    @property
+    def correlation(self) -> NDArray[np.float64] | None:
+        """Correlation between the errors of the two areas, shape (...); None if unknown."""
+        if self.moments is None:
+            return None
+        _, _, var_n, var_d, cov = self.moments
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation: NDArray[np.float64] = cov / np.sqrt(var_n * var_d)
+        return correlation
 
     def interval(
         self,
@@ -152,7 +165,8 @@ class Ratio:
     def _delta(self, z: float, level: float) -> Interval:
         assert self.sd is not None
         shape = np.where(np.isfinite(self.value), "bounded", "none")
-        return Interval(self.value - z * self.sd, self.value + z * self.sd, shape, level)
+        lower, upper = self.value - z * self.sd, self.value + z * self.sd
+        return Interval(lower, upper, shape, level, "delta")
 
     def _fieller(self, z: float, level: float) -> Interval:
         assert self.moments is not None

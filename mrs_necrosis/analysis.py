@@ -1,0 +1,107 @@
+"""The result of one analysis, from the source to the assessment. The type only.
+
+It is made by ``pipeline.analyze`` and drawn by ``report``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mrs_necrosis.areas import PeakAreas
+    from mrs_necrosis.assessment import Assessment
+    from mrs_necrosis.fitting.result import Fit
+    from mrs_necrosis.quality import Quality
+    from mrs_necrosis.ratios import Ratio
+    from mrs_necrosis.spectra import Acquisition, Spectra
+
+Voxel = tuple[int, ...]
+"""Index of a voxel along X, Y and Z; empty for a peak table, which has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What was analysed, without anything that could name a person.
+
+    Parameters
+    ----------
+    format : str
+        Name of the format, or ``"peak table"``.
+    sha256 : str or None
+        Checksum of the file; None for what came from memory.
+    water_sha256 : str or None
+        Checksum of the separate water reference, if there was one.
+    label : str or None
+        What the user wants it to be called in the outputs; a file name only if asked for.
+    """
+
+    format: str
+    sha256: str | None = None
+    water_sha256: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Analysis:
+    """Areas, ratios and the assessment of one source, with all that led to them.
+
+    Parameters
+    ----------
+    source : Source
+        What was analysed.
+    areas : PeakAreas
+        values (X, Y, Z, K), or (K,) for a peak table.
+    ratios : mapping of str to Ratio
+        The standard ratios of the peaks that there are, by name.
+    assessment : Assessment or None
+        None for a grid, whose voxels are assessed one by one.
+    spectra : Spectra or None
+        What was fitted; None for a peak table.
+    fit : Fit or None
+        None for a peak table.
+    echo_time_s, field_t : float or None
+        From the source or from the user.
+    level : float
+        Coverage of the intervals.
+    provenance : mapping of str to JSON types
+        Versions, parameters and backend.
+    """
+
+    source: Source
+    areas: PeakAreas
+    ratios: Mapping[str, Ratio]
+    assessment: Assessment | None
+    spectra: Spectra | None = None
+    fit: Fit | None = None
+    echo_time_s: float | None = None
+    field_t: float | None = None
+    level: float = 0.95
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def acquisition(self) -> Acquisition | None:
+        """What the scanner did; None for a peak table."""
+        return None if self.spectra is None else self.spectra.acquisition
+
+    @property
+    def quality(self) -> Quality | None:
+        """Quality of each voxel; None for a peak table."""
+        return None if self.fit is None else self.fit.quality
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Voxels along X, Y and Z; empty for a peak table."""
+        return self.areas.values.shape[:-1]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is exactly one voxel, or a peak table."""
+        return self.areas.values.size == len(self.areas.names)
+
+    @property
+    def first_voxel(self) -> Voxel:
+        """Index of the first voxel."""
+        return (0,) * len(self.grid)

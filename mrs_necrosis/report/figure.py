@@ -1,0 +1,305 @@
+"""Figures: the spectrum with its fit, and the case beside the published cut-offs.
+
+Matplotlib is used without pyplot, so that nothing global changes. The same analysis gives the
+same bytes: no date, no creator, fixed identifiers. Text from a file is never parsed as markup.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.constants import PEAK_PPM
+from mrs_necrosis.report.rows import number, ratio_rows
+from mrs_necrosis.report.text import field_words, milliseconds
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mrs_necrosis.analysis import Analysis, Voxel
+    from mrs_necrosis.assessment import Assessment, Finding
+    from mrs_necrosis.fitting.result import Curves
+
+PPM_RANGE = (4.2, 0.2)
+"""Ends of the axis: chemical shift falls to the right, as everywhere in the field."""
+
+# Okabe and Ito's colours, which colour-blind readers tell apart
+INK, GREY, FAINT = "#1a1a1a", "#6e6e6e", "#d9d9d9"
+FIT, BASELINE = "#d55e00", "#0072b2"
+SIDE_COLOUR = {
+    Favors.NECROSIS: "#0072b2",
+    Favors.RECURRENCE: "#d55e00",
+    Favors.INDETERMINATE: "#6e6e6e",
+    Favors.NOT_EVALUABLE: "#6e6e6e",
+    Favors.MIXED: "#6e6e6e",
+}
+
+# Any: matplotlib types each key as a literal
+_STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "lines.linewidth": 1.0,
+    "svg.fonttype": "path",
+    "axes.unicode_minus": True,
+}
+_DPI = 200
+_LABELS = {"Cr": "Cr", "Cho": "Cho", "NAA": "NAA", "mI": "mI"}
+
+
+def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
+    """Draw one voxel: data, fit, baseline, residual above, components below.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        With a fit.
+    voxel : tuple of int, optional
+        Index along X, Y, Z; the first voxel by default.
+
+    Returns
+    -------
+    Figure
+        Ready for ``to_svg`` and ``to_png``.
+
+    Raises
+    ------
+    ValueError
+        If the analysis has no fit, as that of a peak table.
+    """
+    if analysis.fit is None:
+        msg = "there is no spectrum to draw: the analysis is of a peak table"
+        raise ValueError(msg)
+    x, y, z = voxel if voxel is not None else analysis.first_voxel
+    curves = analysis.fit.curves((x, y, z))
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 6.0), layout="constrained")
+        rows = figure.subplots(
+            3, 1, sharex=True, gridspec_kw={"height_ratios": (0.8, 4.0, 2.4), "hspace": 0.0}
+        )
+        residual, main, parts = rows
+        _draw_residual(residual, curves)
+        _draw_main(main, curves)
+        _draw_components(parts, curves)
+        for axes in rows:
+            axes.set_yticks([])
+            for side in ("top", "left", "right"):
+                axes.spines[side].set_visible(False)
+        for axes in rows[:-1]:
+            axes.spines["bottom"].set_visible(False)
+            axes.tick_params(which="both", bottom=False)
+        parts.set_xlim(*PPM_RANGE)
+        parts.set_xticks(np.arange(4.0, 0.2, -0.5))
+        parts.set_xticks(np.arange(4.2, 0.15, -0.1), minor=True)
+        parts.set_xlabel("chemical shift (ppm)")
+        residual.set_title(_title(analysis), loc="left", fontsize=9, parse_math=False)
+    return figure
+
+
+def _title(analysis: Analysis) -> str:
+    acquisition = analysis.acquisition
+    words = [acquisition.sequence] if acquisition is not None and acquisition.sequence else []
+    words += [field_words(analysis.field_t), f"TE {milliseconds(analysis.echo_time_s)}"]
+    if acquisition is not None:
+        words.append(f"TR {milliseconds(acquisition.repetition_time_s)}")
+    size = analysis.spectra.voxel_size_mm if analysis.spectra is not None else None
+    if size is not None:
+        words.append(" x ".join(f"{edge:.3g}" for edge in size) + " mm")
+    return ",  ".join(words)
+
+
+def _inside(curves: Curves) -> Any:
+    return (curves.ppm <= PPM_RANGE[0]) & (curves.ppm >= PPM_RANGE[1])
+
+
+def _draw_residual(axes: Axes, curves: Curves) -> None:
+    axes.plot(curves.ppm, curves.residual.real, color=GREY, linewidth=0.7)
+    axes.axhline(0.0, color=FAINT, linewidth=0.6, zorder=0)
+    axes.set_ylabel("residual", rotation=0, ha="right", va="center")
+    shown = np.abs(curves.residual.real[_inside(curves)])
+    height = float(np.nanmax(shown, initial=0.0)) or 1.0
+    axes.set_ylim(-1.2 * height, 1.2 * height)
+
+
+def _draw_main(axes: Axes, curves: Curves) -> None:
+    axes.plot(curves.ppm, curves.data.real, color=INK, linewidth=0.8, label="data")
+    axes.plot(curves.ppm, curves.fit.real, color=FIT, linewidth=1.3, label="fit")
+    axes.plot(curves.ppm, curves.baseline.real, color=BASELINE, linewidth=1.0, label="baseline")
+    inside = _inside(curves)
+    data, ppm = curves.data.real[inside], curves.ppm[inside]
+    top, bottom = float(np.nanmax(data)), float(np.nanmin(data))
+    room = 0.12 * (top - bottom)
+    axes.set_ylim(bottom - 0.5 * room, top + 2.2 * room)
+    for text, centre, width in _peak_labels(curves):
+        near = np.abs(ppm - centre) < width
+        if near.any():
+            height = float(np.nanmax(np.where(near, data, -np.inf)))
+            axes.annotate(
+                text, (centre, height), (0, 5), textcoords="offset points",
+                ha="center", va="bottom", fontsize=9, fontweight="bold",
+            )  # fmt: skip
+    axes.legend(frameon=False, loc="upper left", ncols=3, handlelength=1.6, borderaxespad=0.2)
+
+
+def _peak_labels(curves: Curves) -> list[tuple[str, float, float]]:
+    labels = [
+        (text, PEAK_PPM[name], 0.06)
+        for name, text in _LABELS.items()
+        if any(component.startswith(name) for component in curves.components)
+    ]
+    if any(component.startswith(("Lip", "Lac", "LL")) for component in curves.components):
+        labels.append(("LL", PEAK_PPM["Lip13"] + 0.02, 0.12))
+    return labels
+
+
+def _draw_components(axes: Axes, curves: Curves) -> None:
+    inside = _inside(curves)
+    shapes = {name: curve.real for name, curve in curves.components.items()}
+    heights = {name: float(np.abs(curve[inside]).max()) for name, curve in shapes.items()}
+    tallest = max(heights.values(), default=0.0) or 1.0
+    step, level = 0.34 * tallest, 0.0
+    for name in sorted(shapes, key=lambda part: -_centre(curves.ppm, shapes[part])):
+        curve = shapes[name]
+        axes.axhline(level, color=FAINT, linewidth=0.5, zorder=0)
+        axes.plot(curves.ppm, curve + level, color=INK, linewidth=0.9)
+        axes.text(
+            1.005, level, name, transform=axes.get_yaxis_transform(), va="center", fontsize=7.5,
+            color=INK if heights[name] > 0 else GREY, parse_math=False,
+        )  # fmt: skip
+        level -= step
+    axes.set_ylim(level + 0.4 * step, tallest * 1.05)
+    axes.set_ylabel("components", rotation=0, ha="right", va="center")
+
+
+def _centre(ppm: Any, curve: Any) -> float:
+    return float(ppm[int(np.argmax(np.abs(curve)))])
+
+
+def has_evidence(assessment: Assessment) -> bool:
+    """Return whether there is a finding with a value and a cut-off that can be drawn."""
+    return bool(_drawable(assessment))
+
+
+def _drawable(assessment: Assessment) -> list[Finding]:
+    return [
+        finding
+        for finding in assessment.findings
+        if finding.scored
+        and finding.cutoff is not None
+        and finding.value is not None
+        and finding.cutoff > 0
+        and finding.value > 0
+    ]
+
+
+def evidence(analysis: Analysis) -> Figure:
+    """Draw the case's value and interval beside the cut-off of every scored criterion.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        With an assessment that has at least one such criterion.
+
+    Returns
+    -------
+    Figure
+        One row per criterion, on a logarithmic axis.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw.
+    """
+    findings = [] if analysis.assessment is None else _drawable(analysis.assessment)
+    if not findings:
+        msg = "there is no criterion with a value and a cut-off to draw"
+        raise ValueError(msg)
+    rows = {row.name: row for row in ratio_rows(analysis, [analysis.first_voxel])}
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 0.9 + 0.32 * len(findings)), layout="constrained")
+        axes = figure.subplots()
+        for height, finding in enumerate(reversed(findings)):
+            assert finding.value is not None
+            assert finding.cutoff is not None
+            colour = SIDE_COLOUR[finding.favors]
+            row = rows.get(finding.expression)
+            if row is not None and row.shape == "bounded" and row.lower and row.upper:
+                # a logarithmic axis has no place below zero
+                axes.plot([max(row.lower, 1e-3), row.upper], [height] * 2, color=colour,
+                          linewidth=2.2, alpha=0.45, solid_capstyle="butt")  # fmt: skip
+            axes.plot([finding.cutoff] * 2, [height - 0.33, height + 0.33], color=INK,
+                      linewidth=1.6)  # fmt: skip
+            axes.plot([finding.value], [height], "o", color=colour, markersize=5.5)
+            axes.annotate(
+                number(finding.value), (finding.value, height), (0, 4.5),
+                textcoords="offset points", ha="center", fontsize=6.5, color=GREY,
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_yticks(range(len(findings)))
+        axes.set_yticklabels([f.statement for f in reversed(findings)], parse_math=False)
+        axes.set_ylim(-0.7, len(findings) - 0.3)
+        _log_ticks(axes)
+        axes.set_xlabel("value of the ratio (logarithmic)")
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+        axes.set_axisbelow(True)
+        keys = [
+            Line2D([], [], marker="o", linestyle="", markersize=5.5, color=SIDE_COLOUR[side],
+                   label=side.value)
+            for side in (Favors.NECROSIS, Favors.RECURRENCE)
+        ]  # fmt: skip
+        keys.append(Line2D([], [], marker="|", linestyle="", markersize=9, markeredgewidth=1.6,
+                           color=INK, label="published cut-off"))  # fmt: skip
+        figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def _log_ticks(axes: Axes) -> None:
+    low, high = axes.get_xlim()
+    ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= t <= high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """Return a figure as SVG text.
+
+    Parameters
+    ----------
+    figure : Figure
+        From this module.
+    name : str
+        Makes the identifiers inside distinct from those of other figures on the same page.
+
+    Returns
+    -------
+    str
+        Without date or creator.
+    """
+    buffer = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with rc_context({**_STYLE, "svg.hashsalt": f"mrs-necrosis {name}", "svg.id": name}):
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    return buffer.getvalue()
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG file, at 200 dots per inch."""
+    buffer = io.BytesIO()
+    with rc_context(_STYLE):
+        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()

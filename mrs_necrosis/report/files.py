@@ -1,0 +1,172 @@
+"""Write an analysis to a folder: whole files or none, and never over somebody else's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mrs_necrosis.errors import OutputError
+from mrs_necrosis.report.document import SCHEMA, to_json
+from mrs_necrosis.report.table import to_tsv
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mrs_necrosis.analysis import Analysis
+
+
+def render(analysis: Analysis) -> dict[str, bytes]:
+    """Return every output file by its name, ``result.json`` first.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        What to draw.
+
+    Returns
+    -------
+    dict of str to bytes
+        The same bytes for the same analysis and versions.
+    """
+    from mrs_necrosis.report import figure, page
+
+    contents = {
+        "result.json": to_json(analysis).encode(),
+        "ratios.tsv": to_tsv([analysis]).encode(),
+    }
+    drawings = {}
+    if analysis.fit is not None:
+        drawings["spectrum"] = figure.spectrum(analysis)
+    if analysis.assessment is not None and figure.has_evidence(analysis.assessment):
+        drawings["evidence"] = figure.evidence(analysis)
+    svgs = {name: figure.to_svg(drawing, name) for name, drawing in drawings.items()}
+    for name, drawing in drawings.items():
+        contents[f"{name}.svg"] = svgs[name].encode()
+        contents[f"{name}.png"] = figure.to_png(drawing)
+    contents["report.html"] = page.to_html(analysis, svgs).encode()
+    return contents
+
+
+def write(analysis: Analysis, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
+    """Write the JSON, the table, the figures and the page to a folder.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        What to write.
+    folder : path
+        Made if it is not there.
+    overwrite : bool
+        Replace the files of an earlier result. Files that are not from an earlier result are
+        never replaced.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    OutputError
+        If a file exists already, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    refuse_existing(folder, overwrite=overwrite)
+    return write_files(folder, render(analysis), overwrite=overwrite)
+
+
+def refuse_existing(folder: Path, *, overwrite: bool) -> None:
+    """Refuse early a folder that holds a result which may not be replaced.
+
+    Raises
+    ------
+    OutputError
+        If there is one, or the path is not a folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        msg = f"{folder.name} exists and is not a folder; choose another --out"
+        raise OutputError(msg)
+    if (folder / "result.json").exists() and not overwrite:
+        msg = f"{folder.name} holds a result already; choose another --out or give --overwrite"
+        raise OutputError(msg)
+
+
+def write_files(
+    folder: Path, contents: Mapping[str, bytes], *, overwrite: bool = False
+) -> list[Path]:
+    """Write files one by one, each whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    contents : mapping of str to bytes
+        Bytes by file name.
+    overwrite : bool
+        Replace files if the folder's ``result.json`` is one of ours.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    OutputError
+        If a file exists that may not be replaced, or the folder cannot be written.
+    """
+    existing = [name for name in contents if (folder / name).exists()]
+    if existing and not (overwrite and _is_ours(folder)):
+        way_out = "choose another --out"
+        if not overwrite:
+            way_out += " or give --overwrite"
+        msg = f"{folder.name} holds {', '.join(existing)} already; {way_out}"
+        raise OutputError(msg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [write_atomically(folder / name, data) for name, data in contents.items()]
+    except OSError as error:
+        msg = f"cannot write to {folder.name}: {error.strerror or type(error).__name__}"
+        raise OutputError(msg) from error
+
+
+def write_atomically(path: Path, data: bytes) -> Path:
+    """Write one file so that a reader sees the old one or the new one, never half of it.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced if it is there.
+    data : bytes
+        The whole content.
+
+    Returns
+    -------
+    Path
+        The same path.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    return path
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        document = json.loads((folder / "result.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    schema = document.get("schema") if isinstance(document, dict) else None
+    return isinstance(schema, str) and schema.rpartition("/")[0] == SCHEMA.rpartition("/")[0]

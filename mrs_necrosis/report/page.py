@@ -1,0 +1,215 @@
+"""One self-contained HTML page for a human reader. It opens offline and prints well.
+
+Everything that comes from a file is escaped, a content-security policy forbids scripts and any
+request to elsewhere, and the figures are inline.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import mrs_necrosis
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.report.document import RESEARCH_USE
+from mrs_necrosis.report.reporting import methods_paragraph, mrsinmrs_rows
+from mrs_necrosis.report.rows import DASH, number, ratio_rows
+from mrs_necrosis.report.text import (
+    evidence_words,
+    field_words,
+    milliseconds,
+    sides,
+    source_words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mrs_necrosis.analysis import Analysis
+    from mrs_necrosis.assessment import Assessment, Finding
+    from mrs_necrosis.report.rows import Row
+
+_ORDER = (Favors.NECROSIS, Favors.RECURRENCE, Favors.INDETERMINATE, Favors.NOT_EVALUABLE)
+
+
+def to_html(analysis: Analysis, svgs: Mapping[str, str]) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        What to show.
+    svgs : mapping of str to str
+        The figures ``"spectrum"`` and ``"evidence"``, where there are any.
+
+    Returns
+    -------
+    str
+        HTML; the same text for the same analysis and versions.
+    """
+    voxel = analysis.first_voxel
+    rows = list(ratio_rows(analysis, [voxel])) if analysis.is_single else []
+    assessment = analysis.assessment
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            analysis=analysis,
+            assessment=assessment,
+            label=assessment.favors.value if assessment else "no label",
+            evidence_words=evidence_words,
+            rows=rows,
+            row_of={row.name: row for row in rows},
+            peaks=_peaks(analysis) if analysis.is_single else [],
+            groups=_groups(assessment) if assessment else [],
+            other=[f for f in assessment.findings if not f.scored] if assessment else [],
+            quality=_quality(analysis),
+            grid_counts=_grid_counts(analysis),
+            header=_header(analysis),
+            methods=methods_paragraph(analysis),
+            mrsinmrs=mrsinmrs_rows(analysis),
+            provenance=_flat(analysis.provenance),
+            spectrum_figure=_inline(svgs.get("spectrum", "")),
+            evidence_figure=_inline(svgs.get("evidence", "")),
+            research_use=RESEARCH_USE,
+            version=mrs_necrosis.__version__,
+            percent=f"{100 * analysis.level:.0f} %",
+            finding_value=_finding_value,
+            weight_words=_weight_words,
+            cutoff_words=_cutoff_words,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mrs_necrosis.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["number"] = number
+    return environment
+
+
+def _inline(svg: str) -> Markup:
+    # only our own figures come here, and matplotlib escapes the text in them
+    return Markup(re.sub(r"^.*?(?=<svg)", "", svg, count=1, flags=re.DOTALL))
+
+
+def _header(analysis: Analysis) -> list[tuple[str, str]]:
+    acquisition = analysis.acquisition
+    items = [
+        ("source", source_words(analysis.source)),
+        ("field", field_words(analysis.field_t)),
+        ("echo time", milliseconds(analysis.echo_time_s)),
+    ]
+    if acquisition is not None:
+        items += [
+            ("repetition time", milliseconds(acquisition.repetition_time_s)),
+            ("sequence", acquisition.sequence or "unknown"),
+        ]
+    if analysis.spectra is not None:
+        size = analysis.spectra.voxel_size_mm
+        words = "unknown" if size is None else " x ".join(f"{e:.3g}" for e in size) + " mm"
+        items.append(("voxel", words))
+        if not analysis.is_single:
+            items.append(("grid", " x ".join(map(str, analysis.grid))))
+    return items
+
+
+def _peaks(analysis: Analysis) -> list[dict[str, str]]:
+    areas, voxel = analysis.areas, analysis.first_voxel
+    peaks = []
+    for name in areas.names:
+        sd = areas.sd(name)
+        peaks.append(
+            {
+                "name": name,
+                "area": f"{float(areas.value(name)[voxel]):.6g}",
+                "sd": DASH if sd is None else f"{float(sd[voxel]):.3g}",
+                "detected": "yes" if bool(areas.detected(name)[voxel]) else "no",
+            }
+        )
+    return peaks
+
+
+def _groups(assessment: Assessment) -> list[tuple[str, list[Finding]]]:
+    by_side = sides(assessment.findings)
+    return [(side.value, by_side[side]) for side in _ORDER if side in by_side]
+
+
+def _finding_value(finding: Finding, row_of: Mapping[str, Row]) -> str:
+    if finding.value is None:
+        return DASH
+    row = row_of.get(finding.expression)
+    words = number(finding.value)
+    if row is not None and row.interval_text != DASH:
+        words += f" ({row.interval_text})"
+    return words
+
+
+def _cutoff_words(finding: Finding) -> str:
+    if finding.cutoff is None:
+        return DASH
+    return f"{finding.comparator} {finding.cutoff:g}".strip()
+
+
+def _weight_words(finding: Finding) -> str:
+    """Return what the finding adds to the logarithm of the likelihood ratio."""
+    if finding.log_likelihood_ratio is None:
+        return DASH
+    sign = "\N{MINUS SIGN}" if finding.log_likelihood_ratio < 0 else "+"
+    return f"{sign}{abs(finding.log_likelihood_ratio):.2f}"
+
+
+def _quality(analysis: Analysis) -> list[tuple[str, str]]:
+    quality = analysis.quality
+    if quality is None or not analysis.is_single:
+        return []
+    voxel = analysis.first_voxel
+
+    def words(name: str, form: str) -> str:
+        value = float(getattr(quality, name)[voxel])
+        return DASH if value != value else form.format(value)
+
+    unexplained = words("unexplained_ppm", "{:.2f} ppm")
+    return [
+        ("signal to noise", words("snr", "{:.0f}")),
+        (
+            "linewidth (FWHM)",
+            f"{words('linewidth_hz', '{:.1f} Hz')}, {words('linewidth_ppm', '{:.3f} ppm')}",
+        ),
+        ("residual over noise", words("residual_ratio", "{:.2f}")),
+        ("unexplained peak", "none" if unexplained == DASH else f"at {unexplained}"),
+        ("fit", FitStatus(int(quality.status[voxel])).sentence),
+    ]
+
+
+def _grid_counts(analysis: Analysis) -> list[tuple[int, str]]:
+    quality = analysis.quality
+    if quality is None or analysis.is_single:
+        return []
+    counts = [(int((quality.status == status).sum()), status.sentence) for status in FitStatus]
+    return [(count, sentence) for count, sentence in counts if count]
+
+
+def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested mappings as (dotted name, text) pairs."""
+    if hasattr(value, "items"):
+        return [
+            pair
+            for key, item in value.items()
+            for pair in _flat(item, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, (list, tuple)) and any(hasattr(item, "items") for item in value):
+        return [pair for i, item in enumerate(value, 1) for pair in _flat(item, f"{prefix}.{i}")]
+    return [(prefix, "unknown" if value is None else str(value))]

@@ -1,0 +1,128 @@
+"""Text for papers: a methods paragraph and the MRSinMRS reporting table.
+
+MRSinMRS is the consensus list of what a study must report (Lin et al., NMR Biomed. 34, e4484
+(2021)). Where the source is silent the table says "not available".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mrs_necrosis
+from mrs_necrosis.report.text import field_words, milliseconds
+
+if TYPE_CHECKING:
+    from mrs_necrosis.analysis import Analysis
+
+NOT_AVAILABLE = "not available"
+
+
+def methods_paragraph(analysis: Analysis) -> str:
+    """Return what was done, as a paragraph for a methods section."""
+    sentences = []
+    if analysis.spectra is None:
+        sentences.append(
+            f"Peak {_quantity(analysis)} were taken from a printed table and not fitted here."
+        )
+    else:
+        sentences.append(
+            f"Spectra ({analysis.source.format}) were processed and fitted with mrs_necrosis "
+            f"{mrs_necrosis.__version__}."
+        )
+        sentences += [step.note for step in analysis.spectra.history if step.note]
+    if analysis.fit is not None:
+        sentences.append(
+            "A model of resonance lines with a smooth baseline was fitted by variable projection; "
+            "an area is a resonance's time-domain amplitude at t = 0 of the group that names it, "
+            "protons included and not corrected for relaxation."
+        )
+        sentences += analysis.fit.notes
+    sentences.append(
+        "Ratios are quotients of areas; LL is lipid 1.3 + lipid 0.9 + lactate as magnitudes."
+    )
+    if analysis.areas.covariance is None:
+        sentences.append("The source reports no uncertainty, so the ratios have no interval.")
+    else:
+        sentences.append(
+            f"Intervals are at {100 * analysis.level:.0f} %, by Fieller's method with the "
+            "covariance of both areas; a peak below three standard deviations counts as not "
+            "detected."
+        )
+    if analysis.assessment is not None:
+        sentences.append(
+            "Published criteria were combined as log-likelihood ratios, averaged within families "
+            "that share a numerator, with a prior probability of recurrence of "
+            f"{analysis.assessment.evidence.prior:.2g}."
+        )
+    return " ".join(sentence.rstrip(".") + "." for sentence in sentences)
+
+
+def _quantity(analysis: Analysis) -> str:
+    return {"area": "areas", "height": "heights", "molar": "concentrations"}[
+        analysis.areas.quantity
+    ]
+
+
+def mrsinmrs_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
+    """Return the reporting table as (part, item, value) rows."""
+    acquisition, spectra, quality = analysis.acquisition, analysis.spectra, analysis.quality
+
+    def known(value: object, form: str = "{}") -> str:
+        return NOT_AVAILABLE if value is None else form.format(value)
+
+    rows = [
+        ("1 hardware", "field strength", _or_not(field_words(analysis.field_t))),
+        ("1 hardware", "manufacturer", known(acquisition and acquisition.manufacturer)),
+        ("1 hardware", "model and software", NOT_AVAILABLE),
+        ("1 hardware", "coils", NOT_AVAILABLE),
+        ("2 acquisition", "nucleus", known(acquisition and acquisition.nucleus)),
+        ("2 acquisition", "sequence", known(acquisition and acquisition.sequence)),
+        ("2 acquisition", "volume of interest", NOT_AVAILABLE),
+        ("2 acquisition", "nominal voxel size", _voxel_size(analysis)),
+        (
+            "2 acquisition", "repetition time, echo time",
+            f"{_or_not(milliseconds(acquisition.repetition_time_s if acquisition else None))}, "
+            f"{_or_not(milliseconds(analysis.echo_time_s))}",
+        ),
+        ("2 acquisition", "mixing time", _or_not(
+            milliseconds(acquisition.mixing_time_s if acquisition else None))),
+        ("2 acquisition", "spectral width", known(
+            acquisition and acquisition.spectral_width_hz, "{:.0f} Hz")),
+        ("2 acquisition", "points", known(spectra and spectra.n_samples)),
+        ("2 acquisition", "matrix", known(
+            None if analysis.is_single else " x ".join(map(str, analysis.grid)))),
+        ("2 acquisition", "water suppression, shim", NOT_AVAILABLE),
+        ("3 analysis", "software", f"mrs_necrosis {mrs_necrosis.__version__}"),
+        ("3 analysis", "processing", _steps(analysis)),
+        ("3 analysis", "output measure", "ratios of areas, with intervals"),
+        ("3 analysis", "quantification reference", "none; relative to peaks of the same voxel"),
+        ("3 analysis", "fit model", "none (peak table)" if analysis.fit is None else
+            "lines of named groups with a smooth baseline: " + ", ".join(analysis.areas.names)),
+    ]  # fmt: skip
+    if quality is not None and analysis.is_single:
+        voxel = analysis.first_voxel
+        rows += [
+            ("4 quality", "SNR (tallest of NAA, Cr, Cho)", f"{quality.snr[voxel]:.0f}"),
+            ("4 quality", "linewidth", f"{quality.linewidth_hz[voxel]:.1f} Hz"),
+            ("4 quality", "fit quality", "standard deviations from the fit's covariance"),
+        ]
+    rows.append(("4 quality", "exclusion criteria", "the gates of this report"))
+    rows.append(
+        ("4 quality", "sample spectrum", "in this report" if analysis.fit else NOT_AVAILABLE)
+    )
+    return rows
+
+
+def _or_not(words: str) -> str:
+    return NOT_AVAILABLE if words == "unknown" else words
+
+
+def _voxel_size(analysis: Analysis) -> str:
+    size = analysis.spectra.voxel_size_mm if analysis.spectra is not None else None
+    return NOT_AVAILABLE if size is None else " x ".join(f"{e:.3g}" for e in size) + " mm"
+
+
+def _steps(analysis: Analysis) -> str:
+    if analysis.spectra is None or not analysis.spectra.history:
+        return "none"
+    return ", ".join(step.name.replace("_", " ") for step in analysis.spectra.history)

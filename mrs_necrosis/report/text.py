@@ -1,0 +1,157 @@
+"""What the terminal shows: ratios, the label, what speaks for and against it."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.report.rows import DASH, number, ratio_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mrs_necrosis.analysis import Analysis, Source, Voxel
+    from mrs_necrosis.assessment import Assessment, Evidence, Finding
+    from mrs_necrosis.quality import Quality
+
+WIDTH = 96
+RESEARCH_LINE = "Research use only. Not a diagnosis, not a medical device."
+
+
+def summary(analysis: Analysis) -> str:
+    """Return the analysis as text for a terminal, at most 96 columns wide."""
+    parts = [headline(analysis)]
+    if analysis.is_single:
+        if analysis.quality is not None:
+            parts.append(quality_line(analysis.quality, analysis.first_voxel))
+        parts.append(_ratio_table(analysis))
+    else:
+        parts.append(_grid_counts(analysis))
+    if analysis.fit is not None:
+        parts += [_wrap(note) for note in analysis.fit.notes]
+    if analysis.assessment is not None:
+        parts.append(_assessment(analysis.assessment))
+    parts.append(RESEARCH_LINE)
+    return "\n\n".join(part for part in parts if part)
+
+
+def source_words(source: Source) -> str:
+    """Return the source in words, such as ``"NIfTI-MRS, sha256 6cdf…"``."""
+    name = f"{source.label}: " if source.label else ""
+    checksum = f", sha256 {source.sha256[:12]}" if source.sha256 else ""
+    return f"{name}{source.format}{checksum}"
+
+
+def headline(analysis: Analysis) -> str:
+    """Return one line on what was measured."""
+    words = [source_words(analysis.source)]
+    acquisition = analysis.acquisition
+    if acquisition is not None and acquisition.sequence:
+        words.append(acquisition.sequence)
+    words.append(f"field {field_words(analysis.field_t)}")
+    words.append(f"TE {milliseconds(analysis.echo_time_s)}")
+    if acquisition is not None:
+        words.append(f"TR {milliseconds(acquisition.repetition_time_s)}")
+    return _wrap(", ".join(words))
+
+
+def field_words(field_t: float | None) -> str:
+    """Return a field strength as it is printed."""
+    return "unknown" if field_t is None else f"{field_t:.3g} T"
+
+
+def milliseconds(time_s: float | None) -> str:
+    """Return a time as it is printed, in ms."""
+    return "unknown" if time_s is None else f"{time_s * 1e3:.4g} ms"
+
+
+def quality_line(quality: Quality, voxel: Voxel) -> str:
+    """Return SNR, linewidth, residual and status of one voxel in one line."""
+    at = quality.voxel(voxel) if len(voxel) == 3 else quality
+    status = FitStatus(int(at.status.flat[0]))
+    words = (
+        f"SNR {at.snr.flat[0]:.0f}, linewidth {at.linewidth_hz.flat[0]:.1f} Hz, "
+        f"residual {at.residual_ratio.flat[0]:.2f} x noise; {status.sentence}"
+    )
+    return _wrap(words.replace("nan", DASH) + ".")
+
+
+def evidence_words(evidence: Evidence) -> str:
+    """Return the weight of the evidence in one sentence without its full stop."""
+    if evidence.likelihood_ratio is None:
+        return "no criterion could be evaluated"
+    words = f"likelihood ratio {evidence.likelihood_ratio:.3f}"
+    if evidence.interval is not None:
+        words += f" ({number(evidence.interval[0])} to {number(evidence.interval[1])})"
+    if evidence.posterior is not None:
+        words += (
+            f", probability of recurrence {evidence.posterior:.2f} "
+            f"for a prior of {evidence.prior:.2g}"
+        )
+    return words
+
+
+def sides(findings: Iterable[Finding]) -> dict[Favors, list[Finding]]:
+    """Return the scored findings by the side that they take."""
+    by_side: dict[Favors, list[Finding]] = {}
+    for finding in findings:
+        if finding.scored:
+            by_side.setdefault(finding.favors, []).append(finding)
+    return by_side
+
+
+def _assessment(assessment: Assessment) -> str:
+    lines = [f"{assessment.favors.value.upper()}: {evidence_words(assessment.evidence)}"]
+    if assessment.combined is not None:
+        lines.append(f"with the other examinations: {evidence_words(assessment.combined)}")
+    for side, findings in sides(assessment.findings).items():
+        lines.append(f"  {side.value} ({len(findings)})")
+        lines += [
+            f"    {finding.statement}: {number(finding.value)}"
+            if finding.value is not None
+            else f"    {finding.statement}"
+            for finding in findings
+        ]
+    closed = [gate for gate in assessment.gates if not gate.is_open]
+    if closed:
+        lines.append("  withheld because")
+        lines += [_wrap(gate.sentence, "    - ") for gate in closed]
+    if assessment.caveats:
+        lines.append("  mind")
+        lines += [_wrap(caveat, "    - ") for caveat in assessment.caveats]
+    return "\n".join(lines)
+
+
+def _ratio_table(analysis: Analysis) -> str:
+    rows = list(ratio_rows(analysis))
+    if not rows:
+        return ""
+    percent = f"{100 * analysis.level:.0f} % interval"
+    lines = [f"  {'ratio':<9}{'value':>8}{'sd':>9}   {percent}"]
+    for row in rows:
+        if row.status.value != "ok":
+            lines.append(f"  {row.name:<9}  {row.value_text}")
+            continue
+        lines.append(
+            f"  {row.name:<9}{number(row.value):>8}{number(row.sd):>9}   {row.interval_text}"
+        )
+    return "\n".join(lines)
+
+
+def _grid_counts(analysis: Analysis) -> str:
+    quality = analysis.quality
+    words = f"grid of {' x '.join(map(str, analysis.grid))} voxels"
+    if quality is None:
+        return words
+    lines = [words]
+    for status in FitStatus:
+        count = int((quality.status == status).sum())
+        if count:
+            lines.append(f"  {count:>6}  {status.sentence}")
+    return "\n".join(lines)
+
+
+def _wrap(text: str, bullet: str = "") -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet))

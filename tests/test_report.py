@@ -1,0 +1,540 @@
+"""The report, from analyses made by hand."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from mrs_necrosis.analysis import Analysis, Source
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.assessment import Assessment, Evidence, Favors, Finding, Gate
+from mrs_necrosis.constants import STANDARD_RATIOS
+from mrs_necrosis.errors import OutputError
+from mrs_necrosis.fitting.result import Curves, Fit
+from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.ratios import parse_ratio, ratio
+from mrs_necrosis.report import document, figure, files, page, rows, table, text
+from mrs_necrosis.spectra import Acquisition, Spectra, Step
+
+jsonschema = pytest.importorskip("jsonschema")
+
+REFERENCE = PeakAreas(("LL", "Cho", "Cr", "NAA"), np.array([108964.0, 33671.0, 29534.0, 31278.0]))
+HOSTILE = '<script>alert("x")</script>$_{$=CMD|\'\' & "é'
+
+
+def ratios_of(areas):
+    names = [name for name in STANDARD_RATIOS if all(p in areas for p in parse_ratio(name))]
+    return {name: ratio(areas, *parse_ratio(name)) for name in names}
+
+
+def made_assessment(areas, *, hostile="", **changes):
+    values = {name: float(r.value.flat[0]) for name, r in ratios_of(areas).items()}
+
+    def finding(name, cutoff, author, side, **more):
+        return Finding(
+            id=f"{author.lower()}_{name.replace('/', '_').lower()}",
+            statement=f"{name} > {cutoff:g} ({author}){hostile}",
+            citation=f"{author}, Journal 1:2-3{hostile}",
+            expression=name,
+            comparator=">",
+            cutoff=cutoff,
+            value=None if math.isnan(values[name]) else values[name],
+            favors=side,
+            family="cho_cr",
+            scored=True,
+            log_likelihood_ratio=-0.6 if side is Favors.NECROSIS else 0.5,
+            weights={"applicability": 0.75},
+            **more,
+        )
+
+    base = {
+        "favors": Favors.NECROSIS,
+        "evidence": Evidence(likelihood_ratio=0.28, posterior=0.22),
+        "findings": (
+            finding("Cho/Cr", 1.5, "Ando 2004", Favors.NECROSIS),
+            finding("Cho/Cr", 1.11, "Plotkin 2004", Favors.RECURRENCE, note="Only 2.7 % over."),
+            finding("Cho/NAA", 1.17, "Plotkin 2004", Favors.NECROSIS),
+            finding("LL/Cr", 1.9, "Bulik 2015", Favors.RECURRENCE, note="Opposite direction."),
+            Finding(
+                id="perfusion", statement="low perfusion", citation="", kind="perfusion",
+                favors=Favors.NECROSIS,
+            ),
+        ),
+        "gates": (
+            Gate(name="snr", is_open=True, checked=False, sentence="SNR is unknown."),
+            Gate(name="near-normal", is_open=True, checked=True, sentence=f"Not normal.{hostile}",
+                 threshold="0.3", source="Song 1996"),
+        ),
+        "caveats": ("The echo time is unknown.", "No uncertainty is reported."),
+        "suggestions": ("Perfusion imaging would help.",),
+        "paragraph": "The spectrum favours necrosis.",
+    }  # fmt: skip
+    return Assessment(**{**base, **changes})
+
+
+def table_analysis(areas=REFERENCE, **changes):
+    base = {
+        "source": Source("peak table", "0" * 64),
+        "areas": areas,
+        "ratios": ratios_of(areas),
+        "provenance": {"software": {"mrs_necrosis": "0.1.0"}, "parameters": {"prior": 0.5}},
+    }
+    if "assessment" not in changes:
+        changes["assessment"] = made_assessment(areas)
+    return Analysis(**{**base, **changes})
+
+
+def made_curves(ppm, noise):
+    def line(centre, area, width=0.06):
+        return area / (1 + 2j * (ppm - centre) / width)
+
+    components = {
+        "Lip13": line(1.28, 9.0, 0.15), "Lip09": line(0.89, 2.0, 0.15), "Lac": line(1.31, 1.5),
+        "NAA": line(2.01, 3.0), "Cr": line(3.03, 2.9), "Cho": line(3.21, 3.4), "mI": line(3.56, 1),
+    }  # fmt: skip
+    baseline = 0.4 * np.exp(-(((ppm - 1.5) / 1.2) ** 2)) + 0j
+    fit = sum(components.values()) + baseline
+    return Curves(ppm, fit + noise, fit, baseline, noise, components)
+
+
+def spectrum_analysis(*, sequence="PRESS", grid=(1, 1, 1), **changes):
+    rng = np.random.default_rng(1)
+    ppm = np.linspace(0.0, 4.6, 600)
+    noise = 0.15 * (rng.standard_normal(600) + 1j * rng.standard_normal(600))
+    acquisition = Acquisition(
+        spectrometer_frequency_mhz=127.7, dwell_time_s=5e-4, echo_time_s=0.03,
+        repetition_time_s=2.0, sequence=sequence, nucleus="1H",
+    )  # fmt: skip
+    spectra = Spectra(
+        fid=np.ones((*grid, 64)) + 0j,
+        acquisition=acquisition,
+        affine=np.diag([20.0, 20.0, 20.0, 1.0]),
+        history=(Step("average", {"n": 128}, "128 averages were averaged."),),
+    )
+    names = ("LL", "Cho", "Cr", "NAA", "mI")
+    values = np.broadcast_to([10.9, 3.37, 2.95, 3.13, 0.2], (*grid, 5))
+    covariance = np.broadcast_to(np.diag([0.6, 0.12, 0.12, 0.15, 0.2]) ** 2, (*grid, 5, 5))
+    areas = PeakAreas(names, values, covariance)
+    one = np.ones(grid)
+    quality = Quality(40 * one, 6.1 * one, 0.048 * one, 1.05 * one, 0 * one, np.nan * one)
+    fit = Fit(
+        spectra=spectra, model=None, areas=areas, quality=quality, parameter_names=("shift_hz",),
+        parameters=np.zeros((*grid, 1)), notes=("Lactate and lipid are not separable.",),
+        _curves=lambda voxel: made_curves(ppm, noise),
+    )  # fmt: skip
+    single = grid == (1, 1, 1)
+    base = {
+        "source": Source("NIfTI-MRS", "a" * 64),
+        "areas": areas,
+        "ratios": ratios_of(areas),
+        "assessment": made_assessment(areas) if single else None,
+        "spectra": spectra,
+        "fit": fit,
+        "echo_time_s": 0.03,
+        "field_t": 3.0,
+        "provenance": {"software": {"mrs_necrosis": "0.1.0"}, "steps": [{"name": "average"}]},
+    }
+    return Analysis(**{**base, **changes})
+
+
+ANALYSES = {
+    "peak table": table_analysis,
+    "spectrum": spectrum_analysis,
+    "grid": lambda: spectrum_analysis(grid=(3, 2, 1)),
+    "no assessment": lambda: table_analysis(assessment=None),
+    "absent creatine": lambda: table_analysis(
+        PeakAreas(("LL", "Cho", "Cr", "NAA"), [9.0, 3.0, 0.1, 3.0], np.diag([0.1] * 4) ** 2)
+    ),
+    "nothing": lambda: table_analysis(
+        PeakAreas(("LL", "Cho", "Cr", "NAA"), [np.nan] * 4, np.diag([0.1] * 4) ** 2)
+    ),
+}
+any_analysis = pytest.mark.parametrize("make", ANALYSES.values(), ids=ANALYSES)
+
+
+@any_analysis
+def test_every_result_obeys_the_schema(make):
+    result = json.loads(document.to_json(make()))
+
+    jsonschema.Draft202012Validator.check_schema(document.schema())
+    jsonschema.validate(result, document.schema(), cls=jsonschema.Draft202012Validator)
+
+
+def test_the_schema_refuses_a_wrong_status():
+    result = document.document(table_analysis())
+    result["ratios"]["Cho/Cr"]["status"] = "fine"
+
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(result, document.schema())
+
+
+def test_json_holds_the_reference_ratios():
+    result = json.loads(document.to_json(table_analysis()))
+
+    # reference-case.md gives the quotients to five decimals
+    assert round(result["ratios"]["Cho/Cr"]["value"], 5) == 1.14008
+    assert round(result["ratios"]["LL/Cr"]["value"], 5) == 3.68944
+    assert result["ratios"]["Cho/Cr"]["interval"] is None
+    assert result["assessment"]["favors"] == "necrosis-favoring"
+    assert result["assessment"]["likelihood_ratio"] == 0.28
+
+
+def test_no_answer_is_null_and_a_bound_is_given():
+    result = document.document(ANALYSES["absent creatine"]())
+    cho_cr = result["ratios"]["Cho/Cr"]
+
+    assert cho_cr["value"] is None
+    assert cho_cr["status"] == "denominator-not-detected"
+    assert cho_cr["bound"] > 3.0 / 0.5
+    assert "NaN" not in document.to_json(ANALYSES["nothing"]())
+
+
+def test_a_grid_becomes_nested_lists():
+    result = document.document(ANALYSES["grid"]())
+
+    assert result["grid"] == [3, 2, 1]
+    assert np.shape(result["ratios"]["Cho/Cr"]["value"]) == (3, 2, 1)
+
+
+def test_an_infinite_end_is_null_and_its_shape_says_so():
+    areas = PeakAreas(("Cho", "Cr"), [1.0, 0.5], np.diag([1.0, 0.4]) ** 2)
+    analysis = table_analysis(areas, assessment=None)
+
+    interval = document.document(analysis)["ratios"]["Cho/Cr"]["interval"]
+
+    assert interval["shape"] == "unbounded"
+    assert interval["lower"] is None
+    assert interval["upper"] is None
+
+
+@any_analysis
+def test_two_runs_write_the_same_bytes(make):
+    assert files.render(make()) == files.render(make())
+
+
+def test_the_table_is_tidy():
+    lines = table.to_tsv([spectrum_analysis()]).splitlines()
+    header, first = lines[0].split("\t"), lines[1].split("\t")
+    row = dict(zip(header, first, strict=True))
+
+    assert header == list(table.COLUMNS)
+    assert len(lines) == 1 + len(spectrum_analysis().ratios)
+    assert row["ratio"] == "Cho/Cr"
+    assert float(row["value"]) == pytest.approx(3.37 / 2.95)
+    assert float(row["ci_low"]) < float(row["value"]) < float(row["ci_high"])
+    assert row["echo_time_s"] == "0.03"
+    assert row["snr"] == "40"
+    assert "ando 2004_cho_cr: necrosis-favoring" in row["criterion"]
+    assert row["verdict"] == "necrosis-favoring"
+
+
+def test_a_grid_has_one_row_per_voxel_and_ratio():
+    analysis = ANALYSES["grid"]()
+    lines = table.to_tsv([analysis]).splitlines()
+
+    assert len(lines) == 1 + 6 * len(analysis.ratios)
+    assert lines[-1].split("\t")[1:4] == ["2", "1", "0"]
+
+
+@pytest.mark.parametrize("start", "=+-@")
+def test_a_cell_is_never_a_formula(start):
+    analysis = table_analysis(source=Source("peak table", None, None, f"{start}1+cmd|' /C'!A0"))
+
+    first = table.to_tsv([analysis]).splitlines()[1]
+
+    assert first.startswith("'" + start)
+
+
+def test_a_cell_holds_no_tab_or_line_end():
+    assert table.cell("a\tb\nc") == "a b c"
+
+
+def test_a_negative_number_stays_a_number():
+    areas = PeakAreas(("Cho", "Cr"), [-0.5, 10.0], np.diag([1.0, 1.0]) ** 2)
+    analysis = table_analysis(areas, assessment=None)
+    cells = dict(zip(table.COLUMNS, table.to_tsv([analysis]).splitlines()[1].split("\t"),
+                     strict=True))  # fmt: skip
+
+    assert float(cells["value"]) == pytest.approx(-0.05)
+    assert cells["status"] == "below-detection"
+
+
+class _Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+
+def parsed(html):
+    parser = _Page()
+    parser.feed(html)
+    return parser
+
+
+def html_of(analysis):
+    return files.render(analysis)["report.html"].decode()
+
+
+@any_analysis
+def test_the_page_asks_for_nothing_from_elsewhere(make):
+    html = html_of(make())
+    found = parsed(html)
+
+    assert not {"script", "link", "iframe", "object", "embed"} & set(found.tags)
+    links = [v for _, name, v in found.attributes if name in {"src", "href", "xlink:href"}]
+    assert all(value.startswith(("#", "data:")) for value in links)
+    assert not re.search(r"url\((?!#)|@import", html)
+    policy = [v for tag, name, v in found.attributes if tag == "meta" and name == "content"]
+    assert any(value.startswith("default-src 'none'") for value in policy)
+
+
+@any_analysis
+def test_the_page_states_its_limits(make):
+    html = html_of(make())
+
+    assert html.count("not a diagnosis") >= 1
+    assert "not a medical device" in html
+
+
+def test_hostile_text_is_escaped_and_drawn():
+    assessment = made_assessment(spectrum_analysis().areas, hostile=HOSTILE)
+    analysis = spectrum_analysis(
+        sequence=HOSTILE,
+        assessment=assessment,
+        source=Source(HOSTILE, None, None, HOSTILE),
+        provenance={HOSTILE: HOSTILE},
+    )
+
+    contents = files.render(analysis)
+
+    html = contents["report.html"].decode()
+    assert "script" not in parsed(html).tags
+    assert "&lt;script&gt;alert(" in html
+    assert b"<script" not in contents["spectrum.svg"] + contents["evidence.svg"]
+    jsonschema.validate(json.loads(contents["result.json"]), document.schema())
+    for line in contents["ratios.tsv"].decode().splitlines():
+        assert len(line.split("\t")) == len(table.COLUMNS)
+
+
+def test_the_page_shows_what_disagrees_beside_what_agrees():
+    html = html_of(table_analysis())
+
+    assert "recurrence-favoring: 2 of 4" in html
+    assert "necrosis-favoring: 2 of 4" in html
+    assert "Only 2.7 % over." in html
+    assert "low perfusion" in html
+    assert "The source reports no uncertainty" in html
+
+
+def test_the_page_says_what_was_not_detected():
+    html = html_of(ANALYSES["absent creatine"]())
+
+    assert re.search(r"above \d+\.\d+, Cr not detected", html)
+
+
+def test_figures_carry_no_date_and_no_creator():
+    contents = files.render(spectrum_analysis())
+
+    for name in ("spectrum", "evidence"):
+        svg = contents[f"{name}.svg"].decode()
+        assert "<metadata" not in svg
+        assert "atplotlib" not in svg.partition("<defs>")[0]
+        assert b"Software" not in contents[f"{name}.png"]
+
+
+def test_the_ppm_axis_falls_to_the_right():
+    drawing = figure.spectrum(spectrum_analysis())
+
+    for axes in drawing.axes:
+        assert axes.get_xlim() == (4.2, 0.2)
+
+
+def test_the_figure_draws_the_curves_of_the_fit():
+    analysis = spectrum_analysis()
+    curves = analysis.fit.curves((0, 0, 0))
+    residual, main, parts = figure.spectrum(analysis).axes
+
+    drawn = {line.get_label(): line.get_ydata() for line in main.get_lines()}
+    np.testing.assert_array_equal(drawn["data"], curves.data.real)
+    np.testing.assert_array_equal(drawn["fit"], curves.fit.real)
+    np.testing.assert_array_equal(drawn["baseline"], curves.baseline.real)
+    np.testing.assert_array_equal(residual.get_lines()[0].get_ydata(), curves.residual.real)
+    assert {t.get_text() for t in parts.texts} == set(curves.components)
+    assert {t.get_text() for t in main.texts} == {"NAA", "Cr", "Cho", "mI", "LL"}
+
+
+def test_a_peak_table_has_no_spectrum_to_draw():
+    with pytest.raises(ValueError, match="peak table"):
+        figure.spectrum(table_analysis())
+
+
+def test_an_assessment_without_cutoffs_has_no_evidence_figure():
+    with pytest.raises(ValueError, match="no criterion"):
+        figure.evidence(table_analysis(assessment=None))
+    assert "evidence.svg" not in files.render(table_analysis(assessment=None))
+
+
+def test_the_summary_fits_a_terminal_and_says_it_all():
+    words = text.summary(table_analysis())
+
+    assert max(map(len, words.splitlines())) <= 100
+    assert re.search(r"Cho/Cr +1\.14", words)
+    assert re.search(r"LL/Cr +3\.69", words)
+    assert "NECROSIS-FAVORING: likelihood ratio 0.280" in words
+    assert "recurrence-favoring (2)" in words
+    assert "The echo time is unknown." in words
+    assert "Not a diagnosis" in words
+    assert "TE unknown" in words
+
+
+def test_the_summary_of_a_grid_counts_its_voxels():
+    words = text.summary(ANALYSES["grid"]())
+
+    assert "grid of 3 x 2 x 1 voxels" in words
+    assert re.search(r"6  the fit converged", words)
+
+
+def test_a_closed_gate_is_in_the_summary():
+    gate = Gate(name="snr", is_open=False, checked=True, sentence="SNR is 3, below 5.",
+                gives=Favors.NOT_EVALUABLE)  # fmt: skip
+    assessment = made_assessment(REFERENCE, favors=Favors.NOT_EVALUABLE, gates=(gate,))
+
+    words = text.summary(table_analysis(assessment=assessment))
+
+    assert "NOT-EVALUABLE" in words
+    assert "SNR is 3, below 5." in words
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [(1.14008, "1.14"), (0.0412, "0.041"), (0.0, "0.00"), (None, rows.DASH), (math.nan, rows.DASH),
+     (math.inf, "∞"), (-0.3, "\N{MINUS SIGN}0.30"), (108964.0, "108964")],
+)  # fmt: skip
+def test_numbers_are_printed_as_they_are_read(value, printed):
+    assert rows.number(value) == printed
+
+
+def test_intervals_are_printed_by_their_shape():
+    assert rows.interval_text(1.0, 2.0, "bounded") == "1.00 to 2.00"
+    assert rows.interval_text(1.0, 2.0, "two-piece") == "below 1.00 or above 2.00"
+    assert rows.interval_text(-math.inf, math.inf, "unbounded") == "any value"
+    assert rows.interval_text(None, None, "none") == rows.DASH
+
+
+def test_writing_makes_whole_files_and_leaves_nothing_else(tmp_path):
+    written = files.write(spectrum_analysis(), tmp_path / "a" / "b")
+
+    names = {path.name for path in (tmp_path / "a" / "b").iterdir()}
+    assert names == {path.name for path in written} == {
+        "result.json", "ratios.tsv", "report.html",
+        "spectrum.png", "spectrum.svg", "evidence.png", "evidence.svg",
+    }  # fmt: skip
+
+
+def test_a_result_is_not_replaced_unasked(tmp_path):
+    files.write(table_analysis(), tmp_path)
+
+    with pytest.raises(OutputError, match="give --overwrite"):
+        files.write(table_analysis(), tmp_path)
+    files.write(table_analysis(), tmp_path, overwrite=True)
+
+
+def test_a_foreign_file_is_never_replaced(tmp_path):
+    (tmp_path / "report.html").write_text("mine")
+
+    with pytest.raises(OutputError, match=r"report\.html already"):
+        files.write(table_analysis(), tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
+    (tmp_path / "out").write_text("mine")
+
+    with pytest.raises(OutputError, match="not a folder"):
+        files.write(table_analysis(), tmp_path / "out")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    target = tmp_path / "result.json"
+    target.write_bytes(b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_atomically(target, b"new")
+
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_an_output_error(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OutputError, match="No space left"):
+        files.write(table_analysis(), tmp_path)
+
+
+def test_the_reporting_table_says_what_is_not_known():
+    from mrs_necrosis.report.reporting import mrsinmrs_rows
+
+    values = {item: value for _, item, value in mrsinmrs_rows(table_analysis())}
+    assert values["field strength"] == "not available"
+    values = {item: value for _, item, value in mrsinmrs_rows(spectrum_analysis())}
+    assert values["field strength"] == "3 T"
+    assert values["repetition time, echo time"] == "2000 ms, 30 ms"
+    assert values["nominal voxel size"] == "20 x 20 x 20 mm"
+
+
+def test_statuses_are_named_in_the_json():
+    analysis = spectrum_analysis()
+    quality = dataclasses.replace(
+        analysis.quality, status=np.full((1, 1, 1), FitStatus.AT_BOUND, dtype=np.uint8)
+    )
+    analysis = dataclasses.replace(
+        analysis, fit=dataclasses.replace(analysis.fit, quality=quality)
+    )
+
+    assert document.document(analysis)["quality"]["status"] == "at-bound"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
+def test_a_browser_shows_the_page_from_disk(tmp_path):
+    files.write(spectrum_analysis(), tmp_path)
+    picture = tmp_path / "page.png"
+
+    subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1000,1400",
+         f"--screenshot={picture}", (tmp_path / "report.html").as_uri()],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+
+    from matplotlib.image import imread
+
+    pixels = imread(picture)[..., :3]
+    assert pixels.shape[:2] == (1400, 1000)
+    # the fit is drawn in vermilion: a page without its figure would have almost none
+    fit_colour = np.abs(pixels - np.array([0xD5, 0x5E, 0x00]) / 255).max(axis=-1) < 0.1
+    assert fit_colour.sum() > 200
+
+
+def test_the_page_template_never_meets_an_undefined_name():
+    with pytest.raises(Exception, match="undefined"):
+        page._environment().from_string("{{ nothing }}").render()
