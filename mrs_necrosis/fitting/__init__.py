@@ -1,0 +1,16 @@
+"""The fit: a model laid under all voxels at once, and its areas with their covariance."""
+
+from mrs_necrosis.fitting.engine import fit
+from mrs_necrosis.fitting.model import Baseline, Component, Model, Parameter, default_model
+from mrs_necrosis.fitting.result import Curves, Fit
+
+__all__ = [
+    "Baseline",
+    "Component",
+    "Curves",
+    "Fit",
+    "Model",
+    "Parameter",
+    "default_model",
+    "fit",
+]

@@ -1,0 +1,478 @@
+"""``fit``: from spectra to areas, for any number of voxels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.errors import FitError
+from mrs_necrosis.fitting.model import areas_of, default_model
+from mrs_necrosis.fitting.posterior import Posterior, average, candidates
+from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
+from mrs_necrosis.fitting.result import Curves, Fit
+from mrs_necrosis.fitting.start import starting_values
+from mrs_necrosis.fitting.varpro import State, evaluate, minimise, rotation, time_columns
+from mrs_necrosis.quality import FitStatus, Quality
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.fitting.model import Model
+    from mrs_necrosis.fitting.problem import Problem
+    from mrs_necrosis.spectra import Spectra
+
+CHUNK = 16
+"""Voxels that are fitted together; more do not fit the processor's cache and are slower."""
+
+FIRST_DIMENSIONS = 10.0
+"""Dimensions of the baseline while its stiffness is not yet known."""
+
+UNEXPLAINED_SD = 8.0
+"""A residual line of so many standard deviations is an unexpected peak (assumed)."""
+
+UNEXPLAINED_SHARE = 0.15
+"""… if its area is also such a share of the largest of NAA, Cr and Cho (assumed)."""
+
+BROAD_TRIALS = ((0.05, 0.05), (0.15, 0.15), (0.4, 0.3))
+"""Starting widths of the lipids, as fractions of their boxes."""
+
+
+def fit(
+    spectra: Spectra,
+    model: Model | None = None,
+    *,
+    chunk: int = CHUNK,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fit:
+    """Fit a model to every voxel.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        Of V = X Y Z voxels.
+    model : Model or None
+        ``default_model(spectra.acquisition)`` by default.
+    chunk : int
+        Voxels that are fitted together; memory grows with it and with nothing else.
+    progress : callable or None
+        Called with the number of voxels done and their total.
+
+    Returns
+    -------
+    Fit
+        A voxel that cannot be fitted has NaN areas and a status that says why; it disturbs no
+        other.
+
+    Raises
+    ------
+    FitError
+        If the model cannot be laid under these spectra at all.
+    ValueError
+        If ``chunk`` is not positive.
+    """
+    if chunk < 1:
+        msg = f"chunk must be at least 1 voxel; got {chunk!r}"
+        raise ValueError(msg)
+    model = default_model(spectra.acquisition) if model is None else model
+    problem = prepare(spectra, model)
+    grid = spectra.grid
+    fid = spectra.fid.reshape(-1, spectra.n_samples)
+    status = _status_before(fid, np.ravel(spectra.mask))
+    todo = np.flatnonzero(status == FitStatus.OK)
+    out = _Arrays.empty(fid.shape[0], problem)
+    with threadpool_limits(limits=1, user_api="blas"):
+        sd = _noise_in_fit(spectra, problem)
+        for start in range(0, todo.size, chunk):
+            at = todo[start : start + chunk]
+            _fit_chunk(problem, fid[at], sd[at], out, at, status)
+            if progress is not None:
+                progress(min(start + chunk, todo.size), todo.size)
+    bad = ~np.isin(status, [s for s in FitStatus if s.has_areas])
+    out.amplitudes[bad] = np.nan
+    out.covariance[bad] = np.nan
+    out.theta[bad] = np.nan
+    return _result(spectra, problem, out, status, sd, grid)
+
+
+@dataclass(slots=True)
+class _Arrays:
+    amplitudes: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    theta: NDArray[np.float64]
+    dimensions: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    unexplained: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, voxels: int, problem: Problem) -> _Arrays:
+        k, p = len(problem.model.components), len(problem.kind)
+        return cls(
+            np.full((voxels, k), np.nan),
+            np.full((voxels, k, k), np.nan),
+            np.full((voxels, p), np.nan),
+            np.full(voxels, np.nan),
+            np.full(voxels, np.nan),
+            np.full(voxels, np.nan),
+        )
+
+
+def _status_before(fid: NDArray[np.complex128], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    status = np.full(fid.shape[0], FitStatus.OK, dtype=np.uint8)
+    status[~mask] = FitStatus.MASKED
+    finite = np.isfinite(fid).all(axis=1)
+    status[mask & ~finite] = FitStatus.NOT_FINITE
+    status[mask & finite & ~np.abs(fid).any(axis=1)] = FitStatus.NO_SIGNAL
+    return status
+
+
+def _noise_in_fit(spectra: Spectra, problem: Problem) -> NDArray[np.float64]:
+    """Return the noise per in-band point of the samples that the fit uses, shape (V,)."""
+    with np.errstate(invalid="ignore"):
+        full = noise_sd(spectra).ravel()
+    return full * np.sqrt(problem.time_s.size / spectra.n_samples)
+
+
+def _scale_of(problem: Problem, amplitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the unit of the amplitudes' priors, shape (V,); it is never zero."""
+    names = problem.model.names
+    members = [names.index(name) for name in problem.model.scale] or list(range(len(names)))
+    summed = np.maximum(amplitudes[:, members], 0.0).sum(axis=1)
+    floor = 0.02 * np.abs(amplitudes).max(axis=1) + 1e-12
+    return np.maximum(summed, floor)
+
+
+def _fit_chunk(
+    problem: Problem,
+    fid: NDArray[np.complex128],
+    sd: NDArray[np.float64],
+    out: _Arrays,
+    at: NDArray[np.intp],
+    status: NDArray[np.uint8],
+) -> None:
+    """Fit some voxels and write them to their places in ``out``."""
+    quiet = ~(np.isfinite(sd) & (sd > 0))
+    # noise-free data have no noise to weigh with: a millionth of the largest point stands in
+    unit = np.where(quiet, 1e-6 * np.abs(problem.in_band(fid)).max(axis=1), sd)
+    data = problem.in_band(fid) / unit[:, None]
+    try:
+        state, box, converged, post = _optimise(problem, data)
+    except np.linalg.LinAlgError:
+        if at.size == 1:
+            status[at] = FitStatus.FAILED
+            return
+        for i in range(at.size):
+            _fit_chunk(problem, fid[i : i + 1], sd[i : i + 1], out, at[i : i + 1], status)
+        return
+    k = state.amplitudes.shape[1]
+    theta = np.clip(post.mean[:, k:], box[0], box[1])
+    residual = _residual(problem, data, state, post)
+    ratio = np.sqrt((np.abs(residual) ** 2).mean(axis=1) / 2)
+    # what the model leaves over beyond the noise widens every error
+    widen = np.maximum(ratio, 1.0) ** 2
+    out.amplitudes[at] = post.mean[:, :k] * unit[:, None]
+    covariance = post.covariance[:, :k, :k]
+    covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2
+    out.covariance[at] = covariance * (widen * unit**2)[:, None, None]
+    out.theta[at] = theta
+    out.residual[at] = np.where(quiet, np.nan, ratio)
+    out.dimensions[at] = post.weight @ np.array(candidates(problem))
+    out.unexplained[at] = _unexplained(problem, residual, state, post)
+    finite = np.isfinite(post.mean).all(axis=1) & np.isfinite(post.covariance).all(axis=(1, 2))
+    walls = _at_wall(problem, theta, box)
+    status[at] = np.where(
+        finite,
+        np.where(converged, np.where(walls, FitStatus.AT_BOUND, FitStatus.OK), 2),
+        FitStatus.FAILED,
+    )
+
+
+def _optimise(
+    problem: Problem, data: NDArray[np.complex128]
+) -> tuple[
+    State,
+    tuple[NDArray[np.float64], NDArray[np.float64]],
+    NDArray[np.bool_],
+    Posterior,
+]:
+    v, k = data.shape[0], len(problem.model.components)
+    modes = problem.roughness.size
+    flat_scale = np.abs(data).max(axis=1)
+    none = np.zeros((v, k))
+    precision, pull = np.zeros((v, k, k)), none.copy()
+    index = np.arange(k)
+    # before anything is known: a ridge that only keeps matrices regular
+    precision[:, index, index] = 1e-6 + (10.0 / flat_scale[:, None]) ** 2 * 1e-2
+    first = min(FIRST_DIMENSIONS, max(candidates(problem)))
+    shrink = np.broadcast_to(problem.shrinkage(first), (v, modes))
+    theta, box = starting_values(problem, data, precision, pull, shrink, BROAD_TRIALS)
+    begun = evaluate(problem, data, theta, precision, pull, shrink)
+    amplitudes = begun.amplitudes
+    converged = np.zeros(v, dtype=bool)
+    state = begun
+    for most in (8, 60):
+        precision, pull = amplitude_prior(problem, _scale_of(problem, amplitudes), amplitudes)
+        state, converged = minimise(
+            problem, data, state.theta, box, precision, pull, shrink, most_iterations=most
+        )
+        amplitudes = state.amplitudes
+        if most == 8:
+            stuck = _stuck(state.theta, box)
+            post = average(problem, state, stuck, precision, pull)
+            best = post.weight.argmax(axis=1)
+            table = np.stack([problem.shrinkage(d) for d in candidates(problem)])
+            shrink = table[best]
+    stuck = _stuck(state.theta, box)
+    return state, box, converged, average(problem, state, stuck, precision, pull)
+
+
+def _stuck(
+    theta: NDArray[np.float64], box: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> NDArray[np.bool_]:
+    return (theta <= box[0]) | (theta >= box[1])
+
+
+def _at_wall(
+    problem: Problem,
+    theta: NDArray[np.float64],
+    box: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> NDArray[np.bool_]:
+    """Return whether a global shift, width or phase lies at a wall that is not physical."""
+    watched = [
+        p
+        for p, parameter in enumerate(problem.model.parameters)
+        if ":" not in parameter.name and parameter.kind in {"phase", "begin", "shift", "lorentz"}
+    ]
+    near = (theta - box[0] <= 0) & np.isin(np.arange(theta.shape[1]), watched)
+    near |= theta - box[1] >= 0
+    lorentz = [p for p in problem.index("lorentz")]
+    lower = theta <= box[0]
+    lower[:, lorentz] = False  # a purely Gaussian line is a fine answer
+    upper = theta >= box[1]
+    found: NDArray[np.bool_] = (lower | upper)[:, watched].any(axis=1)
+    return found
+
+
+def _residual(
+    problem: Problem, data: NDArray[np.complex128], state: State, post: Posterior
+) -> NDArray[np.complex128]:
+    """Return the residual at the optimum, in units of the noise, shape (V, M)."""
+    k = state.amplitudes.shape[1]
+    curves = _curves_of(problem, data, state.theta, state.amplitudes, post.weight, k)
+    return curves[2]
+
+
+def _curves_of(
+    problem: Problem,
+    data: NDArray[np.complex128],
+    theta: NDArray[np.float64],
+    amplitudes: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    k: int,
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128], NDArray[np.complex128]]:
+    """Return phased data, component curves (V, K, M) and residual; baseline is the rest."""
+    from scipy.fft import fft
+
+    band = problem.frequency_hz.size
+    columns = fft(time_columns(problem, theta), axis=2)[:, :, :band] * amplitudes[:, :, None]
+    phased = data * rotation(problem, theta)
+    left = phased - columns.sum(axis=1)
+    table = np.stack([problem.shrinkage(d) for d in candidates(problem)])
+    taken = (left @ problem.modes) * (weight @ table)
+    baseline = taken @ problem.modes.T
+    return phased, columns, left - baseline
+
+
+def _unexplained(
+    problem: Problem,
+    residual: NDArray[np.complex128],
+    state: State,
+    post: Posterior,
+) -> NDArray[np.float64]:
+    """Return where the residual holds a line that the model does not know, in ppm; else NaN."""
+    model = problem.model
+    names = [p.name for p in model.parameters]
+    v, m = residual.shape
+    width = np.full(v, 6.0)
+    if "lorentz_hz" in names and "gauss2_hz2" in names:
+        width = voigt_width(
+            state.theta[:, names.index("lorentz_hz")], state.theta[:, names.index("gauss2_hz2")]
+        )
+    step = problem.frequency_hz[1] - problem.frequency_hz[0]
+    offset = np.arange(-24, 25) * step
+    kernel = np.exp(-4 * np.log(2) * (offset / np.maximum(width, 2 * step)[:, None]) ** 2)
+    kernel /= np.sqrt((kernel**2).sum(axis=1, keepdims=True))
+    padded = np.pad(residual.real, ((0, 0), (24, 24)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 49, axis=1)
+    match = np.einsum("vmj,vj->vm", windows, kernel)
+    peak = match.argmax(axis=1)
+    rows = np.arange(v)
+    height = match[rows, peak]
+    largest = np.zeros(v)
+    for name in ("NAA", "Cr", "Cho"):
+        members = [k for k, c in enumerate(model.components) if c.area == name]
+        largest = np.maximum(largest, state.amplitudes[:, members].sum(axis=1))
+    # matched filter output of a line of unit area and this width
+    gain = 1.0 / (step * np.sqrt((kernel**2).sum(axis=1)))
+    area = height / np.maximum(gain / np.maximum(width, 1e-9), 1e-12)
+    strong = (height > UNEXPLAINED_SD) & (area > UNEXPLAINED_SHARE * largest)
+    names_shift = names.index("shift_hz") if "shift_hz" in names else None
+    hz = problem.frequency_hz[peak]
+    if names_shift is not None:
+        hz = hz - state.theta[:, names_shift]
+    return np.where(strong, hz, np.nan)
+
+
+def voigt_width(
+    lorentz_hz: NDArray[np.float64], gauss2_hz2: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the full width at half maximum of a Voigt line, in Hz.
+
+    Olivero & Longbothum, J. Quant. Spectrosc. Radiat. Transf. 17, 233 (1977).
+
+    Parameters
+    ----------
+    lorentz_hz, gauss2_hz2 : ndarray of float64
+        Lorentzian width and squared Gaussian width.
+
+    Returns
+    -------
+    ndarray of float64
+        Accurate to 0.02 %.
+    """
+    width: NDArray[np.float64] = 0.5346 * lorentz_hz + np.sqrt(
+        0.2166 * lorentz_hz**2 + np.maximum(gauss2_hz2, 0.0)
+    )
+    return width
+
+
+def _result(
+    spectra: Spectra,
+    problem: Problem,
+    out: _Arrays,
+    status: NDArray[np.uint8],
+    sd: NDArray[np.float64],
+    grid: tuple[int, int, int],
+) -> Fit:
+    model = problem.model
+    names, combine = areas_of(model)
+    values = out.amplitudes @ combine.T
+    covariance = combine @ out.covariance @ combine.T
+    covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2
+    areas = PeakAreas(
+        names,
+        values.reshape(*grid, len(names)),
+        covariance.reshape(*grid, len(names), len(names)),
+    ).with_ll()
+    parameter_names = tuple(p.name for p in model.parameters)
+    column = {name: out.theta[:, i] for i, name in enumerate(parameter_names)}
+    zero = np.zeros(len(status))
+    width = voigt_width(column.get("lorentz_hz", zero), column.get("gauss2_hz2", zero))
+    width = np.where(np.isnan(out.theta).all(axis=1), np.nan, width)
+    mhz = spectra.acquisition.spectrometer_frequency_mhz
+    reference = spectra.acquisition.reference_or_water_ppm
+    full_sd = sd * np.sqrt(spectra.n_samples / problem.time_s.size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        snr = _tallest(problem, out) / full_sd
+    quality = Quality(
+        snr=snr.reshape(grid),
+        linewidth_hz=width.reshape(grid),
+        linewidth_ppm=(width / mhz).reshape(grid),
+        residual_ratio=out.residual.reshape(grid),
+        status=status.reshape(grid),
+        unexplained_ppm=(reference + out.unexplained / mhz).reshape(grid),
+    )
+    theta = out.theta.copy()
+    theta.setflags(write=False)
+    return Fit(
+        spectra=spectra,
+        model=model,
+        areas=areas,
+        quality=quality,
+        parameter_names=parameter_names,
+        parameters=theta.reshape(*grid, -1),
+        notes=_notes(areas),
+        _curves=partial(_curves_at, spectra, problem, out),
+    )
+
+
+def _tallest(problem: Problem, out: _Arrays) -> NDArray[np.float64]:
+    """Return the tallest of NAA, Cr and Cho in the phased model spectrum, shape (V,)."""
+    from scipy.fft import fft
+
+    chosen = [k for k, c in enumerate(problem.model.components) if c.area in {"NAA", "Cr", "Cho"}]
+    tallest = np.full(out.theta.shape[0], np.nan)
+    for start in range(0, tallest.size, 64):
+        at = slice(start, start + 64)
+        with np.errstate(invalid="ignore"):
+            samples = time_columns(problem, out.theta[at])[:, chosen]
+            summed = np.einsum("vk,vkn->vn", out.amplitudes[at][:, chosen], samples)
+        band = fft(summed, axis=1)[:, : problem.frequency_hz.size].real
+        tallest[at] = band.max(axis=1)
+    return tallest
+
+
+def _notes(areas: PeakAreas) -> tuple[str, ...]:
+    """Say where lipid and lactate cannot be told apart."""
+    notes = []
+    if areas.covariance is not None and {"Lac", "Lip13"} <= set(areas.names):
+        i, j = areas.index("Lac"), areas.index("Lip13")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation = areas.covariance[..., i, j] / np.sqrt(
+                areas.covariance[..., i, i] * areas.covariance[..., j, j]
+            )
+        present = areas.detected("LL")
+        blurred = present & ((correlation < -0.8) | ~areas.detected("Lac"))
+        if blurred.any():
+            share = blurred.sum() / max(present.sum(), 1)
+            where = "here" if areas.values.size == len(areas.names) else f"in {share:.0%} of voxels"
+            notes.append(
+                f"lactate and lipid 1.3 are not separable {where}: "
+                "read LL, their sum, which is better known than its parts"
+            )
+    return tuple(notes)
+
+
+def _curves_at(
+    spectra: Spectra, problem: Problem, out: _Arrays, voxel: tuple[int, int, int]
+) -> Curves:
+    at = int(np.ravel_multi_index(voxel, spectra.grid))
+    fid = spectra.fid[voxel][None]
+    theta, amplitudes = out.theta[at][None], out.amplitudes[at][None]
+    if np.isnan(theta).any():
+        msg = f"voxel {voxel} has no fit: {FitStatus(FitStatus.FAILED).sentence}"
+        raise FitError(msg)
+    data = problem.in_band(fid)
+    weight = np.array([[1.0]])
+    table = problem.shrinkage(float(out.dimensions[at]))
+    from scipy.fft import fft
+
+    band = problem.frequency_hz.size
+    columns = fft(time_columns(problem, theta), axis=2)[0, :, :band] * amplitudes[0][:, None]
+    phased = (data * rotation(problem, theta))[0]
+    left = phased - columns.sum(axis=0)
+    baseline = ((left @ problem.modes) * table) @ problem.modes.T
+    del weight
+    shift = 0.0
+    names = [p.name for p in problem.model.parameters]
+    if "shift_hz" in names:
+        shift = float(theta[0, names.index("shift_hz")])
+    acquisition = spectra.acquisition
+    ppm = acquisition.reference_or_water_ppm + (
+        (problem.frequency_hz - shift) / acquisition.spectrometer_frequency_mhz
+    )
+    fitted = columns.sum(axis=0) + baseline
+    return Curves(
+        ppm=ppm,
+        data=phased,
+        fit=fitted,
+        baseline=baseline,
+        residual=phased - fitted,
+        components=dict(zip(problem.model.names, columns, strict=True)),
+    )

@@ -1,0 +1,426 @@
+"""The model as data: components, nonlinear parameters, priors and baseline.
+
+A model of one voxel's FID is
+
+``exp(1j phase) * sum_k a_k b_k(t + begin) exp(2j pi shift_k t - pi lorentz_k t - c gauss2_k t^2)``
+
+plus a smooth complex baseline in the frequency domain, with ``c = pi^2 / (4 ln 2)`` so that
+``lorentz`` and ``sqrt(gauss2)`` are full widths at half maximum in Hz. Each *component* k has one
+real amplitude ``a_k`` and a fixed FID ``b_k``: a few free lines, or a whole metabolite whose lines
+were simulated at the acquisition's field, sequence and echo time, or a measured one. Components
+that share a *class* share one modulation. Each nonlinear parameter acts on some of the classes;
+its prior is normal, and it lives in a box.
+
+Amplitudes are areas: of the group that names the component, at the echo time, protons included.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mrs_necrosis.constants import WATER_PPM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.spectra import Acquisition
+
+GAUSS_RATE = np.pi**2 / (4 * np.log(2))
+"""``exp(-GAUSS_RATE w^2 t^2)`` has a spectrum of full width w at half maximum."""
+
+Kind = Literal["phase", "begin", "shift", "lorentz", "gauss2"]
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One amplitude of the model and the lines it scales.
+
+    Parameters
+    ----------
+    name : str
+        Distinct within a model.
+    area : str
+        Area that the amplitude counts towards (``"NAA"`` for NAA and NAAG); empty for none.
+    shape : str
+        Class of components that share one modulation.
+    shift_ppm : tuple of float
+        Chemical shifts of the lines, shape (L,).
+    weight : tuple of complex
+        Their amplitudes for one unit of area, shape (L,).
+    gauss_ppm : tuple of float
+        Their own Gaussian full widths at half maximum, shape (L,).
+    prior_mean, prior_sd : float or None
+        Normal prior of the amplitude relative to the scale of the voxel (the summed areas of
+        the model's ``scale`` components); None is flat.
+    tied_to : str
+        Component to which the amplitude is tied softly; empty for none.
+    tie_mean, tie_sd : float
+        Normal prior of the amplitude relative to that component's.
+    fid : ndarray of complex128, shape (N,), or None
+        Sampled FID at the model's dwell time, instead of lines.
+    """
+
+    name: str
+    area: str
+    shape: str
+    shift_ppm: tuple[float, ...] = ()
+    weight: tuple[complex, ...] = ()
+    gauss_ppm: tuple[float, ...] = ()
+    prior_mean: float | None = None
+    prior_sd: float | None = None
+    tied_to: str = ""
+    tie_mean: float = 0.0
+    tie_sd: float = 0.0
+    fid: NDArray[np.complex128] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.fid is None and not (
+            len(self.shift_ppm) == len(self.weight) == len(self.gauss_ppm) > 0
+        ):
+            msg = f"component {self.name!r} needs lines: one shift, weight and width for each"
+            raise ValueError(msg)
+        if (self.prior_sd is not None and self.prior_sd <= 0) or (
+            self.tied_to and self.tie_sd <= 0
+        ):
+            msg = f"component {self.name!r}: a prior's sd must be positive"
+            raise ValueError(msg)
+
+    def samples(
+        self, time_s: NDArray[np.float64], frequency_mhz: float, reference_ppm: float
+    ) -> NDArray[np.complex128]:
+        """Return the FID ``b_k`` of one unit of area, shape (N,)."""
+        if self.fid is not None:
+            n = min(time_s.size, self.fid.size)
+            padded = np.zeros(time_s.size, dtype=np.complex128)
+            padded[:n] = self.fid[:n]
+            return padded
+        hz = (np.array(self.shift_ppm) - reference_ppm) * frequency_mhz
+        width2 = (np.array(self.gauss_ppm) * frequency_mhz) ** 2
+        exponent = 2j * np.pi * hz[:, None] * time_s
+        exponent -= GAUSS_RATE * width2[:, None] * time_s**2
+        summed: NDArray[np.complex128] = np.array(self.weight) @ np.exp(exponent)
+        return summed
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One nonlinear parameter.
+
+    Parameters
+    ----------
+    name : str
+        With its unit: ``"shift_hz"``, ``"Cho:shift_hz"``.
+    kind : {"phase", "begin", "shift", "lorentz", "gauss2"}
+        What it does; phase and begin act on everything.
+    shapes : tuple of str
+        Classes on which it acts; effects of several parameters add up.
+    start : float
+        Where the search starts, and the prior's mean.
+    sd : float or None
+        Of its normal prior; None is flat.
+    lower, upper : float
+        Its box.
+    """
+
+    name: str
+    kind: Kind
+    shapes: tuple[str, ...]
+    start: float
+    sd: float | None
+    lower: float
+    upper: float
+
+    def __post_init__(self) -> None:
+        if not self.lower <= self.start <= self.upper or (self.sd is not None and self.sd <= 0):
+            msg = f"parameter {self.name!r}: need lower <= start <= upper and a positive sd"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A smooth complex curve with a penalty on its second derivative.
+
+    Parameters
+    ----------
+    dimensions : tuple of float
+        Candidate effective dimensions over the fitted range; each voxel weighs them by their
+        evidence. One number fixes the stiffness; an empty tuple is no baseline.
+    """
+
+    dimensions: tuple[float, ...] = (3.0, 5.0, 8.0, 12.0, 17.0, 24.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Everything that is assumed about a spectrum before it is seen.
+
+    Parameters
+    ----------
+    name : str
+        ``"metabolites"``, ``"peaks"`` or a user's own.
+    components : tuple of Component
+        K components.
+    parameters : tuple of Parameter
+        P nonlinear parameters.
+    baseline : Baseline
+        What is smooth.
+    range_ppm : tuple of float
+        Fitted range.
+    scale : tuple of str
+        Components whose summed areas are the unit of the amplitudes' priors.
+    source : str
+        Where the lines come from, for the report.
+    """
+
+    name: str
+    components: tuple[Component, ...]
+    parameters: tuple[Parameter, ...]
+    baseline: Baseline = field(default_factory=Baseline)
+    range_ppm: tuple[float, float] = (0.2, 4.2)
+    scale: tuple[str, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for kind, items in (("component", self.components), ("parameter", self.parameters)):
+            names = [item.name for item in items]
+            if len(set(names)) != len(names) or not names:
+                msg = f"{kind} names must be distinct and not empty; got {names}"
+                raise ValueError(msg)
+        shapes = set(self.shapes)
+        for parameter in self.parameters:
+            unknown = set(parameter.shapes) - shapes
+            if unknown:
+                msg = f"parameter {parameter.name!r} acts on unknown classes {sorted(unknown)}"
+                raise ValueError(msg)
+        names_set = {item.name for item in self.components}
+        for item in self.components:
+            if item.tied_to and item.tied_to not in names_set:
+                msg = f"component {item.name!r} is tied to {item.tied_to!r}, which is not there"
+                raise ValueError(msg)
+        if not self.range_ppm[0] < self.range_ppm[1]:
+            msg = f"range_ppm must ascend; got {self.range_ppm}"
+            raise ValueError(msg)
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """Classes of components, in order of appearance."""
+        return tuple(dict.fromkeys(item.shape for item in self.components))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the components."""
+        return tuple(item.name for item in self.components)
+
+    def without(self, *names: str) -> Model:
+        """Return the model without some components, and without what acts on them alone.
+
+        Raises
+        ------
+        KeyError
+            If a name is not among the components.
+        """
+        unknown = set(names) - set(self.names)
+        if unknown:
+            msg = f"no component {sorted(unknown)}; there are {', '.join(self.names)}"
+            raise KeyError(msg)
+        kept = tuple(item for item in self.components if item.name not in names)
+        kept = tuple(replace(c, tied_to="") if c.tied_to in names else c for c in kept)
+        return self._with_components(kept)
+
+    def with_components(self, *components: Component) -> Model:
+        """Return the model with more components, or with others of the same name."""
+        new = {item.name: item for item in components}
+        kept = tuple(new.pop(item.name, item) for item in self.components)
+        return self._with_components((*kept, *new.values()))
+
+    def with_parameter(self, parameter: Parameter) -> Model:
+        """Return the model with one more nonlinear parameter, or another of the same name."""
+        kept = tuple(p for p in self.parameters if p.name != parameter.name)
+        return replace(self, parameters=(*kept, parameter))
+
+    def _with_components(self, components: tuple[Component, ...]) -> Model:
+        shapes = {item.shape for item in components}
+        parameters = []
+        for parameter in self.parameters:
+            acting = tuple(shape for shape in parameter.shapes if shape in shapes)
+            if acting or parameter.kind in {"phase", "begin"}:
+                parameters.append(replace(parameter, shapes=acting))
+        names = {item.name for item in components}
+        return replace(
+            self,
+            components=components,
+            parameters=tuple(parameters),
+            scale=tuple(name for name in self.scale if name in names),
+        )
+
+
+@lru_cache(maxsize=4)
+def _priors(name: str) -> dict[str, Any]:
+    text = resources.files("mrs_necrosis.resources.priors").joinpath(f"{name}.toml").read_text()
+    return tomllib.loads(text)
+
+
+def _metabolite(entry: dict[str, Any], acquisition: Acquisition) -> Component:
+    from mrs_necrosis.simulation.spins import metabolite_lines
+
+    lines = metabolite_lines(
+        entry.get("metabolite", entry["name"]),
+        spectrometer_frequency_mhz=acquisition.spectrometer_frequency_mhz,
+        sequence=acquisition.sequence,
+        echo_time_s=acquisition.echo_time_s or 0.0,
+        echo_times_s=acquisition.echo_times_s,
+        mixing_time_s=acquisition.mixing_time_s,
+    )
+    protons = float(entry["protons"])
+    return Component(
+        name=entry["name"],
+        area=entry.get("area", entry["name"]),
+        shape=entry.get("shape", "metabolite"),
+        shift_ppm=tuple(float(s) for s in lines.shift_ppm),
+        weight=tuple(complex(a) / protons for a in lines.amplitude),
+        gauss_ppm=(0.0,) * len(lines.shift_ppm),
+        **_amplitude_prior(entry),
+    )
+
+
+def _free(entry: dict[str, Any]) -> Component:
+    lines = entry["lines"]
+    return Component(
+        name=entry["name"],
+        area=entry.get("area", entry["name"]),
+        shape=entry.get("shape", "metabolite"),
+        shift_ppm=tuple(float(line["ppm"]) for line in lines),
+        weight=tuple(complex(line.get("weight", 1.0)) for line in lines),
+        gauss_ppm=tuple(float(line.get("width_ppm", 0.0)) for line in lines),
+        **_amplitude_prior(entry),
+    )
+
+
+def _amplitude_prior(entry: dict[str, Any]) -> dict[str, Any]:
+    prior: dict[str, Any] = {}
+    if "prior" in entry:
+        prior["prior_mean"], prior["prior_sd"] = map(float, entry["prior"])
+    if "tie" in entry:
+        tie = entry["tie"]
+        prior |= {"tied_to": tie["to"], "tie_mean": tie["mean"], "tie_sd": tie["sd"]}
+    return prior
+
+
+def default_model(
+    acquisition: Acquisition,
+    *,
+    kind: Literal["auto", "metabolites", "peaks"] = "auto",
+    baseline: Baseline | None = None,
+) -> Model:
+    """Return the model that suits an acquisition.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        Field, sequence and echo time decide what is visible and how coupled spins look.
+    kind : {"auto", "metabolites", "peaks"}
+        Linear combination of whole metabolites, or free peaks. ``"auto"`` takes metabolites
+        where the echo time is known and peaks where it is not.
+    baseline : Baseline or None
+        Another than the default.
+
+    Returns
+    -------
+    Model
+        Numbers and sources stand in ``resources/priors``.
+
+    Raises
+    ------
+    ValueError
+        If the nucleus is known and is not 1H.
+    """
+    if acquisition.nucleus not in {None, "1H"}:
+        msg = f"the models are for 1H; the acquisition says {acquisition.nucleus!r}"
+        raise ValueError(msg)
+    echo_time = acquisition.echo_time_s
+    if kind == "auto":
+        kind = "peaks" if echo_time is None else "metabolites"
+    table = _priors(kind)
+    components = []
+    for entry in table["component"]:
+        longest = entry.get("longest_echo_s", np.inf)
+        if echo_time is not None and echo_time > longest:
+            continue
+        is_metabolite = "lines" not in entry
+        components.append(_metabolite(entry, acquisition) if is_metabolite else _free(entry))
+    mhz = acquisition.spectrometer_frequency_mhz
+    shapes = tuple(dict.fromkeys(item.shape for item in components))
+    narrow = tuple(s for s in shapes if s not in table["broad_shapes"])
+    parameters = []
+    for entry in table["parameter"]:
+        acts = entry["shapes"]
+        acting = {"all": shapes, "narrow": narrow}.get(acts) if isinstance(acts, str) else None
+        if acting is None:
+            acting = tuple(s for s in acts if s in shapes)
+            if not acting:
+                continue
+        # widths and shifts may be stated in ppm, so that they follow the field
+        scale = {"ppm": mhz, "ppm2": mhz**2}.get(entry["unit"], 1.0)
+        sd = entry.get("sd")
+        parameters.append(
+            Parameter(
+                entry["name"],
+                entry["kind"],
+                acting,
+                entry["start"] * scale,
+                None if sd is None else sd * scale,
+                entry["lower"] * scale,
+                entry["upper"] * scale,
+            )
+        )
+    low, high = table["range_ppm"]
+    high = min(high, WATER_PPM - table["water_gap_hz"] / mhz)
+    names = {item.name for item in components}
+    return Model(
+        name=kind,
+        components=tuple(components),
+        parameters=tuple(parameters),
+        baseline=baseline or Baseline(tuple(table["baseline_dimensions"])),
+        range_ppm=(low, high),
+        scale=tuple(name for name in table["scale"] if name in names),
+        source=table["source"],
+    )
+
+
+def areas_of(model: Model) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Return the names of the areas and the matrix that makes them from amplitudes.
+
+    Parameters
+    ----------
+    model : Model
+        With K components.
+
+    Returns
+    -------
+    names : tuple of str
+        A areas, in order of appearance.
+    matrix : ndarray of float64, shape (A, K)
+        Ones where a component counts towards an area.
+    """
+    names = tuple(dict.fromkeys(item.area for item in model.components if item.area))
+    matrix = np.zeros((len(names), len(model.components)))
+    for k, item in enumerate(model.components):
+        if item.area:
+            matrix[names.index(item.area), k] = 1.0
+    return names, matrix
+
+
+def check_parameters(parameters: Sequence[Parameter]) -> None:
+    """Raise ValueError unless there is exactly one phase and one begin time at most."""
+    for kind in ("phase", "begin"):
+        if sum(p.kind == kind for p in parameters) > 1:
+            msg = f"a model has at most one {kind}"
+            raise ValueError(msg)

@@ -1,0 +1,113 @@
+"""From the optimum to areas and their covariance, averaged over how stiff the baseline may be.
+
+The baseline's smooth modes are normal with a variance that is not known. For each candidate
+stiffness the Laplace approximation gives the evidence of the data, the estimate (by one joint
+Gauss-Newton step) and its covariance; the candidates are averaged with their evidence, and their
+disagreement is part of the reported variance (Hoeting et al., Stat. Sci. 14, 382 (1999)). What
+the amplitudes' priors leave open, such as how a broad hump splits into lipid and macromolecule,
+is in the covariance because all of them are free at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mrs_necrosis.fitting.varpro import normal_equations
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.fitting.problem import Problem
+    from mrs_necrosis.fitting.varpro import State
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posterior:
+    """Averaged result in V voxels.
+
+    Parameters
+    ----------
+    mean : ndarray of float64, shape (V, K + P)
+        Amplitudes, then nonlinear parameters.
+    covariance : ndarray of float64, shape (V, K + P, K + P)
+        Including the disagreement between stiffnesses.
+    weight : ndarray of float64, shape (V, L)
+        Of each candidate stiffness.
+    """
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+def candidates(problem: Problem) -> tuple[float, ...]:
+    """Return the candidate dimensions of the baseline, none larger than the modes allow."""
+    return problem.model.baseline.dimensions or (0.0,)
+
+
+def average(
+    problem: Problem,
+    state: State,
+    stuck: NDArray[np.bool_],
+    precision: NDArray[np.float64],
+    pull: NDArray[np.float64],
+) -> Posterior:
+    """Average over the stiffness of the baseline.
+
+    Parameters
+    ----------
+    problem : Problem
+        The shared part.
+    state : State
+        Optimum for some stiffness.
+    stuck : ndarray of bool, shape (V, P)
+        Parameters at a wall of their box, which are held there.
+    precision, pull : ndarray of float64, shapes (V, K, K) and (V, K)
+        Prior of the amplitudes.
+
+    Returns
+    -------
+    Posterior
+        Of amplitudes and parameters.
+    """
+    v, k = state.amplitudes.shape
+    p = state.theta.shape[1]
+    here = np.concatenate([state.amplitudes, state.theta], axis=1)
+    held = np.concatenate([np.zeros((v, k), dtype=bool), stuck], axis=1)
+    index = np.arange(k + p)
+    means, covariances, evidences = [], [], []
+    for dimensions in candidates(problem):
+        shrink = np.broadcast_to(problem.shrinkage(dimensions), (v, problem.roughness.size))
+        hessian, gradient, chi = normal_equations(problem, state, precision, pull, shrink)
+        a = state.amplitudes
+        chi = chi + np.einsum("vi,vij,vj->v", a, precision, a) - 2 * (pull * a).sum(axis=1)
+        free = ~held
+        hessian = hessian * (free[:, :, None] & free[:, None, :])
+        hessian[:, index, index] += held
+        gradient = gradient * free
+        covariance = np.linalg.inv(hessian)
+        step = np.einsum("vij,vj->vi", covariance, gradient)
+        # the expansion is trusted for a step of a few standard deviations, no further
+        sd = np.sqrt(np.maximum(np.einsum("vii->vi", covariance), 1e-300))
+        reach = np.abs(step / sd).max(axis=1)
+        step = step * np.minimum(1.0, 3.0 / np.maximum(reach, 1e-12))[:, None]
+        _, log_det = np.linalg.slogdet(hessian)
+        objective = chi - (step * gradient).sum(axis=1)
+        taken = shrink[0]
+        penalised = taken < 1.0 - 1e-12
+        occam = 2 * np.log1p(-taken[penalised]).sum()
+        evidences.append(-0.5 * (objective + log_det - occam))
+        means.append(here + step)
+        covariances.append(covariance * (free[:, :, None] & free[:, None, :]))
+    evidence = np.stack(evidences, axis=1)
+    weight = np.exp(evidence - evidence.max(axis=1, keepdims=True))
+    weight /= weight.sum(axis=1, keepdims=True)
+    all_means = np.stack(means, axis=1)
+    mean = np.einsum("vl,vli->vi", weight, all_means)
+    apart = all_means - mean[:, None]
+    covariance = np.einsum("vl,vlij->vij", weight, np.stack(covariances, axis=1))
+    covariance += np.einsum("vl,vli,vlj->vij", weight, apart, apart)
+    return Posterior(mean, covariance, weight)

@@ -1,0 +1,297 @@
+"""What all voxels of one fit share: time axis, band, basis, baseline, priors; and the data in it.
+
+The fit looks at the complex in-band points of the plain discrete Fourier transform, not
+zero-filled, so that their noise is white. Data are scaled to unit noise; chi-square is then a sum
+of squares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.fft import fft
+
+from mrs_necrosis.errors import FitError
+from mrs_necrosis.fitting.model import check_parameters
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.fitting.model import Model
+    from mrs_necrosis.spectra import Spectra
+
+PIVOT_PPM = 2.6
+"""First-order phase is zero here, between NAA and Cho, so that it hardly mixes with phase."""
+
+LONGEST_FIT_S = 0.55
+"""Later samples are left out: five decay times of a 3 Hz line, so they hold noise alone."""
+
+BASELINE_MODES = 40
+"""Smooth modes that are kept; stiffer or not, nothing with more dimensions is a baseline."""
+
+FLAT_SD = 100.0
+"""A flat amplitude prior is a normal one of this many scales: it only keeps matrices regular."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """The shared part of a fit.
+
+    Parameters
+    ----------
+    model : Model
+        With K components in C classes and P parameters.
+    frequency_mhz : float
+        Spectrometer frequency.
+    time_s : ndarray of float64, shape (N,)
+        Of the samples that are used.
+    frequency_hz : ndarray of float64, shape (M,)
+        Of the in-band points, relative to the reference.
+    basis : ndarray of complex128, shape (K, N)
+        Component FIDs, demodulated so that the band starts at zero frequency.
+    shape_of : ndarray of int, shape (K,)
+        Class of each component.
+    acts : ndarray of float64, shape (P, C)
+        One where a parameter acts on a class.
+    modes : ndarray of float64, shape (M, B)
+        Orthonormal smooth modes of the baseline, smoothest first.
+    roughness : ndarray of float64, shape (B,)
+        Their penalty; the first two, a straight line, cost nothing.
+    first_bin : int
+        Bin of the transform at which the band starts.
+    omega : ndarray of float64, shape (M,)
+        Angular frequency from the pivot, for first-order phase.
+    kind : tuple of str
+        Kind of each parameter.
+    start, sd, lower, upper : ndarray of float64, shape (P,)
+        Priors and boxes; a flat prior has an infinite sd.
+    """
+
+    model: Model
+    frequency_mhz: float
+    time_s: NDArray[np.float64]
+    frequency_hz: NDArray[np.float64]
+    basis: NDArray[np.complex128]
+    shape_of: NDArray[np.intp]
+    acts: NDArray[np.float64]
+    modes: NDArray[np.float64]
+    roughness: NDArray[np.float64]
+    first_bin: int
+    omega: NDArray[np.float64]
+    kind: tuple[str, ...]
+    start: NDArray[np.float64]
+    sd: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+
+    def index(self, kind: str) -> list[int]:
+        """Return the positions of the parameters of one kind."""
+        return [i for i, k in enumerate(self.kind) if k == kind]
+
+    def penalty_for(self, dimensions: float) -> float:
+        """Return the factor of ``roughness`` that leaves so many effective dimensions."""
+        return _penalty_for(tuple(self.roughness), dimensions)
+
+    def shrinkage(self, dimensions: float) -> NDArray[np.float64]:
+        """Return how much of each mode the baseline takes, shape (B,)."""
+        if not self.model.baseline.dimensions or dimensions <= 0:
+            return np.zeros(self.roughness.size)
+        return 1.0 / (1.0 + self.penalty_for(dimensions) * self.roughness)
+
+    def in_band(self, fid: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Return the in-band points of FIDs of shape (..., N), shape (..., M)."""
+        n = self.time_s.size
+        demodulated = fid[..., :n] * np.exp(-2j * np.pi * self.first_bin * np.arange(n) / n)
+        band: NDArray[np.complex128] = fft(demodulated, axis=-1)[..., : self.frequency_hz.size]
+        return band
+
+
+@lru_cache(maxsize=64)
+def _penalty_for(roughness: tuple[float, ...], dimensions: float) -> float:
+    r = np.array(roughness)
+    low, high = -12.0, 12.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        if (1.0 / (1.0 + 10.0**middle * r)).sum() > dimensions:
+            low = middle
+        else:
+            high = middle
+    return float(10.0**middle)
+
+
+@lru_cache(maxsize=16)
+def _smooth_modes(n_points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the Demmler-Reinsch modes of a second-difference penalty, smoothest first."""
+    difference = np.diff(np.eye(n_points), n=2, axis=0)
+    values, vectors = np.linalg.eigh(difference.T @ difference)
+    keep = min(BASELINE_MODES, n_points)
+    values = np.maximum(values[:keep], 0.0)
+    values[:2] = 0.0  # a straight line, up to rounding
+    values /= values[min(8, keep - 1)] or 1.0
+    # the sign of an eigenvector is arbitrary: fix it, for reproducible bits
+    vectors = vectors[:, :keep] * np.sign(vectors[-1, :keep] + 1e-300)
+    return vectors, values
+
+
+def noise_sd(spectra: Spectra) -> NDArray[np.float64]:
+    """Return the standard deviation of the noise in the real part of the plain FFT.
+
+    From second differences along frequency outside 0 to 5.5 ppm, which smooth tails do not
+    touch, robustly; the outermost 4 % at either end, where receivers filter, are left out. Where
+    the spectral width leaves no such region, the whole spectrum serves.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        Of V = X Y Z voxels.
+
+    Returns
+    -------
+    ndarray of float64, shape (X, Y, Z)
+        0 where the spectrum is zero; NaN where it is not finite.
+    """
+    n = used_samples(spectra, longest_s=np.inf)
+    fid = spectra.fid[..., :n]
+    spectrum = np.fft.fftshift(fft(fid, axis=3), axes=3)
+    hz = np.fft.fftshift(np.fft.fftfreq(n, spectra.acquisition.dwell_time_s))
+    ppm = spectra.acquisition.reference_or_water_ppm + (
+        hz / spectra.acquisition.spectrometer_frequency_mhz
+    )
+    edge = n // 25
+    quiet = (ppm < -0.2) | (ppm > 6.0)
+    quiet[:edge] = quiet[n - edge :] = False
+    if quiet.sum() < 48:
+        quiet = np.ones(n, dtype=bool)
+    second = spectrum[..., 2:] - 2 * spectrum[..., 1:-1] + spectrum[..., :-2]
+    whole = quiet[2:] & quiet[1:-1] & quiet[:-2]
+    chosen = second[..., whole]
+    both = np.concatenate([chosen.real, chosen.imag], axis=-1)
+    sd: NDArray[np.float64] = np.median(np.abs(both), axis=-1) / 0.6744897501960817
+    # a second difference of white noise has 1 + 4 + 1 times its variance
+    return sd / np.sqrt(6.0) * np.sqrt(spectra.n_samples / n)
+
+
+def used_samples(spectra: Spectra, *, longest_s: float = LONGEST_FIT_S) -> int:
+    """Return how many samples hold signal: not zero-filled, and not after ``longest_s``."""
+    power = np.nansum(np.abs(spectra.fid.reshape(-1, spectra.n_samples)), axis=0)
+    filled = np.flatnonzero(power)
+    last = int(filled[-1]) + 1 if filled.size else spectra.n_samples
+    if last < spectra.n_samples // 8:
+        last = spectra.n_samples
+    wanted = longest_s / spectra.acquisition.dwell_time_s
+    return int(min(last, max(256, np.ceil(wanted)))) if np.isfinite(wanted) else last
+
+
+def prepare(spectra: Spectra, model: Model) -> Problem:
+    """Set up the shared part of a fit.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        What is to be fitted.
+    model : Model
+        What is to be laid under it.
+
+    Returns
+    -------
+    Problem
+        Ready for any chunk of the voxels.
+
+    Raises
+    ------
+    FitError
+        If the spectral width or the duration is too small for the model's range.
+    """
+    check_parameters(model.parameters)
+    n = used_samples(spectra)
+    acquisition = spectra.acquisition
+    mhz, dwell = acquisition.spectrometer_frequency_mhz, acquisition.dwell_time_s
+    reference = acquisition.reference_or_water_ppm
+    low, high = ((ppm - reference) * mhz for ppm in model.range_ppm)
+    half_width = 0.5 / dwell
+    low, high = max(low, -0.96 * half_width), min(high, 0.96 * half_width)
+    first = int(np.ceil(low * n * dwell))
+    last = int(np.floor(high * n * dwell))
+    if last - first < 3 * len(model.parameters):
+        msg = (
+            f"{max(last - first, 0)} points lie between {model.range_ppm[0]} and "
+            f"{model.range_ppm[1]} ppm, too few for a model of {len(model.parameters)} "
+            "parameters; the FID is too short, or the spectral width or frequency is wrong"
+        )
+        raise FitError(msg)
+    bins = np.arange(first, last + 1)
+    hz = bins / (n * dwell)
+    time = np.arange(n) * dwell
+    fids = np.stack([c.samples(time, mhz, reference) for c in model.components])
+    fids = fids * np.exp(-2j * np.pi * first * np.arange(n) / n)
+    shapes = model.shapes
+    acts = np.zeros((len(model.parameters), len(shapes)))
+    for p, parameter in enumerate(model.parameters):
+        for shape in parameter.shapes:
+            acts[p, shapes.index(shape)] = 1.0
+    modes, roughness = _smooth_modes(hz.size)
+    return Problem(
+        model=model,
+        frequency_mhz=mhz,
+        time_s=time,
+        frequency_hz=hz,
+        basis=fids,
+        shape_of=np.array([shapes.index(c.shape) for c in model.components]),
+        acts=acts,
+        modes=modes,
+        roughness=roughness,
+        first_bin=first,
+        omega=2 * np.pi * (hz - (PIVOT_PPM - reference) * mhz),
+        kind=tuple(p.kind for p in model.parameters),
+        start=np.array([p.start for p in model.parameters]),
+        sd=np.array([np.inf if p.sd is None else p.sd for p in model.parameters]),
+        lower=np.array([p.lower for p in model.parameters]),
+        upper=np.array([p.upper for p in model.parameters]),
+    )
+
+
+def amplitude_prior(
+    problem: Problem, scale: NDArray[np.float64], amplitudes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the amplitudes' normal prior as precision and precision times mean.
+
+    Parameters
+    ----------
+    problem : Problem
+        With K components.
+    scale : ndarray of float64, shape (V,)
+        Unit of the priors in each voxel.
+    amplitudes : ndarray of float64, shape (V, K)
+        Where the search stands; a tie's sd is relative to the amplitude that it ties to.
+
+    Returns
+    -------
+    precision : ndarray of float64, shape (V, K, K)
+        Symmetric.
+    pull : ndarray of float64, shape (V, K)
+        Precision times mean.
+    """
+    v, k = amplitudes.shape
+    precision = np.zeros((v, k, k))
+    pull = np.zeros((v, k))
+    names = problem.model.names
+    for i, item in enumerate(problem.model.components):
+        if item.prior_sd is None or item.prior_mean is None:
+            mean, sd = 0.0, FLAT_SD
+        else:
+            mean, sd = item.prior_mean, item.prior_sd
+        weight = 1.0 / (sd * scale) ** 2
+        precision[:, i, i] += weight
+        pull[:, i] += weight * mean * scale
+        if item.tied_to:
+            j = names.index(item.tied_to)
+            reach = np.maximum(amplitudes[:, j], 0.03 * scale)
+            weight = 1.0 / (item.tie_sd * reach) ** 2
+            precision[:, i, i] += weight
+            precision[:, j, j] += weight * item.tie_mean**2
+            precision[:, i, j] -= weight * item.tie_mean
+            precision[:, j, i] -= weight * item.tie_mean
+    return precision, pull

@@ -1,0 +1,189 @@
+"""Starting values that survive a tumour: shift, phase and widths before any fit.
+
+A bank of templates (the singlets that the model names as its scale, at every shift of the search
+range and at three linewidths) is correlated with the data after lipids, macromolecules and a
+smooth baseline were projected out of both, one matrix product for all voxels. The singlets share
+one phase, found in closed form: half the argument of the sum of squared correlations, its sign
+such that the areas are positive. Widths of the broad components are then tried out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.fft import fft
+
+from mrs_necrosis.fitting.model import GAUSS_RATE
+from mrs_necrosis.fitting.varpro import evaluate_objective, rotation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.fitting.problem import Problem
+
+SEARCH_PPM = 0.10
+"""Half the range of shifts that are searched; preprocessing has referenced the spectrum."""
+
+BOX_PPM = 0.035
+"""Half the box of the shift around its start."""
+
+LINEWIDTHS_HZ = (3.5, 6.5, 11.0)
+"""Full widths at half maximum of the templates."""
+
+SMOOTH_MODES = 10
+"""Modes of the baseline that are projected out."""
+
+
+def _nuisance(problem: Problem) -> NDArray[np.complex128]:
+    """Return orthonormal columns of what is not a metabolite line, shape (M, Q)."""
+    columns = [problem.modes[:, :SMOOTH_MODES].astype(np.complex128)]
+    t = problem.time_s
+    mhz = problem.frequency_mhz
+    for k, item in enumerate(problem.model.components):
+        if not any(width > 0 for width in item.gauss_ppm):
+            continue
+        for extra_ppm in (0.0, 0.12):
+            decay = np.exp(-np.pi * 4.0 * t - GAUSS_RATE * (extra_ppm * mhz * t) ** 2)
+            band = fft(problem.basis[k] * decay)[: problem.frequency_hz.size]
+            columns.append(band[:, None])
+    q, r = np.linalg.qr(np.concatenate(columns, axis=1))
+    keep = np.abs(np.diagonal(r)) > 1e-6 * np.abs(r).max()
+    return q[:, keep]
+
+
+def _anchors(problem: Problem) -> list[NDArray[np.complex128]]:
+    """Return one FID per area of the model's scale, shape (N,) each."""
+    model = problem.model
+    by_area: dict[str, list[int]] = {}
+    for k, item in enumerate(model.components):
+        if item.name in model.scale:
+            by_area.setdefault(item.area, []).append(k)
+    return [problem.basis[index].mean(axis=0) for index in by_area.values()]
+
+
+def find_shift_and_phase(
+    problem: Problem, data: NDArray[np.complex128]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Find the common shift, phase and linewidth of the singlets.
+
+    Parameters
+    ----------
+    problem : Problem
+        The shared part.
+    data : ndarray of complex128, shape (V, M)
+        In-band points in units of the noise.
+
+    Returns
+    -------
+    shift_hz, phase, linewidth_hz : ndarray of float64, shape (V,)
+        Best of the bank; phase in radians.
+    """
+    t = problem.time_s
+    m = problem.frequency_hz.size
+    mhz = problem.frequency_mhz
+    step = max(1.0 / (t.size * t[1]), 0.006 * mhz)
+    reach = int(np.ceil(SEARCH_PPM * mhz / step))
+    shifts = np.arange(-reach, reach + 1) * step
+    nuisance = _nuisance(problem)
+    anchors = _anchors(problem)
+    templates, settings = [], []
+    for width in LINEWIDTHS_HZ:
+        decay = np.exp(-np.pi * 0.5 * width * t - GAUSS_RATE * (0.65 * width * t) ** 2)
+        for shift in shifts:
+            modulation = decay * np.exp(2j * np.pi * shift * t)
+            templates.append([fft(a * modulation)[:m] for a in anchors])
+            settings.append((shift, width))
+    bank = np.array(templates).reshape(-1, m)
+    bank = bank - (bank @ nuisance.conj()) @ nuisance.T
+    norm = np.sqrt((np.abs(bank) ** 2).sum(axis=1))
+    bank /= norm[:, None]
+    clean = data - (data @ nuisance.conj()) @ nuisance.T
+    match = (clean @ bank.conj().T).reshape(data.shape[0], len(settings), len(anchors))
+    phase = 0.5 * np.angle((match**2).sum(axis=2))
+    phase += np.pi * ((match * np.exp(-1j * phase)[..., None]).real.sum(axis=2) < 0)
+    aligned = (match * np.exp(-1j * phase)[..., None]).real
+    score = (np.maximum(aligned, 0.0) ** 2).sum(axis=2)
+    # where nothing speaks, nothing moves: half a unit of chi-square per 0.03 ppm squared
+    grid = np.array(settings)
+    score = score - 0.5 * (grid[:, 0] / (0.03 * mhz)) ** 2
+    best = score.argmax(axis=1)
+    rows = np.arange(data.shape[0])
+    angle = np.angle(np.exp(1j * phase[rows, best]))
+    return grid[best, 0], angle, grid[best, 1]
+
+
+def starting_values(
+    problem: Problem,
+    data: NDArray[np.complex128],
+    precision: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    shrink: NDArray[np.float64],
+    broad_trials: tuple[tuple[float, ...], ...],
+) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return where the search starts and the box it stays in.
+
+    Parameters
+    ----------
+    problem : Problem
+        With P parameters.
+    data : ndarray of complex128, shape (V, M)
+        In-band points in units of the noise.
+    precision, pull, shrink : ndarray
+        As for ``varpro.evaluate``.
+    broad_trials : tuple of tuple of float
+        Settings of the broad components' own widths that are tried, as fractions of the way
+        from the lower to the upper bound of each ``gauss2`` parameter that acts on them alone.
+
+    Returns
+    -------
+    theta : ndarray of float64, shape (V, P)
+        Best start.
+    box : tuple of ndarray of float64, shapes (V, P)
+        Lower and upper bounds: the model's, shift and phase around their start.
+    """
+    shift, phase, width = find_shift_and_phase(problem, data)
+    v = data.shape[0]
+    theta = np.tile(problem.start, (v, 1))
+    lower, upper = np.tile(problem.lower, (v, 1)), np.tile(problem.upper, (v, 1))
+    names = [p.name for p in problem.model.parameters]
+    box_hz = BOX_PPM * problem.frequency_mhz
+    if "shift_hz" in names:
+        p = names.index("shift_hz")
+        theta[:, p] = shift
+        lower[:, p], upper[:, p] = shift - box_hz, shift + box_hz
+    if "phase_rad" in names:
+        p = names.index("phase_rad")
+        theta[:, p] = phase
+        lower[:, p], upper[:, p] = phase - np.pi / 2, phase + np.pi / 2
+    for name, value in (("lorentz_hz", 0.5 * width), ("gauss2_hz2", (0.65 * width) ** 2)):
+        if name in names:
+            p = names.index(name)
+            theta[:, p] = np.clip(value, problem.lower[p], problem.upper[p])
+    broad = [
+        i
+        for i, parameter in enumerate(problem.model.parameters)
+        if parameter.kind == "gauss2" and parameter.name != "gauss2_hz2"
+    ]
+    if not broad or not broad_trials:
+        return theta, (lower, upper)
+    turned = data * rotation(problem, theta)
+    still = theta.copy()
+    for p in (*problem.index("phase"), *problem.index("begin")):
+        still[:, p] = 0.0
+    trials = []
+    for setting in broad_trials:
+        trial = still.copy()
+        for i, p in enumerate(broad):
+            fraction = setting[min(i, len(setting) - 1)]
+            trial[:, p] = lower[:, p] + fraction * (upper[:, p] - lower[:, p])
+        trials.append(trial)
+    objective = np.stack([
+        evaluate_objective(problem, turned, trial, precision, pull, shrink) for trial in trials
+    ])
+    choice = objective.argmin(axis=0)
+    picked = np.stack(trials)[choice, np.arange(v)]
+    theta[:, broad] = picked[:, broad]
+    return theta, (lower, upper)
+
+

@@ -1,0 +1,352 @@
+"""Variable projection over many voxels at once, in numpy: the readable reference solver.
+
+For given nonlinear parameters the amplitudes and the baseline are linear and are eliminated
+exactly: the baseline by a diagonal shrinkage in its smooth modes, the amplitudes by one small
+normal equation with their priors. What is left is a profile objective of the nonlinear
+parameters, minimised by Levenberg-Marquardt with Kaufman's Jacobian and Nielsen's damping
+(Golub & Pereyra, Inverse Problems 19, R1 (2003); Kaufman, BIT 15, 49 (1975); Nielsen,
+IMM-REP-1999-05). All arrays carry the voxel axis V first; no voxel sees another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.fft import fft
+
+from mrs_necrosis.fitting.model import GAUSS_RATE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.fitting.problem import Problem
+
+TOLERANCE = 1e-3
+"""The search stops when the next step is predicted to lower chi-square by less."""
+
+MOST_ITERATIONS = 60
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """Where the search stands in V voxels, and the small matrices that it needs there.
+
+    ``objective`` is chi-square with all priors and the baseline's penalty; ``gram`` and
+    ``smooth`` hold the inner products of columns, derivatives and data, before and after
+    projection on the smooth modes; ``amplitudes`` solve the linear part.
+    """
+
+    theta: NDArray[np.float64]
+    objective: NDArray[np.float64]
+    amplitudes: NDArray[np.float64]
+    gram: NDArray[np.float64]
+    smooth: NDArray[np.float64]
+
+    def put(self, at: NDArray[Any], other: State, where: NDArray[Any]) -> None:
+        """Copy ``other``'s voxels ``where`` to this state's voxels ``at``."""
+        for name in self.__slots__:
+            getattr(self, name)[at] = getattr(other, name)[where]
+
+
+def _phasor(rate_hz: NDArray[np.float64], n: int, dwell: float) -> NDArray[np.complex128]:
+    """Return ``exp(2j pi rate t)`` for n samples, from two short tables."""
+    inner = 32
+    outer = -(-n // inner)
+    angle = 2j * np.pi * dwell * rate_hz[..., None]
+    fine = np.exp(angle * np.arange(inner))
+    coarse = np.exp(angle * (inner * np.arange(outer)))
+    whole = coarse[..., :, None] * fine[..., None, :]
+    shaped: NDArray[np.complex128] = whole.reshape(*rate_hz.shape, outer * inner)[..., :n]
+    return shaped
+
+
+def _flat(columns: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """View complex columns as real ones of twice the length."""
+    return np.ascontiguousarray(columns).view(np.float64)
+
+
+def time_columns(problem: Problem, theta: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return the modulated component FIDs, shape (V, K, N)."""
+    rates = {}
+    for kind in ("shift", "lorentz", "gauss2"):
+        index = problem.index(kind)
+        rates[kind] = theta[:, index] @ problem.acts[index]
+    t = problem.time_s
+    decay = np.exp(
+        -np.pi * rates["lorentz"][..., None] * t - GAUSS_RATE * rates["gauss2"][..., None] * t**2
+    )
+    modulation = _phasor(rates["shift"], t.size, float(t[1])) * decay
+    columns: NDArray[np.complex128] = problem.basis * modulation[:, problem.shape_of]
+    return columns
+
+
+def rotation(problem: Problem, theta: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return the factor that phases the data, shape (V, M)."""
+    angle = np.zeros((theta.shape[0], problem.omega.size))
+    for p in problem.index("phase"):
+        angle += theta[:, p, None]
+    for p in problem.index("begin"):
+        angle += theta[:, p, None] * problem.omega
+    return np.exp(-1j * angle)
+
+
+def evaluate(
+    problem: Problem,
+    data: NDArray[np.complex128],
+    theta: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    shrink: NDArray[np.float64],
+) -> State:
+    """Evaluate the objective, its gradient and its curvature.
+
+    Parameters
+    ----------
+    problem : Problem
+        With K components, P parameters, M points, B modes.
+    data : ndarray of complex128, shape (V, M)
+        In-band points in units of the noise.
+    theta : ndarray of float64, shape (V, P)
+        Nonlinear parameters.
+    precision, pull : ndarray of float64, shapes (V, K, K) and (V, K)
+        Prior of the amplitudes.
+    shrink : ndarray of float64, shape (V, B)
+        What the baseline takes of each mode.
+
+    Returns
+    -------
+    State
+        With ``gram`` and ``smooth`` of shape (V, K + P + 1, K + P + 1) and
+        (V, K + P + 1, 2 B): components, derivatives, data.
+    """
+    k, p = len(problem.model.components), theta.shape[1]
+    samples, z, amplitudes, objective = _linear_part(
+        problem, data, theta, precision, pull, shrink, p
+    )
+    z[:, k : k + p] = _derivatives(problem, samples, z[:, :k], amplitudes)
+    flat = _flat(z)
+    gram = flat @ np.swapaxes(flat, 1, 2)
+    smooth = _flat(z @ problem.modes)
+    return State(theta, objective, amplitudes, gram, smooth)
+
+
+def evaluate_objective(
+    problem: Problem,
+    data: NDArray[np.complex128],
+    theta: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    shrink: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Evaluate the objective alone, shape (V,); arguments as for ``evaluate``."""
+    return _linear_part(problem, data, theta, precision, pull, shrink, 0)[3]
+
+
+def _linear_part(
+    problem: Problem,
+    data: NDArray[np.complex128],
+    theta: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    shrink: NDArray[np.float64],
+    room: int,
+) -> tuple[
+    NDArray[np.complex128], NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]
+]:
+    """Eliminate baseline and amplitudes; leave room for derivatives among the columns."""
+    v, m = data.shape
+    k = len(problem.model.components)
+    samples = time_columns(problem, theta)
+    z = np.empty((v, k + room + 1, m), dtype=np.complex128)
+    z[:, :k] = fft(samples, axis=2)[:, :, :m]
+    z[:, -1] = data * rotation(problem, theta)
+    linear = z[:, [*range(k), k + room]]
+    flat = _flat(linear)
+    smooth = _flat(linear @ problem.modes)
+    weight = np.repeat(shrink, 2, axis=1)
+    kept = flat @ np.swapaxes(flat, 1, 2)
+    kept -= (smooth * weight[:, None]) @ np.swapaxes(smooth, 1, 2)
+    right = kept[:, :k, k] + pull
+    amplitudes = np.linalg.solve(kept[:, :k, :k] + precision, right[..., None])[..., 0]
+    offset = (theta - problem.start) / problem.sd
+    objective = kept[:, k, k] - (right * amplitudes).sum(axis=1) + (offset**2).sum(axis=1)
+    return samples, z, amplitudes, objective
+
+
+def _derivatives(
+    problem: Problem,
+    samples: NDArray[np.complex128],
+    columns: NDArray[np.complex128],
+    amplitudes: NDArray[np.float64],
+) -> NDArray[np.complex128]:
+    """Return the derivatives of the modelled spectrum, shape (V, P, M)."""
+    v, _, n = samples.shape
+    band = problem.frequency_hz.size
+    classes = problem.acts.shape[1]
+    summed = np.empty((v, classes, n), dtype=np.complex128)
+    for c in range(classes):
+        members = np.flatnonzero(problem.shape_of == c)
+        summed[:, c] = np.einsum("vk,vkn->vn", amplitudes[:, members], samples[:, members])
+    first = fft(summed * problem.time_s, axis=2)[:, :, :band]
+    second = fft(summed * problem.time_s**2, axis=2)[:, :, :band]
+    total = np.einsum("vk,vkm->vm", amplitudes, columns)
+    derivatives = np.empty((v, len(problem.kind), band), dtype=np.complex128)
+    for p, kind in enumerate(problem.kind):
+        acting = np.flatnonzero(problem.acts[p])
+        if kind == "phase":
+            derivatives[:, p] = 1j * total
+        elif kind == "begin":
+            derivatives[:, p] = 1j * problem.omega * total
+        elif kind == "shift":
+            derivatives[:, p] = 2j * np.pi * first[:, acting].sum(axis=1)
+        elif kind == "lorentz":
+            derivatives[:, p] = -np.pi * first[:, acting].sum(axis=1)
+        else:
+            derivatives[:, p] = -GAUSS_RATE * second[:, acting].sum(axis=1)
+    return derivatives
+
+
+def normal_equations(
+    problem: Problem,
+    state: State,
+    precision: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    shrink: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the joint Gauss-Newton system of amplitudes and nonlinear parameters.
+
+    Parameters
+    ----------
+    problem : Problem
+        With K components and P parameters.
+    state : State
+        Where the search stands.
+    precision, pull, shrink : ndarray
+        As for ``evaluate``; ``shrink`` may be another than the state was evaluated with.
+
+    Returns
+    -------
+    hessian : ndarray of float64, shape (V, K + P, K + P)
+        Half the second derivative of the objective.
+    gradient : ndarray of float64, shape (V, K + P)
+        Minus half its first derivative, at the state's amplitudes.
+    chi_square : ndarray of float64, shape (V,)
+        Objective there, without the amplitudes' prior.
+    """
+    k = pull.shape[1]
+    p = state.theta.shape[1]
+    weight = np.repeat(shrink, 2, axis=1)
+    kept = state.gram - (state.smooth * weight[:, None]) @ np.swapaxes(state.smooth, 1, 2)
+    hessian = kept[:, : k + p, : k + p].copy()
+    hessian[:, :k, :k] += precision
+    diagonal = np.arange(k, k + p)
+    hessian[:, diagonal, diagonal] += problem.sd**-2.0
+    a = state.amplitudes
+    gradient = kept[:, : k + p, -1] - np.einsum("vij,vj->vi", kept[:, : k + p, :k], a)
+    gradient[:, :k] += pull - np.einsum("vij,vj->vi", precision, a)
+    gradient[:, k:] -= (state.theta - problem.start) / problem.sd**2
+    offset = (state.theta - problem.start) / problem.sd
+    chi = (
+        kept[:, -1, -1]
+        - 2 * np.einsum("vi,vi->v", kept[:, :k, -1], a)
+        + np.einsum("vi,vij,vj->v", a, kept[:, :k, :k], a)
+        + (offset**2).sum(axis=1)
+    )
+    return hessian, gradient, chi
+
+
+def _profile(
+    hessian: NDArray[np.float64], gradient: NDArray[np.float64], k: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eliminate the first ``k`` unknowns of a system."""
+    cross = hessian[:, k:, :k]
+    solved = np.linalg.solve(hessian[:, :k, :k], np.swapaxes(cross, 1, 2))
+    reduced = hessian[:, k:, k:] - cross @ solved
+    return reduced, gradient[:, k:] - np.einsum("vkp,vk->vp", solved, gradient[:, :k])
+
+
+def minimise(
+    problem: Problem,
+    data: NDArray[np.complex128],
+    theta: NDArray[np.float64],
+    box: tuple[NDArray[np.float64], NDArray[np.float64]],
+    precision: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    shrink: NDArray[np.float64],
+    *,
+    most_iterations: int = MOST_ITERATIONS,
+    tolerance: float = TOLERANCE,
+) -> tuple[State, NDArray[np.bool_]]:
+    """Minimise the profile objective in every voxel.
+
+    Parameters
+    ----------
+    problem : Problem
+        The shared part.
+    data : ndarray of complex128, shape (V, M)
+        In-band points in units of the noise.
+    theta : ndarray of float64, shape (V, P)
+        Start, inside the box.
+    box : tuple of ndarray of float64, shapes (V, P)
+        Lower and upper bounds.
+    precision, pull, shrink : ndarray
+        As for ``evaluate``.
+    most_iterations : int
+        Evaluations per voxel.
+    tolerance : float
+        Predicted decrease of chi-square at which the search stops.
+
+    Returns
+    -------
+    state : State
+        At the optimum.
+    converged : ndarray of bool, shape (V,)
+        False where ``most_iterations`` was reached.
+    """
+    v, k = data.shape[0], pull.shape[1]
+    lower, upper = box
+    best = evaluate(problem, data, theta, precision, pull, shrink)
+    converged = np.zeros(v, dtype=bool)
+    damping = np.full(v, 1e-3)
+    growth = np.full(v, 2.0)
+    active = np.arange(v)
+    for _ in range(most_iterations):
+        here = State(*(getattr(best, name)[active] for name in State.__slots__))
+        hessian, gradient, _ = normal_equations(
+            problem, here, precision[active], pull[active], shrink[active]
+        )
+        curvature, slope = _profile(hessian, gradient, k)
+        # a parameter that is pushed out of its box stays on the wall
+        stuck = ((here.theta <= lower[active]) & (slope < 0)) | (
+            (here.theta >= upper[active]) & (slope > 0)
+        )
+        slope = np.where(stuck, 0.0, slope)
+        keep = np.where(stuck, 0.0, 1.0)
+        diagonal = np.maximum(np.einsum("vpp->vp", curvature), 1e-12)
+        damped = curvature * (keep[:, :, None] * keep[:, None, :])
+        index = np.arange(damped.shape[1])
+        mu = damping[active]
+        damped[:, index, index] = np.where(stuck, 1.0, diagonal * (1 + mu[:, None]))
+        step = np.linalg.solve(damped, slope[..., None])[..., 0]
+        trial = np.clip(here.theta + step, lower[active], upper[active])
+        moved = trial - here.theta
+        predicted = (moved * (2 * slope - np.einsum("vpq,vq->vp", curvature, moved))).sum(axis=1)
+        done = predicted * (1 + mu) < tolerance
+        converged[active[done]] = True
+        go = np.flatnonzero(~done)
+        if go.size == 0:
+            break
+        at = active[go]
+        new = evaluate(problem, data[at], trial[go], precision[at], pull[at], shrink[at])
+        gain = (best.objective[at] - new.objective) / predicted[go]
+        good = (gain > 0) & np.isfinite(new.objective)
+        best.put(at[good], new, good)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cut = np.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
+        damping[at] = np.where(good, damping[at] * cut, damping[at] * growth[at])
+        growth[at] = np.where(good, 2.0, growth[at] * 2)
+        damping[at] = np.clip(damping[at], 1e-9, 1e12)
+        active = at
+    return best, converged
