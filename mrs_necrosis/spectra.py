@@ -328,9 +328,15 @@ class Spectra:
         return int(self.fid.shape[3])
 
     @property
+    def voxels_to_fit(self) -> NDArray[np.bool_]:
+        """The mask, shape (X, Y, Z); never None."""
+        assert self.mask is not None
+        return self.mask
+
+    @property
     def time_s(self) -> NDArray[np.float64]:
         """Times of the samples, shape (N,), starting at 0."""
-        return np.arange(self.n_samples) * self.acquisition.dwell_time_s
+        return np.arange(self.n_samples, dtype=np.float64) * self.acquisition.dwell_time_s
 
     @property
     def frequency_hz(self) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.fft import fft
 from threadpoolctl import threadpool_limits
 
 from mrs_necrosis.areas import PeakAreas
@@ -84,7 +85,7 @@ def fit(
     problem = prepare(spectra, model)
     grid = spectra.grid
     fid = spectra.fid.reshape(-1, spectra.n_samples)
-    status = _status_before(fid, np.ravel(spectra.mask))
+    status = _status_before(fid, np.ravel(spectra.voxels_to_fit))
     todo = np.flatnonzero(status == FitStatus.OK)
     out = _Arrays.empty(fid.shape[0], problem)
     with threadpool_limits(limits=1, user_api="blas"):
@@ -136,7 +137,8 @@ def _noise_in_fit(spectra: Spectra, problem: Problem) -> NDArray[np.float64]:
     """Return the noise per in-band point of the samples that the fit uses, shape (V,)."""
     with np.errstate(invalid="ignore"):
         full = noise_sd(spectra).ravel()
-    return full * np.sqrt(problem.time_s.size / spectra.n_samples)
+    scaled: NDArray[np.float64] = full * np.sqrt(problem.time_s.size / spectra.n_samples)
+    return scaled
 
 
 def _scale_of(problem: Problem, amplitudes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -145,7 +147,8 @@ def _scale_of(problem: Problem, amplitudes: NDArray[np.float64]) -> NDArray[np.f
     members = [names.index(name) for name in problem.model.scale] or list(range(len(names)))
     summed = np.maximum(amplitudes[:, members], 0.0).sum(axis=1)
     floor = 0.02 * np.abs(amplitudes).max(axis=1) + 1e-12
-    return np.maximum(summed, floor)
+    scale: NDArray[np.float64] = np.maximum(summed, floor)
+    return scale
 
 
 def _fit_chunk(
@@ -172,7 +175,9 @@ def _fit_chunk(
         return
     k = state.amplitudes.shape[1]
     theta = np.clip(post.mean[:, k:], box[0], box[1])
-    residual = _residual(problem, data, state, post)
+    taken = post.weight @ np.stack([problem.shrinkage(d) for d in candidates(problem)])
+    phased, columns, baseline = _parts(problem, data, state.theta, state.amplitudes, taken)
+    residual = phased - columns.sum(axis=1) - baseline
     ratio = np.sqrt((np.abs(residual) ** 2).mean(axis=1) / 2)
     # what the model leaves over beyond the noise widens every error
     widen = np.maximum(ratio, 1.0) ** 2
@@ -183,12 +188,16 @@ def _fit_chunk(
     out.theta[at] = theta
     out.residual[at] = np.where(quiet, np.nan, ratio)
     out.dimensions[at] = post.weight @ np.array(candidates(problem))
-    out.unexplained[at] = _unexplained(problem, residual, state, post)
+    out.unexplained[at] = _unexplained(problem, residual, state)
     finite = np.isfinite(post.mean).all(axis=1) & np.isfinite(post.covariance).all(axis=(1, 2))
     walls = _at_wall(problem, theta, box)
     status[at] = np.where(
         finite,
-        np.where(converged, np.where(walls, FitStatus.AT_BOUND, FitStatus.OK), 2),
+        np.where(
+            converged,
+            np.where(walls, FitStatus.AT_BOUND, FitStatus.OK),
+            FitStatus.NOT_CONVERGED,
+        ),
         FitStatus.FAILED,
     )
 
@@ -244,61 +253,42 @@ def _at_wall(
     box: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> NDArray[np.bool_]:
     """Return whether a global shift, width or phase lies at a wall that is not physical."""
+    lower, upper = theta <= box[0], theta >= box[1]
+    # a purely Gaussian line is a fine answer
+    lower[:, problem.index("lorentz")] = False
     watched = [
         p
         for p, parameter in enumerate(problem.model.parameters)
-        if ":" not in parameter.name and parameter.kind in {"phase", "begin", "shift", "lorentz"}
+        if ":" not in parameter.name and parameter.kind != "gauss2"
     ]
-    near = (theta - box[0] <= 0) & np.isin(np.arange(theta.shape[1]), watched)
-    near |= theta - box[1] >= 0
-    lorentz = [p for p in problem.index("lorentz")]
-    lower = theta <= box[0]
-    lower[:, lorentz] = False  # a purely Gaussian line is a fine answer
-    upper = theta >= box[1]
-    found: NDArray[np.bool_] = (lower | upper)[:, watched].any(axis=1)
+    found: NDArray[np.bool_] = np.any((lower | upper)[:, watched], axis=1)
     return found
 
 
-def _residual(
-    problem: Problem, data: NDArray[np.complex128], state: State, post: Posterior
-) -> NDArray[np.complex128]:
-    """Return the residual at the optimum, in units of the noise, shape (V, M)."""
-    k = state.amplitudes.shape[1]
-    curves = _curves_of(problem, data, state.theta, state.amplitudes, post.weight, k)
-    return curves[2]
-
-
-def _curves_of(
+def _parts(
     problem: Problem,
     data: NDArray[np.complex128],
     theta: NDArray[np.float64],
     amplitudes: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    k: int,
+    shrink: NDArray[np.float64],
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128], NDArray[np.complex128]]:
-    """Return phased data, component curves (V, K, M) and residual; baseline is the rest."""
-    from scipy.fft import fft
-
+    """Return phased data (V, M), component curves (V, K, M) and the baseline (V, M)."""
     band = problem.frequency_hz.size
     columns = fft(time_columns(problem, theta), axis=2)[:, :, :band] * amplitudes[:, :, None]
     phased = data * rotation(problem, theta)
-    left = phased - columns.sum(axis=1)
-    table = np.stack([problem.shrinkage(d) for d in candidates(problem)])
-    taken = (left @ problem.modes) * (weight @ table)
-    baseline = taken @ problem.modes.T
-    return phased, columns, left - baseline
+    baseline = (((phased - columns.sum(axis=1)) @ problem.modes) * shrink) @ problem.modes.T
+    return phased, columns, baseline
 
 
 def _unexplained(
     problem: Problem,
     residual: NDArray[np.complex128],
     state: State,
-    post: Posterior,
 ) -> NDArray[np.float64]:
     """Return where the residual holds a line that the model does not know, in ppm; else NaN."""
     model = problem.model
     names = [p.name for p in model.parameters]
-    v, m = residual.shape
+    v = residual.shape[0]
     width = np.full(v, 6.0)
     if "lorentz_hz" in names and "gauss2_hz2" in names:
         width = voigt_width(
@@ -404,8 +394,6 @@ def _result(
 
 def _tallest(problem: Problem, out: _Arrays) -> NDArray[np.float64]:
     """Return the tallest of NAA, Cr and Cho in the phased model spectrum, shape (V,)."""
-    from scipy.fft import fft
-
     chosen = [k for k, c in enumerate(problem.model.components) if c.area in {"NAA", "Cr", "Cho"}]
     tallest = np.full(out.theta.shape[0], np.nan)
     for start in range(0, tallest.size, 64):
@@ -431,7 +419,9 @@ def _notes(areas: PeakAreas) -> tuple[str, ...]:
         blurred = present & ((correlation < -0.8) | ~areas.detected("Lac"))
         if blurred.any():
             share = blurred.sum() / max(present.sum(), 1)
-            where = "here" if areas.values.size == len(areas.names) else f"in {share:.0%} of voxels"
+            where = (
+                "here" if areas.values.size == len(areas.names) else f"in {share:.0%} of voxels"
+            )
             notes.append(
                 f"lactate and lipid 1.3 are not separable {where}: "
                 "read LL, their sum, which is better known than its parts"
@@ -448,17 +438,9 @@ def _curves_at(
     if np.isnan(theta).any():
         msg = f"voxel {voxel} has no fit: {FitStatus(FitStatus.FAILED).sentence}"
         raise FitError(msg)
-    data = problem.in_band(fid)
-    weight = np.array([[1.0]])
-    table = problem.shrinkage(float(out.dimensions[at]))
-    from scipy.fft import fft
-
-    band = problem.frequency_hz.size
-    columns = fft(time_columns(problem, theta), axis=2)[0, :, :band] * amplitudes[0][:, None]
-    phased = (data * rotation(problem, theta))[0]
-    left = phased - columns.sum(axis=0)
-    baseline = ((left @ problem.modes) * table) @ problem.modes.T
-    del weight
+    shrink = problem.shrinkage(float(out.dimensions[at]))
+    parts = _parts(problem, problem.in_band(fid), theta, amplitudes, shrink)
+    phased, columns, baseline = (part[0] for part in parts)
     shift = 0.0
     names = [p.name for p in problem.model.parameters]
     if "shift_hz" in names:

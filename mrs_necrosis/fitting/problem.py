@@ -171,7 +171,8 @@ def noise_sd(spectra: Spectra) -> NDArray[np.float64]:
     both = np.concatenate([chosen.real, chosen.imag], axis=-1)
     sd: NDArray[np.float64] = np.median(np.abs(both), axis=-1) / 0.6744897501960817
     # a second difference of white noise has 1 + 4 + 1 times its variance
-    return sd / np.sqrt(6.0) * np.sqrt(spectra.n_samples / n)
+    scaled: NDArray[np.float64] = sd * np.sqrt(spectra.n_samples / n / 6.0)
+    return scaled
 
 
 def used_samples(spectra: Spectra, *, longest_s: float = LONGEST_FIT_S) -> int:
@@ -224,7 +225,7 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
         raise FitError(msg)
     bins = np.arange(first, last + 1)
     hz = bins / (n * dwell)
-    time = np.arange(n) * dwell
+    time: NDArray[np.float64] = np.arange(n, dtype=np.float64) * dwell
     fids = np.stack([c.samples(time, mhz, reference) for c in model.components])
     fids = fids * np.exp(-2j * np.pi * first * np.arange(n) / n)
     shapes = model.shapes

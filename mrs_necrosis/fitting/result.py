@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
-    from mrs_necrosis.fitting.model import Model
     from numpy.typing import NDArray
 
     from mrs_necrosis.areas import PeakAreas
+    from mrs_necrosis.fitting.model import Model
     from mrs_necrosis.quality import Quality
     from mrs_necrosis.spectra import Spectra
 

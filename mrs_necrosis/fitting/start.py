@@ -178,12 +178,10 @@ def starting_values(
             fraction = setting[min(i, len(setting) - 1)]
             trial[:, p] = lower[:, p] + fraction * (upper[:, p] - lower[:, p])
         trials.append(trial)
-    objective = np.stack([
-        evaluate_objective(problem, turned, trial, precision, pull, shrink) for trial in trials
-    ])
+    objective = np.stack(
+        [evaluate_objective(problem, turned, trial, precision, pull, shrink) for trial in trials]
+    )
     choice = objective.argmin(axis=0)
     picked = np.stack(trials)[choice, np.arange(v)]
     theta[:, broad] = picked[:, broad]
     return theta, (lower, upper)
-
-

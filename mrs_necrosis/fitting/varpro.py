@@ -89,7 +89,8 @@ def rotation(problem: Problem, theta: NDArray[np.float64]) -> NDArray[np.complex
         angle += theta[:, p, None]
     for p in problem.index("begin"):
         angle += theta[:, p, None] * problem.omega
-    return np.exp(-1j * angle)
+    factor: NDArray[np.complex128] = np.exp(-1j * angle)
+    return factor
 
 
 def evaluate(
@@ -169,9 +170,11 @@ def _linear_part(
     kept = flat @ np.swapaxes(flat, 1, 2)
     kept -= (smooth * weight[:, None]) @ np.swapaxes(smooth, 1, 2)
     right = kept[:, :k, k] + pull
-    amplitudes = np.linalg.solve(kept[:, :k, :k] + precision, right[..., None])[..., 0]
+    left = kept[:, :k, :k] + precision
+    amplitudes = np.linalg.solve(left, right[..., None])[..., 0].astype(np.float64, copy=False)
     offset = (theta - problem.start) / problem.sd
-    objective = kept[:, k, k] - (right * amplitudes).sum(axis=1) + (offset**2).sum(axis=1)
+    objective: NDArray[np.float64] = kept[:, k, k] - (right * amplitudes).sum(axis=1)
+    objective += (offset**2).sum(axis=1)
     return samples, z, amplitudes, objective
 
 

@@ -1,0 +1,189 @@
+"""The numpy solver against spectra made of its own model, and against hopeless input."""
+
+import numpy as np
+import pytest
+
+from mrs_necrosis import Acquisition, Spectra, ratio
+from mrs_necrosis.fitting import Baseline, default_model, fit
+from mrs_necrosis.fitting.problem import noise_sd, prepare
+from mrs_necrosis.fitting.varpro import evaluate, normal_equations, time_columns
+from mrs_necrosis.quality import FitStatus
+
+ACQUISITION = Acquisition(
+    spectrometer_frequency_mhz=123.2,
+    dwell_time_s=5e-4,
+    echo_time_s=0.03,
+    sequence="PRESS",
+    nucleus="1H",
+    reference_ppm=4.65,
+)
+N = 1024
+TRUTH = {
+    "NAA": 0.35, "Cr": 0.15, "PCr": 0.12, "GPC": 0.12, "PCh": 0.06, "mI": 0.2, "Glu": 0.2,
+    "Gln": 0.05, "Lip13": 0.5, "Lip09": 0.15, "Lip20": 0.08, "Lac": 0.1, "MM09": 0.3,
+    "MM12": 0.1, "MM14": 0.25, "MM17": 0.15, "MM20": 0.45, "MM30": 0.15, "MM32": 0.1,
+    "MM38": 0.35,
+}  # fmt: skip
+
+
+def made_of_the_model(n_voxels, snr, *, seed=0, acquisition=ACQUISITION, truth=TRUTH):
+    """Return spectra of the default model with known areas, in a row of voxels."""
+    rng = np.random.default_rng(seed)
+    model = default_model(acquisition)
+    blank = Spectra(fid=np.ones((1, 1, 1, N)), acquisition=acquisition)
+    problem = prepare(blank, model)
+    names = [p.name for p in model.parameters]
+    theta = np.tile(problem.start, (n_voxels, 1))
+    theta[:, names.index("shift_hz")] = rng.uniform(-5, 5, n_voxels)
+    turn = np.exp(1j * rng.uniform(-0.6, 0.6, n_voxels))
+    carrier = np.exp(2j * np.pi * problem.first_bin * np.arange(N) / N)
+    columns = time_columns(problem, theta) * carrier
+    areas = np.array([truth.get(name, 0.0) for name in model.names])
+    fid = np.einsum("k,vkn->vn", areas, columns) * turn[:, None]
+    naa = columns[0, model.names.index("NAA")] * areas[model.names.index("NAA")]
+    sd = np.abs(np.fft.fft(naa)).max() / snr / np.sqrt(N)
+    noise = rng.normal(size=fid.shape) + 1j * rng.normal(size=fid.shape)
+    fid = (fid + sd * noise).reshape(n_voxels, 1, 1, N)
+    return Spectra(fid=fid, acquisition=acquisition), model
+
+
+def total(name):
+    parts = {"Cho": ("GPC", "PCh"), "Cr": ("Cr", "PCr"), "LL": ("Lip13", "Lip09", "Lac")}
+    return sum(TRUTH[part] for part in parts.get(name, (name,)))
+
+
+@pytest.mark.parametrize("name", ["Cho/Cr", "NAA/Cr", "LL/Cr"])
+def test_ratios_are_unbiased_within_the_reported_error(name):
+    spectra, model = made_of_the_model(32, 20)
+
+    result = ratio(fit(spectra, model).areas, *name.split("/"))
+
+    numerator, denominator = name.split("/")
+    pull = (result.value - total(numerator) / total(denominator)) / result.sd
+    assert abs(pull.mean()) < 0.3 + 3 / np.sqrt(32)
+    assert 0.3 < pull.std() < 1.5
+
+
+def test_areas_scale_with_the_fid():
+    spectra, model = made_of_the_model(2, 30)
+    louder = Spectra(fid=1e6 * spectra.fid, acquisition=ACQUISITION)
+
+    one, other = fit(spectra, model), fit(louder, model)
+
+    np.testing.assert_allclose(other.areas.values, 1e6 * one.areas.values, rtol=1e-6)
+    np.testing.assert_allclose(other.areas.covariance, 1e12 * one.areas.covariance, rtol=1e-6)
+
+
+def test_gradient_is_the_derivative_of_the_objective():
+    spectra, model = made_of_the_model(1, 30)
+    problem = prepare(spectra, model)
+    data = problem.in_band(spectra.fid[0, 0]) / 0.1
+    k = len(model.components)
+    precision, pull = np.eye(k)[None] * 1e-3, np.zeros((1, k))
+    shrink = problem.shrinkage(8.0)[None]
+    theta = problem.start[None] + 0.3 * np.nan_to_num(problem.sd, posinf=0.3)
+
+    def objective(x):
+        return evaluate(problem, data, x, precision, pull, shrink).objective[0]
+
+    state = evaluate(problem, data, theta, precision, pull, shrink)
+    _, gradient, _ = normal_equations(problem, state, precision, pull, shrink)
+
+    for p, name in enumerate(q.name for q in model.parameters):
+        if "phase" in name or "begin" in name:
+            continue  # Kaufman's approximation leaves the data's part out
+        step = 1e-4 * max(1.0, abs(theta[0, p]))
+        up, down = theta.copy(), theta.copy()
+        up[0, p] += step
+        down[0, p] -= step
+        numeric = -(objective(up) - objective(down)) / (4 * step)
+        assert gradient[0, k + p] == pytest.approx(numeric, rel=1e-3, abs=1e-4), name
+
+
+def test_noise_is_found_beside_the_signal():
+    rng = np.random.default_rng(1)
+    spectra, _ = made_of_the_model(1, 1e9)
+    noise = rng.normal(size=(1, 1, 1, N)) + 1j * rng.normal(size=(1, 1, 1, N))
+    spectra = Spectra(fid=spectra.fid + 1e-3 * noise, acquisition=ACQUISITION)
+
+    sd = noise_sd(spectra)[0, 0, 0]
+
+    # a robust scale of 2 x ~700 differences knows its target to about 4 %
+    assert sd == pytest.approx(1e-3 * np.sqrt(N), rel=0.12)
+
+
+def test_hopeless_voxels_get_a_status_and_disturb_nothing():
+    spectra, model = made_of_the_model(4, 30)
+    fid = spectra.fid.copy()
+    fid[1] = 0.0
+    fid[2, 0, 0, 5] = np.nan
+    mask = np.array([True, True, True, False]).reshape(4, 1, 1)
+    spoiled = Spectra(fid=fid, acquisition=ACQUISITION, mask=mask)
+
+    alone = fit(Spectra(fid=fid[:1], acquisition=ACQUISITION), model)
+    result = fit(spoiled, model)
+
+    expected = [FitStatus.OK, FitStatus.NO_SIGNAL, FitStatus.NOT_FINITE, FitStatus.MASKED]
+    assert result.status.ravel().tolist() == expected
+    assert np.isnan(result.areas.values[1:]).all()
+    np.testing.assert_array_equal(result.areas.values[0], alone.areas.values[0])
+
+
+def test_result_does_not_depend_on_the_chunk():
+    spectra, model = made_of_the_model(5, 20)
+
+    one, many = fit(spectra, model, chunk=1), fit(spectra, model, chunk=5)
+
+    np.testing.assert_allclose(one.areas.values, many.areas.values, rtol=1e-9)
+
+
+def test_curves_add_up():
+    spectra, model = made_of_the_model(1, 30)
+
+    curves = fit(spectra, model).curves()
+
+    summed = sum(curves.components.values()) + curves.baseline
+    np.testing.assert_allclose(curves.fit, summed, atol=1e-9 * np.abs(curves.data).max())
+    np.testing.assert_allclose(curves.data, curves.fit + curves.residual)
+    peak = curves.ppm[np.argmax(curves.components["NAA"].real)]
+    assert peak == pytest.approx(2.008, abs=0.02)
+
+
+def test_an_unexpected_line_is_reported_where_it_stands():
+    spectra, model = made_of_the_model(1, 40)
+    t = spectra.time_s
+    hz = (1.80 - 4.65) * 123.2
+    stranger = 0.3 * np.exp(2j * np.pi * hz * t - np.pi * 5 * t)
+    spectra = Spectra(fid=spectra.fid + stranger, acquisition=ACQUISITION)
+
+    found = fit(spectra, model.without("Lip20")).quality.unexplained_ppm[0, 0, 0]
+
+    assert found == pytest.approx(1.80, abs=0.06)
+
+
+def test_no_unexpected_line_in_a_clean_spectrum():
+    spectra, model = made_of_the_model(8, 40)
+
+    assert np.isnan(fit(spectra, model).quality.unexplained_ppm).all()
+
+
+def test_the_baseline_takes_a_broad_hump():
+    spectra, model = made_of_the_model(8, 40)
+    t = spectra.time_s
+    hump = 1.5 * np.exp(2j * np.pi * (2.5 - 4.65) * 123.2 * t - (t / 0.006) ** 2)
+    humped = Spectra(fid=spectra.fid + hump, acquisition=ACQUISITION)
+
+    result = fit(humped, model).areas
+
+    pull = (ratio(result, "NAA", "Cr").value - 0.35 / 0.27) / ratio(result, "NAA", "Cr").sd
+    assert abs(pull.mean()) < 1.5
+
+
+def test_model_refuses_a_shape_that_no_component_has():
+    model = default_model(ACQUISITION)
+    parameter = model.parameters[5]
+
+    with pytest.raises(KeyError, match="no component"):
+        model.without("gold")
+    assert parameter.name not in [p.name for p in model.without("NAA", "NAAG").parameters]
+    assert Baseline((8.0,)).dimensions == (8.0,)
