@@ -1,0 +1,447 @@
+"""A grid as one HTML file: maps on the anatomy, and the spectrum of the voxel one clicks.
+
+The file needs no network and no server. Its only script and style are its own and are named by
+their checksums in a content-security policy; everything else in it is data. Numbers travel as
+gzipped, byte-shuffled binary arrays (``_packed``), which the browser unpacks itself, the spectra
+slice by slice when they are looked at.
+
+Orientation: the screen's horizontal axis is the one along the subject's left-right (in a sagittal
+slice: front-back), the view is radiological (the subject's right is on the left) unless the
+reader switches it, and the letters at the edges come from the affine.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mrs_necrosis.constants import PEAK_PPM
+from mrs_necrosis.quality import FitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.fitting.result import Curves
+    from mrs_necrosis.lesion import LesionSummary
+    from mrs_necrosis.maps import Map
+    from mrs_necrosis.quality import Quality
+
+StatementKind = Literal["gate", "recurrence", "necrosis", "caveat"]
+
+_LEVELS = 4000  # of a curve's own range: finer than the screen
+_MANTISSA_BITS = 12  # kept of 23: a relative error of 1e-4, where three digits are shown
+_GROUPS = {
+    "label": "Evidence",
+    "likelihoodratio": "Evidence",
+    "gates": "Evidence",
+    "index": "Normal tissue",
+    "indexsd": "Normal tissue",
+    "normal": "Normal tissue",
+    "reference": "Normal tissue",
+    "area": "Areas",
+    "areasd": "Areas",
+    "snr": "Quality",
+    "linewidth": "Quality",
+    "linewidthppm": "Quality",
+    "residual": "Quality",
+    "status": "Quality",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """A sentence that holds in some voxels: a closed gate, a criterion that is met.
+
+    Parameters
+    ----------
+    kind : {"gate", "recurrence", "necrosis", "caveat"}
+        A closed gate, a criterion that favours a side, anything else worth knowing.
+    text : str
+        The sentence.
+    where : ndarray of bool, shape (X, Y, Z)
+        The voxels in which it holds.
+    """
+
+    kind: StatementKind
+    text: str
+    where: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anatomy:
+    """An image to lay the grid on.
+
+    Parameters
+    ----------
+    values : ndarray, shape (A, B, C)
+        In any space.
+    affine : ndarray of float64, shape (4, 4)
+        Its indices to RAS+ mm.
+    """
+
+    values: NDArray[Any]
+    affine: NDArray[np.float64]
+
+
+# ------------------------------------------------------------------ geometry
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How slices of the grid are laid on the screen.
+
+    Parameters
+    ----------
+    across, down : int
+        Grid axes (0 or 1) along the screen's horizontal and vertical.
+    across_ends, down_ends : tuple of str
+        Letters of the subject's side at the low and the high index: ``("L", "R")``; empty
+        strings where the source gives no position.
+    sizes_mm : tuple of float
+        Voxel edges across and down.
+    view : str
+        ``"axial"``, ``"coronal"``, ``"sagittal"`` or ``""``.
+    """
+
+    across: int
+    down: int
+    across_ends: tuple[str, str]
+    down_ends: tuple[str, str]
+    sizes_mm: tuple[float, float]
+    view: str
+
+
+def geometry(affine: NDArray[np.float64] | None) -> Geometry:
+    """Return how slices along the third axis are laid on the screen.
+
+    Parameters
+    ----------
+    affine : ndarray of float64, shape (4, 4), or None
+        Grid indices to RAS+ mm.
+
+    Returns
+    -------
+    Geometry
+        For an oblique grid the letters are those of the nearest direction.
+    """
+    if affine is None:
+        return Geometry(0, 1, ("", ""), ("", ""), (1.0, 1.0), "")
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    direction = affine[:3, :3] / sizes
+    through = int(np.argmax(np.abs(direction[:, 2])))
+    # screen axes of an axial, coronal and sagittal slice, as world axes
+    horizontal = {2: 0, 1: 0, 0: 1}[through]
+    vertical = {2: 1, 1: 2, 0: 2}[through]
+    across = int(np.argmax(np.abs(direction[horizontal, :2])))
+    down = 1 - across
+    ends = (("L", "R"), ("P", "A"), ("I", "S"))
+
+    def letters(axis: int, world: int) -> tuple[str, str]:
+        low, high = ends[world]
+        return (low, high) if direction[world, axis] > 0 else (high, low)
+
+    return Geometry(
+        across,
+        down,
+        letters(across, horizontal),
+        letters(down, vertical),
+        (float(sizes[across]), float(sizes[down])),
+        ("sagittal", "coronal", "axial")[through],
+    )
+
+
+def anatomy_slices(
+    anatomy: Anatomy,
+    *,
+    shape: tuple[int, int, int],
+    affine: NDArray[np.float64],
+    margin: int,
+    per_voxel: int,
+) -> NDArray[np.uint8]:
+    """Return the anatomy at the centre of each slice, in the grid's own axes.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+        Interpolated linearly; its 1st and 99.5th percentile become black and white.
+    shape : tuple of int
+        The grid X, Y, Z.
+    affine : ndarray of float64, shape (4, 4)
+        Grid indices to RAS+ mm.
+    margin : int
+        Voxels shown around the grid.
+    per_voxel : int
+        Pixels along each edge of a voxel.
+
+    Returns
+    -------
+    ndarray of uint8, shape (Z, (X + 2 margin) per_voxel, (Y + 2 margin) per_voxel)
+        Black outside the anatomy.
+    """
+    from scipy.ndimage import map_coordinates
+
+    values = np.nan_to_num(np.asarray(anatomy.values, dtype=np.float32))
+    inside = values[values > 0] if (values > 0).any() else values
+    black, white = np.percentile(inside, [1.0, 99.5])
+    if white <= black:
+        black, white = 0.0, max(float(values.max()), 1e-30)  # a mask has but two values
+    to_image = np.linalg.inv(anatomy.affine) @ affine
+    ticks = [
+        (np.arange((n + 2 * margin) * per_voxel) + 0.5) / per_voxel - 0.5 - margin
+        for n in shape[:2]
+    ]
+    i, j = np.meshgrid(*ticks, indexing="ij")
+    slices = np.zeros((shape[2], *i.shape), dtype=np.uint8)
+    for k in range(shape[2]):
+        index = np.stack([i, j, np.full_like(i, float(k))])
+        where = np.tensordot(to_image[:3, :3], index, axes=1) + to_image[:3, 3, None, None]
+        plane = map_coordinates(values, where, order=1, mode="constant", cval=0.0)
+        slices[k] = np.clip((plane - black) / (white - black) * 255, 0, 255)
+    return slices
+
+
+# ------------------------------------------------------------------ packing
+
+
+def _packed(array: NDArray[Any]) -> str:
+    """Return bytes of one place side by side (they compress better), gzipped, as base64."""
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    shuffled = little.reshape(-1).view(np.uint8).reshape(-1, little.dtype.itemsize).T
+    return base64.b64encode(gzip.compress(shuffled.tobytes(), mtime=0)).decode()
+
+
+def _shortened(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    bits = values.astype(np.float32).view(np.uint32)
+    drop = np.uint32(23 - _MANTISSA_BITS)
+    half = np.uint32(1 << (int(drop) - 1))
+    rounded = (bits + half) >> drop << drop
+    # rounding must make neither a NaN nor an infinity into something else
+    kept = np.where(np.isfinite(values), rounded, bits).astype(np.uint32)
+    return kept.view(np.float32)
+
+
+def _group(desc: str) -> str:
+    if desc.startswith("labelprobability"):
+        return "Evidence"
+    details = "Ratios" if desc.startswith(("ratio", "probability")) else "Ratios in detail"
+    return _GROUPS.get(desc, details)
+
+
+def _packed_map(one: Map) -> dict[str, Any]:
+    quantity = one.kind == "quantity"
+    values = _shortened(one.values) if quantity else one.values.astype(np.uint32)
+    return {
+        "name": one.name,
+        "met": one.met,
+        "desc": one.desc,
+        "title": one.title,
+        "about": one.description,
+        "unit": one.unit,
+        "kind": one.kind,
+        "key": {str(code): text for code, text in one.key.items()},
+        "group": "Ratios in detail" if one.desc == "status" and one.met else _group(one.desc),
+        "data": _packed(values),
+    }
+
+
+def _packed_slice(curves: Callable[[tuple[int, int, int]], Curves], rows: Any) -> dict[str, Any]:
+    """Return the spectra of some voxels of a slice as integers on each voxel's own scale."""
+    drawn = [curves(voxel) for voxel in rows]
+    points = min(len(one.ppm) for one in drawn)
+    traces = np.empty((len(drawn), 3, points), dtype=np.int16)
+    scale = np.empty((len(drawn), 4), dtype=np.float32)  # offset, step, first ppm, ppm step
+    for at, one in enumerate(drawn):
+        real = np.stack([c.real[:points] for c in (one.data, one.fit, one.baseline)])
+        real = np.nan_to_num(real, nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = float(real.min()), float(real.max())
+        step = (high - low) / _LEVELS or 1.0
+        traces[at] = np.rint((real - low) / step)
+        ppm_step = (one.ppm[points - 1] - one.ppm[0]) / (points - 1)
+        scale[at] = low, step, one.ppm[0], ppm_step
+    # differences along the axis: a smooth curve becomes small numbers
+    differences = np.diff(traces, axis=-1, prepend=np.int16(0))
+    return {"points": points, "traces": _packed(differences), "scale": _packed(scale)}
+
+
+def _spectra(
+    curves: Callable[[tuple[int, int, int]], Curves], status: NDArray[np.uint8]
+) -> list[dict[str, Any] | None]:
+    fitted = np.isin(status, [s.value for s in FitStatus if s.has_areas])
+    slices: list[dict[str, Any] | None] = []
+    for k in range(status.shape[2]):
+        rows = [(int(i), int(j), k) for i, j in np.argwhere(fitted[:, :, k])]
+        if not rows:
+            slices.append(None)
+            continue
+        row_of = np.full(status.shape[:2], -1, dtype=np.int32)
+        row_of[fitted[:, :, k]] = np.arange(len(rows))
+        slices.append({"rows": _packed(row_of), **_packed_slice(curves, rows)})
+    return slices
+
+
+def _packed_statements(statements: Sequence[Statement]) -> list[dict[str, str]]:
+    return [
+        {
+            "kind": one.kind,
+            "text": one.text,
+            "where": _packed(np.packbits(one.where.reshape(-1), bitorder="little")),
+        }
+        for one in statements
+        if one.where.any()
+    ]
+
+
+# ------------------------------------------------------------------ the page
+
+
+def grid_page(
+    maps: Sequence[Map],
+    *,
+    quality: Quality,
+    affine: NDArray[np.float64] | None,
+    curves: Callable[[tuple[int, int, int]], Curves] | None = None,
+    statements: Sequence[Statement] = (),
+    anatomy: Anatomy | None = None,
+    lesion: LesionSummary | None = None,
+    lesion_weights: NDArray[np.float64] | None = None,
+    notes: Sequence[str] = (),
+    provenance: Mapping[str, Any] | None = None,
+    title: str = "Spectroscopic grid",
+) -> str:
+    """Return a whole grid as one HTML page that opens offline.
+
+    Parameters
+    ----------
+    maps : sequence of Map
+        What can be shown; the first one is shown first.
+    quality : Quality
+        Of shape (X, Y, Z).
+    affine : ndarray of float64, shape (4, 4), or None
+        Grid indices to RAS+ mm. None: the page says that the orientation is unknown.
+    curves : callable or None
+        ``Fit.curves``; without it there are maps and numbers but no spectra.
+    statements : sequence of Statement
+        Reasons, per voxel.
+    anatomy : Anatomy or None
+        Needs an affine; without it the maps stand alone.
+    lesion : LesionSummary or None
+        Its sentence is shown above the map.
+    lesion_weights : ndarray of float64, shape (X, Y, Z), or None
+        Its outline (half of a voxel's signal) is drawn.
+    notes : sequence of str
+        Sentences about the whole grid.
+    provenance : mapping of str to JSON types, or None
+        Shown at the end.
+    title : str
+        Of the page.
+
+    Returns
+    -------
+    str
+        The file's text; the same input gives the same text.
+
+    Raises
+    ------
+    ValueError
+        If there are no maps, or they are not all of one grid.
+    """
+    if not maps:
+        msg = "a page needs at least one map"
+        raise ValueError(msg)
+    shape = quality.snr.shape
+    if any(one.values.shape != shape for one in maps):
+        msg = f"every map must have the shape {shape} of the quality"
+        raise ValueError(msg)
+    screen = geometry(affine)
+    data: dict[str, Any] = {
+        "shape": list(shape),
+        "affine": None if affine is None else np.asarray(affine, dtype=float).tolist(),
+        "across": screen.across,
+        "down": screen.down,
+        "acrossEnds": screen.across_ends,
+        "downEnds": screen.down_ends,
+        "sizes": screen.sizes_mm,
+        "view": screen.view,
+        "maps": [_packed_map(one) for one in maps],
+        "spectra": None if curves is None else _spectra(curves, quality.status),
+        "statements": _packed_statements(statements),
+        "fitted": [s.value for s in FitStatus if s.has_areas],
+        "peaks": {name: PEAK_PPM[name] for name in ("Cho", "Cr", "NAA", "mI")}
+        | {"LL": PEAK_PPM["Lac"]},
+        "colours": _colour_tables(),
+        "anatomy": None,
+        "lesion": None,
+    }
+    if lesion_weights is not None:
+        data["lesion"] = _packed(_shortened(lesion_weights.astype(np.float32)))
+    if anatomy is not None and affine is not None:
+        x, y, z = shape
+        margin = max(1, round(0.12 * max(x, y)))
+        per_voxel = int(np.clip(320 // (max(x, y) + 2 * margin), 4, 32))
+        pixels = anatomy_slices(
+            anatomy, shape=(x, y, z), affine=affine, margin=margin, per_voxel=per_voxel
+        )
+        data["anatomy"] = {
+            "margin": margin,
+            "perVoxel": per_voxel,
+            "slices": [_packed(one) for one in pixels],
+        }
+    return _rendered(data, title, lesion, notes, provenance or {})
+
+
+def _colour_tables() -> dict[str, str]:
+    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
+
+    # blue and vermilion stay apart in every common colour-vision deficiency (Okabe and Ito)
+    sides = LinearSegmentedColormap.from_list("sides", ["#0072B2", "#f4f1ea", "#D55E00"])
+    steps = np.linspace(0, 1, 256)
+    tables = {"sequential": colormaps["viridis"](steps), "sides": sides(steps)}
+    return {
+        name: base64.b64encode(np.rint(table[:, :3] * 255).astype(np.uint8).tobytes()).decode()
+        for name, table in tables.items()
+    }
+
+
+def _rendered(
+    data: dict[str, Any],
+    title: str,
+    lesion: LesionSummary | None,
+    notes: Sequence[str],
+    provenance: Mapping[str, Any],
+) -> str:
+    import jinja2
+
+    here = files("mrs_necrosis.report")
+    script = here.joinpath("grid.js").read_text("utf-8")
+    style = here.joinpath("grid.css").read_text("utf-8")
+
+    def checksum(text: str) -> str:
+        return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    template = environment.from_string(here.joinpath("grid.html.j2").read_text("utf-8"))
+    # a "<" in a string could end the element that holds the data
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return template.render(
+        title=title,
+        script=script,
+        style=style,
+        script_hash=checksum(script),
+        style_hash=checksum(style),
+        data=text,
+        lesion=lesion,
+        notes=list(notes),
+        provenance=json.dumps(dict(provenance), indent=2, sort_keys=True, default=str),
+    )
