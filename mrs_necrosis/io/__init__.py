@@ -1,0 +1,44 @@
+"""Reading scanner files, peak tables and anatomy; writing NIfTI-MRS.
+
+``read`` hands a file to the first format that recognises its content; each format has a module,
+which says where the format is specified and which library, if any, is used. The names below are
+loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mrs_necrosis.io.image import read_image as read_image
+    from mrs_necrosis.io.nifti_mrs import write_nifti_mrs as write_nifti_mrs
+    from mrs_necrosis.io.peak_table import PeakTable as PeakTable
+    from mrs_necrosis.io.peak_table import is_peak_table as is_peak_table
+    from mrs_necrosis.io.peak_table import read_peak_table as read_peak_table
+    from mrs_necrosis.io.peak_table import read_peaks as read_peaks
+    from mrs_necrosis.io.reading import read as read
+
+_HOME = {
+    "PeakTable": "peak_table",
+    "is_peak_table": "peak_table",
+    "read": "reading",
+    "read_image": "image",
+    "read_peak_table": "peak_table",
+    "read_peaks": "peak_table",
+    "write_nifti_mrs": "nifti_mrs",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,78 @@
+"""Anatomical images and masks, read with nibabel into an array and its affine.
+
+NIfTI, Analyze and MGH files are understood (whatever nibabel reads as a spatial image). Specified
+in nibabel's documentation of each format.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from mrs_necrosis.errors import FormatError
+from mrs_necrosis.io.source import MAX_BYTES, Source
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+NAME: Final = "image"
+_TYPES: Final = ("Nifti1Image", "Nifti2Image", "MGHImage")
+
+
+def read_image(path: str | PathLike[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read an anatomical image or a mask.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A NIfTI or MGH file, compressed or not.
+
+    Returns
+    -------
+    tuple of ndarray
+        The image, float64 of shape (X, Y, Z) or with more axes, and its affine to RAS+ mm.
+
+    Raises
+    ------
+    FormatError
+        If the file is no image of real numbers, or is damaged.
+    """
+    nibabel: Any = import_module("nibabel")
+    source = Source(path)
+    content = source.content
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in _TYPES:
+            image_type = getattr(nibabel, name)
+            try:
+                image = image_type.from_bytes(content)
+                shape = tuple(int(size) for size in image.shape)
+                dtype = np.dtype(image.get_data_dtype())
+            except Exception:  # noqa: BLE001 - nibabel raises anything on a foreign file
+                continue
+            n_values = 1
+            for size in shape:
+                n_values *= size
+            if len(shape) < 3 or n_values < 1:
+                source.fail(f"is no volume: its shape is {shape}")
+            if dtype.kind not in "iufb":
+                source.fail("holds no real numbers; it is no anatomical image or mask")
+            if n_values * dtype.itemsize > len(content) or 8 * n_values > MAX_BYTES:
+                source.fail(
+                    f"is truncated: its header promises {n_values} voxels that are not there"
+                )
+            try:
+                array = np.asarray(image.get_fdata(dtype=np.float64, caching="unchanged"))
+                affine = np.asarray(image.affine, dtype=np.float64)
+            except Exception:  # noqa: BLE001 - nibabel raises anything on a damaged file
+                source.fail("is damaged: its voxels cannot be read")
+            if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+                source.fail("has no usable affine")
+            return array, affine
+    msg = "is no image that can be read; give a NIfTI file (.nii or .nii.gz)"
+    raise FormatError(source.path, msg)

@@ -1,0 +1,380 @@
+"""Peak tables: the values a console prints, which go straight to ratios.
+
+Three spellings. A string, ``"LL=108964 Cho=33671 Cr=29534±800"``. A CSV file, either one peak a
+line under a title line such as ``peak,value,sd``, or one title line of peak names and one line of
+values. A TOML file::
+
+    title = "first follow-up"     # title, date, unit, quantity, echo_time_ms (or echo_time_s),
+    quantity = "area"             # field_t and covariance are optional
+    [peaks]
+    LL = 108964
+    Cho = { value = 33671, sd = 900 }
+
+What is not written stays unknown. A console at an echo time of 120 to 160 ms prints lactate's
+inverted doublet and the lipids as one net number, so its LL is called ``LL_net`` here and no lipid
+criterion applies to it.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import numpy as np
+
+from mrs_necrosis.areas import QUANTITIES, PeakAreas, Quantity
+from mrs_necrosis.errors import FormatError
+from mrs_necrosis.io.recording import number
+from mrs_necrosis.io.source import Source, decode
+
+NAME: Final = "peak table"
+NET_ECHO_TIMES_S: Final = (0.120, 0.160)
+"""Echo times at which lactate is inverted and a console's LL is a net value (DECISIONS: 120-160
+ms)."""
+
+_LARGEST: Final = 2**20
+_NAME: Final = r"[A-Za-z][A-Za-z0-9_+./-]{0,23}"
+_VALUE: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
+_ASSIGNMENT: Final = re.compile(
+    rf"({_NAME})\s*=\s*({_VALUE}|nan|n/a)(?:\s*(?:±|\+-|\+/-)\s*({_VALUE}))?(?=[\s,;]|$)",
+    re.IGNORECASE,
+)
+_ALIASES: Final = {
+    "cho": "Cho",
+    "tcho": "Cho",
+    "choline": "Cho",
+    "cr": "Cr",
+    "tcr": "Cr",
+    "creatine": "Cr",
+    "naa": "NAA",
+    "tnaa": "NAA",
+    "ll": "LL",
+    "lip+lac": "LL",
+    "lac": "Lac",
+    "lactate": "Lac",
+    "mi": "mI",
+    "ins": "mI",
+    "myo-inositol": "mI",
+}
+_NAME_TITLES: Final = frozenset({"peak", "name", "metabolite"})
+_VALUE_TITLES: Final = ("value", "area", "height", "amplitude", "concentration")
+_SD_TITLES: Final = frozenset({"sd", "error", "uncertainty"})
+_ABSENT: Final = frozenset({"", "-", "n/a", "na", "nan"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeakTable:
+    """Peak areas and what was written beside them.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        The peaks.
+    echo_time_s : float or None
+        0 to 2 s.
+    field_t : float or None
+        Field strength, 0.01 to 25 T.
+    date, title : str or None
+        As written.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range: the unit is probably another one.
+    """
+
+    areas: PeakAreas
+    echo_time_s: float | None = None
+    field_t: float | None = None
+    date: str | None = None
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high, unit in (
+            ("echo_time_s", 0.0, 2.0, "s"),
+            ("field_t", 0.01, 25.0, "T"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                msg = f"{name} must be in {unit}, between {low:g} and {high:g}; got {value!r}"
+                raise ValueError(msg)
+
+
+def read_peaks(
+    source: str | PathLike[str] | Sequence[str], *, echo_time_s: float | None = None
+) -> PeakAreas:
+    """Read the peak values that a console printed.
+
+    Parameters
+    ----------
+    source : str, PathLike or sequence of str
+        A TOML or CSV file, or text such as ``"LL=108964 Cho=33671"``.
+    echo_time_s : float or None
+        Where the table does not say; between 120 and 160 ms LL is a net value, ``LL_net``.
+
+    Returns
+    -------
+    PeakAreas
+        Without unit and covariance unless they are written.
+
+    Raises
+    ------
+    FormatError
+        If the file or the text is no peak table.
+
+    Examples
+    --------
+    >>> areas = read_peaks("LL=108964 Cho=33671 Cr=29534 NAA=31278")
+    >>> areas.names, areas.covariance
+    (('LL', 'Cho', 'Cr', 'NAA'), None)
+    """
+    return read_peak_table(source, echo_time_s=echo_time_s).areas
+
+
+def read_peak_table(
+    source: str | PathLike[str] | Sequence[str],
+    *,
+    echo_time_s: float | None = None,
+    field_t: float | None = None,
+    quantity: Quantity | None = None,
+) -> PeakTable:
+    """Read a peak table with what is written beside its values.
+
+    Parameters
+    ----------
+    source : str, PathLike or sequence of str
+        A TOML or CSV file, or text such as ``"LL=108964 Cho=33671"``.
+    echo_time_s, field_t, quantity : float, str or None
+        Replace what the table says.
+
+    Returns
+    -------
+    PeakTable
+        The areas and their context.
+
+    Raises
+    ------
+    FormatError
+        If the file or the text is no peak table.
+    """
+    path: Path | None = None
+    if isinstance(source, (str, PathLike)) and not is_assignments(source):
+        path = Path(source)
+        content = _content(Source(path))
+        table = _toml(path, content) if _is_toml(path, content) else _csv(path, content)
+    else:
+        words = [source] if isinstance(source, (str, PathLike)) else list(source)
+        table = _assignments(" ".join(str(word) for word in words))
+    if echo_time_s is not None:
+        table["echo_time_s"] = echo_time_s
+    if field_t is not None:
+        table["field_t"] = field_t
+    if quantity is not None:
+        table["quantity"] = quantity
+    return _built(path, table)
+
+
+def is_peak_table(source: str | PathLike[str] | Sequence[str]) -> bool:
+    """Return whether ``source`` is a peak table: a file of one, or text such as ``"Cho=33671"``.
+
+    Parameters
+    ----------
+    source : str, PathLike or sequence of str
+        Anything a user may give on the command line.
+
+    Returns
+    -------
+    bool
+        False for whatever cannot be read, too.
+    """
+    if not isinstance(source, (str, PathLike)):
+        return bool(source) and all(is_assignments(word) for word in source)
+    if is_assignments(source):
+        return True
+    try:
+        read_peak_table(source)
+    except (FormatError, ValueError):
+        return False
+    return True
+
+
+def is_assignments(text: str | PathLike[str]) -> bool:
+    """Return whether a text is peaks and values on the command line, not the name of a file."""
+    if not isinstance(text, str) or len(text) > _LARGEST:
+        return False
+    return bool(_ASSIGNMENT.search(text)) and not _ASSIGNMENT.sub("", text).strip(" ,;\t\n")
+
+
+def _refuse(path: Path | str, problem: str) -> NoReturn:
+    raise FormatError(path, problem) from None
+
+
+def _content(source: Source) -> str:
+    if source.size > _LARGEST:
+        source.fail(f"is too large for a peak table: {source.size} bytes")
+    if not source.is_text:
+        source.fail("is no peak table: it is not text")
+    return decode(source.content)
+
+
+def _is_toml(path: Path, content: str) -> bool:
+    return (
+        path.suffix.lower() == ".toml"
+        or re.search(r"^\s*\[(peaks|areas)\]\s*$", content, re.MULTILINE) is not None
+    )
+
+
+def _assignments(text: str) -> dict[str, Any]:
+    if not is_assignments(text):
+        _refuse("peak values", "must be written NAME=VALUE, for example LL=108964 Cho=33671")
+    peaks = [
+        (name, _float(value), None if sd is None or sd == "" else float(sd))
+        for name, value, sd in _ASSIGNMENT.findall(text)
+    ]
+    return {"peaks": peaks}
+
+
+def _float(text: str) -> float | None:
+    return math.nan if text.strip().lower() in _ABSENT else number(text)
+
+
+def _toml(path: Path, content: str) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(content)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        _refuse(path, "is no peak table: it is not valid TOML")
+    entries = document.get("peaks", document.get("areas"))
+    if not isinstance(entries, Mapping) or not entries:
+        _refuse(path, "is no peak table: it has no [peaks] with NAME = VALUE")
+    deviations = document.get("sd", {})
+    if not isinstance(deviations, Mapping):
+        _refuse(path, "must give sd as a table [sd] with NAME = VALUE")
+    peaks: list[tuple[str, float | None, float | None]] = []
+    for name, entry in entries.items():
+        sd = deviations.get(name)
+        value = entry
+        if isinstance(entry, Mapping):
+            value, sd = entry.get("value"), entry.get("sd", sd)
+        is_nan = isinstance(value, float) and math.isnan(value)
+        peaks.append((name, math.nan if is_nan else _toml_number(value), _toml_number(sd)))
+    table: dict[str, Any] = {"peaks": peaks}
+    for key in ("quantity", "unit", "title", "date", "covariance"):
+        if document.get(key) is not None:
+            value = document[key]
+            table[key] = value if key == "covariance" else str(value)
+    for key, unit in (("echo_time_s", 1.0), ("echo_time_ms", 1e-3), ("field_t", 1.0)):
+        if key in document:
+            value = _toml_number(document[key])
+            if value is None:
+                _refuse(path, f"must give {key} as a number")
+            table[key.replace("_ms", "_s")] = value * unit
+    return table
+
+
+def _toml_number(value: Any) -> float | None:
+    return number(value) if isinstance(value, (int, float)) else None
+
+
+def _csv(path: Path, content: str) -> dict[str, Any]:
+    lines = [
+        line for line in content.splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not lines:
+        _refuse(path, "is no peak table: it has no line of values")
+    delimiter = next((mark for mark in ("\t", ";", ",") if mark in lines[0]), ",")
+    try:
+        rows = [
+            [cell.strip() for cell in row] for row in csv.reader(lines[:1000], delimiter=delimiter)
+        ]
+    except csv.Error:
+        _refuse(path, "is no peak table: it is not valid CSV")
+    titles = [cell.lower() for cell in rows[0]]
+    value_titles = [title for title in _VALUE_TITLES if title in titles]
+    if _NAME_TITLES & set(titles) and value_titles:
+        at_name = next(at for at, title in enumerate(titles) if title in _NAME_TITLES)
+        at_value = titles.index(value_titles[0])
+        at_sd = next((at for at, title in enumerate(titles) if title in _SD_TITLES), None)
+        table: dict[str, Any] = {
+            "peaks": [_csv_row(path, row, at_name, at_value, at_sd) for row in rows[1:]]
+        }
+        if value_titles[0] == "height":
+            table["quantity"] = "height"
+        return table
+    if len(rows) == 2 and len(rows[1]) == len(titles) and sum(t in _ALIASES for t in titles) >= 2:
+        return {
+            "peaks": [
+                (name, _float(cell), None) for name, cell in zip(rows[0], rows[1], strict=True)
+            ]
+        }
+    _refuse(
+        path, "is no peak table: it needs the titles peak,value[,sd] or one line of peak names"
+    )
+
+
+def _csv_row(
+    path: Path, row: list[str], at_name: int, at_value: int, at_sd: int | None
+) -> tuple[str, float | None, float | None]:
+    if len(row) <= max(at_name, at_value):
+        _refuse(path, "is no peak table: a line has too few cells")
+    sd = row[at_sd] if at_sd is not None and at_sd < len(row) else ""
+    return row[at_name], _float(row[at_value]), None if sd.lower() in _ABSENT else number(sd)
+
+
+def _built(path: Path | None, table: dict[str, Any]) -> PeakTable:
+    where = path or Path("peak values")
+    echo_time_s = table.get("echo_time_s")
+    is_net = echo_time_s is not None and (
+        NET_ECHO_TIMES_S[0] - 1e-9 <= echo_time_s <= NET_ECHO_TIMES_S[1] + 1e-9
+    )
+    names: list[str] = []
+    for name, value, _ in table["peaks"]:
+        if not re.fullmatch(_NAME, name):
+            _refuse(where, "has a peak whose name is no short word of letters")
+        if value is None:
+            _refuse(where, "has a peak without a number")
+        known = _ALIASES.get(name.lower(), name)
+        names.append("LL_net" if is_net and known == "LL" else known)
+    if len(set(names)) != len(names):
+        _refuse(where, "names a peak twice")
+    if not any(math.isfinite(value) for _, value, _ in table["peaks"]):
+        _refuse(where, "has no peak with a value")
+    if table.get("quantity", "area") not in QUANTITIES:
+        _refuse(where, f"must give quantity as one of {', '.join(QUANTITIES)}")
+    try:
+        areas = PeakAreas(
+            tuple(names),
+            np.array([value for _, value, _ in table["peaks"]], dtype=np.float64),
+            _covariance(where, table),
+            table.get("unit"),
+            table.get("quantity", "area"),
+        )
+        return PeakTable(
+            areas,
+            echo_time_s,
+            table.get("field_t"),
+            table.get("date"),
+            table.get("title"),
+        )
+    except ValueError as error:
+        _refuse(where, f"is no peak table: {error}")
+
+
+def _covariance(where: Path, table: dict[str, Any]) -> np.ndarray | None:
+    deviations = [sd for _, _, sd in table["peaks"]]
+    if "covariance" in table:
+        try:
+            return np.array(table["covariance"], dtype=np.float64)
+        except (TypeError, ValueError):
+            _refuse(where, "must give covariance as a square of numbers")
+    if all(sd is None for sd in deviations):
+        return None
+    if any(sd is None or sd < 0 for sd in deviations):
+        _refuse(where, "must give an sd of 0 or more for every peak or for none")
+    return np.diag(np.array(deviations, dtype=np.float64) ** 2)

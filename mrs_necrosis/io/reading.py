@@ -1,0 +1,287 @@
+"""``read``: the first format that recognises a file's content reads it.
+
+The formats stand in ``_FORMATS`` in the order in which they are asked. What they find is checked
+here, once for all: 1H only, the dwell time and the frequency known, shapes that fit. What a file
+does not say stays None unless the user gives it, and what was given stands in the history.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mrs_necrosis.errors import FormatError, MissingMetadataError, MRSNecrosisError
+from mrs_necrosis.io.recording import NUCLEI, Recording, nucleus_name, sequence_name
+from mrs_necrosis.io.source import Source
+from mrs_necrosis.spectra import Acquisition, SpectralData, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+_LOGGER = logging.getLogger(__name__)
+
+_FORMATS: Final = (
+    "nifti_mrs",
+    "siemens_rda",
+    "dicom",
+    "ge_pfile",
+    "siemens_twix",
+    "lcmodel",
+    "jmrui",
+    "dangerplot",
+    "varian",
+    "philips_sdat",
+    "unreadable",
+    "challenge_text",
+)
+"""Modules of this folder, each with ``recognises(source)`` and ``parse(source)``."""
+
+_GIVEN: Final = (
+    "echo_time_s",
+    "repetition_time_s",
+    "mixing_time_s",
+    "sequence",
+    "spectrometer_frequency_mhz",
+    "dwell_time_s",
+    "nucleus",
+    "reference_ppm",
+)
+
+_KNOWN_FORMATS: Final = (
+    "NIfTI-MRS, Siemens RDA, DICOM (MR Spectroscopy Storage, Siemens CSA), TWIX, Philips "
+    "SDAT/SPAR, GE P-file, LCModel RAW, jMRUI, Dangerplot and Varian fid"
+)
+
+
+def read(
+    path: str | PathLike[str],
+    *,
+    water_reference: str | PathLike[str] | None = None,
+    echo_time_s: float | None = None,
+    repetition_time_s: float | None = None,
+    mixing_time_s: float | None = None,
+    sequence: str | None = None,
+    spectrometer_frequency_mhz: float | None = None,
+    dwell_time_s: float | None = None,
+    nucleus: str | None = None,
+    reference_ppm: float | None = None,
+    n_samples: int | None = None,
+) -> SpectralData:
+    """Read the spectra in a scanner's file.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file; either file of a pair (SDAT and SPAR, ``fid`` and ``procpar``), or the folder
+        of a Varian pair.
+    water_reference : str or PathLike or None
+        A second file with the water reference of the same voxels.
+    echo_time_s, repetition_time_s, mixing_time_s : float or None
+        In s. These and the following are for what the file does not say; where it does say, the
+        given value replaces it, and the history says so.
+    sequence : str or None
+        Such as ``"PRESS"``.
+    spectrometer_frequency_mhz : float or None
+        In MHz.
+    dwell_time_s : float or None
+        In s.
+    nucleus : str or None
+        ``"1H"`` for a file that names no nucleus.
+    reference_ppm : float or None
+        Chemical shift at zero frequency, in ppm.
+    n_samples : int or None
+        Samples of one FID, for an LCModel RAW file of many voxels without its control file.
+
+    Returns
+    -------
+    SpectralData
+        FIDs in the library's sign convention, coils and averages as they were stored. Frames of
+        water in the same file are its ``water``.
+
+    Raises
+    ------
+    FormatError
+        If the file is no acquisition of 1H spectra, is damaged, or cannot be read.
+    MissingMetadataError
+        If the file does not say the dwell time or the frequency and neither was given.
+    MissingExtraError
+        If the format needs an optional dependency that is not installed.
+    ValueError
+        If a given value is not what its name says.
+    """
+    given = {
+        "echo_time_s": echo_time_s,
+        "repetition_time_s": repetition_time_s,
+        "mixing_time_s": mixing_time_s,
+        "sequence": sequence if sequence is None else sequence_name(sequence),
+        "spectrometer_frequency_mhz": spectrometer_frequency_mhz,
+        "dwell_time_s": dwell_time_s,
+        "nucleus": nucleus if nucleus is None else nucleus_name(nucleus),
+        "reference_ppm": reference_ppm,
+    }
+    if sequence is not None and given["sequence"] is None:
+        msg = f"sequence must be a name such as 'PRESS', 'STEAM' or 'sLASER'; got {sequence!r}"
+        raise ValueError(msg)
+    if nucleus is not None and given["nucleus"] is None:
+        msg = f"nucleus must be a name such as '1H'; got {nucleus!r}"
+        raise ValueError(msg)
+    known = {name: value for name, value in given.items() if value is not None}
+    _check_given(known)
+    data = _assemble(_source(path), known, n_samples)
+    if water_reference is None:
+        return data
+    # what the user says of the acquisition helps its water reference only where that is silent
+    water = _assemble(_source(water_reference), known, n_samples, only_missing=True)
+    _check_same_acquisition(data, water, Path(water_reference))
+    step = Step(
+        "read_water_reference",
+        {"format": water.source_format},
+        "The water reference is in a second file.",
+    )
+    return data.done(step, water=water)
+
+
+def _check_given(given: dict[str, Any]) -> None:
+    """Refuse a wrong value of the user as the user's, before any file is opened."""
+    numbers = {name: value for name, value in given.items() if name not in {"sequence", "nucleus"}}
+    Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3} | numbers)
+
+
+def _source(path: str | PathLike[str]) -> Source:
+    folder = Path(path)
+    with _refusal(folder, "input"):
+        if folder.is_dir():
+            pair = [folder / name for name in ("fid", "FID") if (folder / name).is_file()]
+            if not pair:
+                raise FormatError(
+                    folder,
+                    "is a folder without a Varian fid file; give the file with the spectra",
+                )
+            return Source(pair[0])
+        return Source(folder)
+
+
+@contextmanager
+def _refusal(path: Path, name: str) -> Iterator[None]:
+    """Turn whatever a parser raises into one sentence without header text."""
+    try:
+        yield
+    except MRSNecrosisError:
+        raise
+    except (MemoryError, RecursionError, OverflowError) as error:
+        _LOGGER.debug("%s reader raised %s", name, type(error).__name__)
+        raise FormatError(
+            path, f"is damaged: what its {name} header asks for cannot be held in memory"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - third-party readers raise anything
+        # their messages quote headers, which name patients, so only the type goes to the log
+        _LOGGER.debug("%s reader raised %s", name, type(error).__name__)
+        raise FormatError(path, f"is damaged or no complete {name} file") from None
+
+
+def _parse(source: Source, n_samples: int | None) -> Recording:
+    for name in _FORMATS:
+        module = import_module(f"mrs_necrosis.io.{name}")
+        with _refusal(source.path, module.NAME):
+            if module.recognises(source):
+                known = {"n_samples": n_samples} if name == "lcmodel" else {}
+                recording: Recording = module.parse(source, **known)
+                return recording
+    msg = f"is none of the formats that can be read: {_KNOWN_FORMATS}"
+    raise FormatError(source.path, msg)
+
+
+def _assemble(
+    source: Source, given: dict[str, Any], n_samples: int | None, *, only_missing: bool = False
+) -> SpectralData:
+    recording = _parse(source, n_samples)
+    found = {name: getattr(recording, name) for name in _GIVEN}
+    if only_missing:
+        given = {name: value for name, value in given.items() if found[name] is None}
+    replaced = {
+        name: found[name]
+        for name, value in given.items()
+        if found[name] is not None and found[name] != value
+    }
+    values = found | given
+    _check_protons(source, values["nucleus"])
+    for name, option in (
+        ("spectrometer_frequency_mhz", "--frequency"),
+        ("dwell_time_s", "--dwell-time"),
+    ):
+        if values[name] is None:
+            raise MissingMetadataError(
+                source.path,
+                f"this {recording.format} file does not say its {name.rsplit('_', 1)[0]}; "
+                f"give {name}=... (on the command line {option})",
+            )
+    notes = list(recording.notes)
+    notes += [f"{name} was given and replaced the file's value." for name in replaced]
+    parameters: dict[str, Any] = {"format": recording.format}
+    if given:
+        parameters["given"] = dict(given)
+    if replaced:
+        parameters["replaced"] = replaced
+    step = Step("read", parameters, " ".join(notes))
+    try:
+        acquisition = Acquisition(
+            **values, echo_times_s=recording.echo_times_s, manufacturer=recording.manufacturer
+        )
+        water = None
+        if recording.water is not None:
+            water = SpectralData(
+                fid=recording.water,
+                acquisition=acquisition,
+                dims=recording.water_dims,
+                affine=recording.affine,
+                history=(step,),
+                source_format=recording.format,
+            )
+        return SpectralData(
+            fid=recording.fid,
+            acquisition=acquisition,
+            dims=recording.dims,
+            affine=recording.affine,
+            water=water,
+            history=(step,),
+            source_format=recording.format,
+        )
+    except ValueError as error:
+        # these messages quote numbers and shapes, never text of the header
+        source.fail(f"has an impossible header: {error}")
+
+
+def _check_protons(source: Source, nucleus: str | None) -> None:
+    if nucleus is None:
+        raise MissingMetadataError(
+            source.path,
+            "does not say which nucleus was measured; if it is 1H, give nucleus='1H' "
+            "(on the command line --nucleus 1H)",
+        )
+    if nucleus != "1H":
+        name = nucleus if nucleus in NUCLEI else "another nucleus"
+        source.fail(f"holds {name} spectra; only 1H spectra can be judged")
+
+
+def _check_same_acquisition(data: SpectralData, water: SpectralData, path: Path) -> None:
+    if water.fid.shape[:3] != data.fid.shape[:3]:
+        raise FormatError(
+            path,
+            f"is no water reference of this input: it has {water.fid.shape[:3]} voxels, "
+            f"the input {data.fid.shape[:3]}",
+        )
+    for name, unit, tolerance in (
+        ("dwell_time_s", "s", 0.01),
+        ("spectrometer_frequency_mhz", "MHz", 0.01),
+    ):
+        ours, theirs = getattr(data.acquisition, name), getattr(water.acquisition, name)
+        if abs(theirs / ours - 1.0) > tolerance:
+            raise FormatError(
+                path,
+                f"is no water reference of this input: its {name} is {theirs:g} {unit}, "
+                f"that of the input {ours:g} {unit}",
+            )

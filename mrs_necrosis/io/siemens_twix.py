@@ -1,0 +1,87 @@
+"""Siemens TWIX ``.dat``: the raw measurement, each receiver and repetition apart.
+
+Version VB begins with the length of its header, VD and later with a list of measurements; then
+come scans, each with a header (MDH) that gives its own length, and at last one with the flag
+"end of acquisition". Siemens publishes no specification. Higher ppm is at negative frequency.
+
+Read through spec2nii and pymapvbvd (extra ``vendor``), which know the many places where sequences
+keep their loops and their geometry; twofold oversampling is removed as the scanner does. pymapvbvd
+returns fewer scans from a truncated file without a word, so the chain of scans is walked here
+first and must reach its end.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from mrs_necrosis.io.recording import Recording
+from mrs_necrosis.io.source import Source
+from mrs_necrosis.io.spec2nii_bridge import bounded, convert
+
+NAME: Final = "Siemens TWIX"
+_END_OF_ACQUISITION: Final = 1
+_DMA_LENGTH: Final = 0x1FFFFFF
+_LONGEST_HEADER: Final = 2**26
+
+
+def recognises(source: Source) -> bool:
+    """Return whether the file begins as either version of TWIX does."""
+    return _is_vb(source) or _is_vd(source)
+
+
+def _is_vb(source: Source) -> bool:
+    if len(source.head) < 64:
+        return False
+    length, n_parts = struct.unpack_from("<2I", source.head)
+    return 64 < length < _LONGEST_HEADER and 0 < n_parts < 64 and source.head[8:15] == b"Config\0"
+
+
+def _is_vd(source: Source) -> bool:
+    if len(source.head) < 64:
+        return False
+    first, n_measurements = struct.unpack_from("<2I", source.head)
+    if first >= 10000 or not 0 < n_measurements <= 64:
+        return False
+    offset, length = struct.unpack_from("<2Q", source.head, 16)
+    return bool(8 + 152 * n_measurements <= offset < 2**40 and 0 < length < 2**40)
+
+
+def parse(source: Source) -> Recording:
+    """Read the last measurement of a TWIX file."""
+    bounded(source)
+    content = source.content
+    if _is_vb(source):
+        _walk(source, content, struct.unpack_from("<I", content)[0], flags_at=20, header=128)
+    else:
+        n_measurements = struct.unpack_from("<I", content, 4)[0]
+        for index in range(n_measurements):
+            offset = struct.unpack_from("<Q", content, 16 + 152 * index)[0]
+            if offset + 4 > len(content):
+                source.fail("is truncated: one of its measurements is not there")
+            length = struct.unpack_from("<I", content, offset)[0]
+            _walk(source, content, offset + length, flags_at=40, header=192)
+
+    def run() -> Any:
+        from mapvbvd import mapVBVD
+        from spec2nii.Siemens.twixfunctions import process_twix
+
+        measurements = mapVBVD(str(source.path), quiet=True)
+        last = measurements[-1] if isinstance(measurements, list) else measurements
+        overrides = {"dims": (None,) * 3, "tags": (None,) * 3}
+        return process_twix(last, "x", "x", "image", overrides, True, False, remove_os=True)
+
+    return convert(source, NAME, run, manufacturer="Siemens")
+
+
+def _walk(source: Source, content: bytes, start: int, *, flags_at: int, header: int) -> None:
+    offset = start
+    while offset + header <= len(content):
+        length = struct.unpack_from("<I", content, offset)[0] & _DMA_LENGTH
+        if content[offset + flags_at] & _END_OF_ACQUISITION:
+            return
+        if length < header or offset + length > len(content):
+            break
+        # in version VB the length counts one receiver or all of them, as the scan's header says
+        offset += length
+    source.fail("is truncated: its last scans are missing")

@@ -1,0 +1,108 @@
+"""spec2nii behind a door: its conventions undone, its output silenced, its headers filtered.
+
+spec2nii is a converter whose functions are no documented interface. It returns NIfTI-MRS objects,
+whose header is read here as a NIfTI-MRS file's would be: the same few keys pass, and nothing that
+identifies a person.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from mrs_necrosis.errors import MissingExtraError
+from mrs_necrosis.io.nifti_mrs import recording_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mrs_necrosis.io.recording import Recording
+    from mrs_necrosis.io.source import Source
+
+_MAX_BYTES: Final = 2**30
+
+
+def bounded(source: Source) -> None:
+    """Refuse what a third-party reader could not hold beside its own copies."""
+    if source.size > _MAX_BYTES:
+        source.fail(f"has {source.size} bytes; at most {_MAX_BYTES} can be read this way")
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keep what third-party readers print, warn and log away from the user: it quotes headers."""
+    root = logging.getLogger()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        disabled = root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
+def convert(source: Source, name: str, run: Callable[[], Any], *, manufacturer: str) -> Recording:
+    """Return what spec2nii's ``run`` makes of a file.
+
+    Parameters
+    ----------
+    source : Source
+        The file, for errors.
+    name : str
+        Name of the format.
+    run : callable
+        Imports and calls spec2nii; returns a list of objects and a list of names.
+    manufacturer : str
+        Of the scanner.
+
+    Returns
+    -------
+    Recording
+        The last object; one whose name says reference is its water.
+
+    Raises
+    ------
+    MissingExtraError
+        If the extra ``vendor`` is not installed.
+    FormatError
+        If spec2nii fails in any way.
+    """
+    failure: str | None = None
+    with silence():
+        try:
+            objects, names = run()
+        except ImportError:
+            feature = f"reading {name} files"
+            raise MissingExtraError(feature, "vendor") from None
+        except SystemExit:
+            failure = "SystemExit"
+        except Exception as error:  # noqa: BLE001 - third-party readers raise anything
+            failure = type(error).__name__
+        if failure is None:
+            main = [item for item, label in zip(objects, names, strict=True) if "ref" not in label]
+            water = [item for item, label in zip(objects, names, strict=True) if "ref" in label]
+            recordings = [
+                recording_of(
+                    source,
+                    item.image[:],
+                    item.hdr_ext.to_dict(),
+                    float(item.dwelltime),
+                    item.getAffine("voxel", "world"),
+                )
+                for item in (main or water)[-1:] + (water[-1:] if main else [])
+            ]
+    if failure is not None:
+        source.fail(f"is damaged, or of a kind of {name} file that spec2nii cannot read")
+    recording = replace(recordings[0], format=name, manufacturer=manufacturer)
+    if len(recordings) > 1:
+        recording = replace(recording, water=recordings[1].fid, water_dims=recordings[1].dims)
+    return recording
