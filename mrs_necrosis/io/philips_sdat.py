@@ -154,7 +154,7 @@ def vax_floats(content: bytes) -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> vax_floats(bytes([0x80, 0x40, 0, 0, 0x20, 0xC1, 0, 0]))
+    >>> vax_floats(bytes([0x80, 0x40, 0, 0, 0x20, 0xC2, 0, 0]))
     array([  1., -10.])
     """
     words = np.frombuffer(content, "<u2").reshape(-1, 2).astype(np.int64)
