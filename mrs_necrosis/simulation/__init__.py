@@ -6,13 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mrs_necrosis.simulation.spins import metabolite_lines
-
-__all__ = ["metabolite_lines"]
+    from mrs_necrosis.simulation.phantoms import phantom as phantom
+    from mrs_necrosis.simulation.spins import metabolite_lines as metabolite_lines
+    from mrs_necrosis.simulation.tissues import cohort as cohort
 
 _HOMES = {
+    "cohort": "tissues",
+    "phantom": "phantoms",
     "metabolite_lines": "spins",
 }
+
+
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,717 @@
+r"""Spectra with known truth: tissue, lines, and everything that goes wrong in a scanner.
+
+A phantom's FID at time t after the echo top, in the convention of ``spectra``:
+
+.. math:: s(t) = e^{i\varphi} \sum_k a_k\, b_k(\tau)\, e^{2\pi i \Delta f \tau}\, D(\tau)
+          + \text{water} + \text{noise}, \qquad \tau = t + t_0
+
+with begin time :math:`t_0` (a first-order phase), shift :math:`\Delta f`, zero-order phase
+:math:`\varphi` and the Voigt damping :math:`D(\tau) = e^{-\pi L\tau - (\pi G\tau)^2/(4\ln 2)}` of
+Lorentzian and Gaussian widths L and G. Metabolites are coupled spins at the acquisition's field,
+sequence and echo time; lipids and macromolecules are broad Gaussians with the same damping on
+top. The areas :math:`a_k` are those at :math:`\tau = 0`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import numpy as np
+
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.constants import PEAK_PPM, WATER_PPM
+from mrs_necrosis.simulation.spins import metabolite_group_area, metabolite_lines, spin_systems
+from mrs_necrosis.simulation.tissues import (
+    LIPIDS,
+    cohort,
+    macromolecule_names,
+    sums,
+    tissue_data,
+    with_sums,
+)
+from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData, Step, read_only
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+BaselineKind = Literal["gaussians", "process"]
+LipidShape = Literal["gaussian", "asymmetric"]
+
+_FWHM_TO_DECAY: Final = math.pi**2 / (4 * math.log(2))
+_CHUNK: Final = 512  # voxels at once, which bounds the memory
+_TAYLOR_ORDER: Final = 6  # of the begin time, on lines around _TAYLOR_PPM
+_TAYLOR_PPM: Final = 2.8
+_TOP_WINDOW_PPM: Final = 0.05  # a named singlet is looked for this near to its centre
+_TOPS: Final = ("Cho", "Cr", "NAA")
+_WATER_OVER_LARGEST: Final = 3000.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """What a phantom is made of.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        Values (X, Y, Z, K) at the echo time: Cho, Cr, NAA, LL, Lac, Lip13, Lip09, Lip20, mI,
+        Glx, MM and the parts of the sums. Magnitudes: lactate counts as positive where its
+        doublet is inverted.
+    noise_sd : ndarray of float64, shape (X, Y, Z)
+        Standard deviation of the real part of one sample of the (combined, averaged) FID. In the
+        unscaled spectrum it is ``sqrt(N)`` times that.
+    snr : ndarray of float64, shape (X, Y, Z)
+        Tallest of NAA, Cr and Cho in the noise-free, phased spectrum of the metabolites over the
+        standard deviation of the real part of the spectrum's noise.
+    parameters : mapping of str to ndarray of float64, shape (X, Y, Z)
+        ``phase_rad``, ``begin_time_s``, ``shift_hz``, ``linewidth_hz`` (of the Voigt line),
+        ``lorentz_hz``, ``gauss_hz``, ``lipid_width`` (factor), ``lipid_shift_ppm``.
+    components : mapping of str to ndarray of complex128, shape (X, Y, Z, N)
+        FIDs of ``metabolites``, ``lipids``, ``macromolecules``, ``baseline`` and ``water``, phased
+        and shifted as the data are; they add up to the data without noise. Empty unless asked
+        for.
+    labels : ndarray of uint8, shape (X, Y, Z), or None
+        Index of each voxel's tissue in ``label_names``, for grids.
+    label_names : tuple of str
+        Names of the labels.
+    """
+
+    areas: PeakAreas
+    noise_sd: NDArray[np.float64]
+    snr: NDArray[np.float64]
+    parameters: Mapping[str, NDArray[np.float64]]
+    components: Mapping[str, NDArray[np.complex128]] = field(default_factory=dict)
+    labels: NDArray[np.uint8] | None = None
+    label_names: tuple[str, ...] = ()
+
+    def ratio(self, numerator: str, denominator: str) -> NDArray[np.float64]:
+        """Return the true ratio of two areas, shape (X, Y, Z).
+
+        Parameters
+        ----------
+        numerator, denominator : str
+            Names in ``areas``.
+
+        Returns
+        -------
+        ndarray of float64, shape (X, Y, Z)
+            NaN or infinite where the denominator is zero.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            quotient: NDArray[np.float64] = self.areas.value(numerator) / self.areas.value(
+                denominator
+            )
+        return quotient
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phantom:
+    """Simulated data and their truth.
+
+    Parameters
+    ----------
+    data : SpectralData
+        As a reader would return it.
+    truth : Truth
+        What it was made of.
+    """
+
+    data: SpectralData
+    truth: Truth
+
+    @property
+    def spectra(self) -> Spectra:
+        """The data as a fit takes it, untouched by any preprocessing.
+
+        Raises
+        ------
+        ValueError
+            If there are coils or averages to combine first.
+        """
+        if self.data.dims:
+            msg = f"the phantom still has {self.data.dims}; preprocess its data first"
+            raise ValueError(msg)
+        return Spectra(
+            fid=self.data.fid,
+            acquisition=self.data.acquisition,
+            affine=self.data.affine,
+            history=self.data.history,
+            source_format=self.data.source_format,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Voigt:
+    """Damping of many voxels, each array of shape (V, 1)."""
+
+    phase_rad: NDArray[np.float64]
+    begin_time_s: NDArray[np.float64]
+    shift_hz: NDArray[np.float64]
+    lorentz_hz: NDArray[np.float64]
+    gauss_hz: NDArray[np.float64]
+
+    def rows(self, rows: slice) -> _Voigt:
+        return _Voigt(
+            *(getattr(self, name)[rows] for name in self.__slots__)  # the order of the fields
+        )
+
+    def __call__(self, time_s: NDArray[np.float64]) -> NDArray[np.complex128]:
+        tau = time_s + self.begin_time_s
+        decay = -np.pi * self.lorentz_hz * tau - _FWHM_TO_DECAY * (self.gauss_hz * tau) ** 2
+        turn = self.phase_rad + 2 * np.pi * self.shift_hz * tau
+        damping: NDArray[np.complex128] = np.exp(decay) * np.exp(1j * turn)
+        return damping
+
+
+def voigt_widths_hz(
+    linewidth_hz: ArrayLike, lorentz_share: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""Return the Lorentzian and Gaussian widths of a Voigt line.
+
+    Solves the approximation :math:`W = 0.5346\,L + \sqrt{0.2166\,L^2 + G^2}` (Olivero and
+    Longbothum, J. Quant. Spectrosc. Radiat. Transfer 17, 233 (1977); good to 0.02 %).
+
+    Parameters
+    ----------
+    linewidth_hz : array_like
+        Full width W at half maximum.
+    lorentz_share : array_like
+        L / W, from 0 (Gaussian) to 1 (Lorentzian).
+
+    Returns
+    -------
+    lorentz_hz, gauss_hz : ndarray of float64
+        Full widths at half maximum.
+    """
+    width = np.asarray(linewidth_hz, dtype=np.float64)
+    lorentz = width * np.asarray(lorentz_share, dtype=np.float64)
+    square = (width - 0.5346 * lorentz) ** 2 - 0.2166 * lorentz**2
+    return lorentz, np.sqrt(np.maximum(square, 0.0))
+
+
+def phantom(
+    tissue: str | PeakAreas,
+    rng: np.random.Generator,
+    *,
+    grid: tuple[int, int, int] = (1, 1, 1),
+    spectrometer_frequency_mhz: float = 123.2,
+    echo_time_s: float = 0.030,
+    sequence: str = "PRESS",
+    echo_times_s: tuple[float, ...] | None = None,
+    mixing_time_s: float | None = None,
+    repetition_time_s: float | None = 2.0,
+    n_samples: int = 1024,
+    dwell_time_s: float = 5e-4,
+    snr: ArrayLike = 20.0,
+    noise_sd: ArrayLike | None = None,
+    linewidth_hz: ArrayLike = 6.0,
+    lorentz_share: ArrayLike = 0.5,
+    phase_rad: ArrayLike = 0.0,
+    begin_time_s: ArrayLike = 0.0,
+    shift_hz: ArrayLike = 0.0,
+    residual_water: ArrayLike = 0.0,
+    baseline: ArrayLike = 0.0,
+    baseline_kind: BaselineKind = "gaussians",
+    lipid_shape: LipidShape = "gaussian",
+    lipid_variation: float = 0.0,
+    coils: int = 1,
+    averages: int = 1,
+    drift_hz: float = 0.0,
+    phase_jitter_rad: float = 0.0,
+    water_reference: bool = False,
+    eddy_current_hz: float = 0.0,
+    affine: NDArray[np.float64] | None = None,
+    keep_components: bool = False,
+) -> Phantom:
+    """Simulate a grid of spectra with known truth.
+
+    Numbers that are ``array_like`` may differ from voxel to voxel: anything that broadcasts to
+    the grid. A batch of V spectra is a grid of (V, 1, 1).
+
+    Parameters
+    ----------
+    tissue : str or PeakAreas
+        A tissue class, of which every voxel gets its own draw, or areas at this echo time whose
+        values broadcast to (X, Y, Z, K). Named peaks are Cho, Cr, NAA, Lac, the lipids, the
+        macromolecules and any metabolite of ``spin_systems()``; sums (LL, Glx, MM) are ignored
+        where their parts are there. LL alone is refused: its parts differ in shape.
+    rng : numpy.random.Generator
+        Source of all chance.
+    grid : tuple of int
+        X, Y, Z.
+    spectrometer_frequency_mhz, echo_time_s, sequence, echo_times_s, mixing_time_s
+        The acquisition, as ``metabolite_lines`` takes them.
+    repetition_time_s : float or None
+        Only noted in the acquisition; saturation is not simulated.
+    n_samples, dwell_time_s
+        N and the time between samples.
+    snr : array_like
+        As ``Truth`` defines it, of combined and averaged data; ``inf`` for no noise.
+    noise_sd : array_like, optional
+        Instead of `snr`: the standard deviation of the real part of an FID's samples.
+    linewidth_hz, lorentz_share : array_like
+        Full width at half maximum of the singlets and its Lorentzian share.
+    phase_rad, begin_time_s, shift_hz : array_like
+        Zero-order phase, begin time (first-order phase), frequency shift.
+    residual_water : array_like
+        Amplitude of the remaining water over the largest of the areas of Cho, Cr and NAA; 0 is
+        perfect suppression, some thousands none.
+    baseline : array_like
+        Root mean square of the real baseline from 0.2 to 4.2 ppm over the height of the tallest
+        of NAA, Cr, Cho.
+    baseline_kind : {"gaussians", "process"}
+        Ten broad Gaussians at random places, or a stationary random process (a quickly decaying
+        random start of the FID). Independent of each other, so that a fit can be developed on
+        one and tested on the other.
+    lipid_shape : {"gaussian", "asymmetric"}
+        Shape of the lipids; areas are the same.
+    lipid_variation : float
+        Standard deviation of the logarithm of the lipids' width from voxel to voxel; their
+        shift then varies by 0.1 ppm times this number.
+    coils, averages : int
+        Channels and repetitions; the noise of each is such that the optimally combined data
+        have `snr`.
+    drift_hz, phase_jitter_rad : float
+        Frequency drift from first to last average; sd of each average's phase.
+    water_reference : bool
+        Whether the data come with an unsuppressed water reference.
+    eddy_current_hz : float
+        Initial frequency error of a decaying eddy current (100 ms), in data and reference.
+    affine : ndarray of float64, shape (4, 4), or None
+        Voxel indices to RAS+ mm.
+    keep_components : bool
+        Whether the truth holds the FIDs of the parts.
+
+    Returns
+    -------
+    Phantom
+        Its ``truth.areas`` are exact.
+
+    Raises
+    ------
+    KeyError
+        If a tissue class or a peak is not known.
+    ValueError
+        If a number is outside its range, or SNR is asked of a spectrum without NAA, Cr and Cho.
+
+    Examples
+    --------
+    >>> made = phantom("radiation_necrosis", np.random.default_rng(7), grid=(4, 1, 1))
+    >>> made.spectra.fid.shape, made.truth.ratio("LL", "Cr").shape
+    ((4, 1, 1, 1024), (4, 1, 1))
+    """
+    acquisition = Acquisition(
+        spectrometer_frequency_mhz=spectrometer_frequency_mhz,
+        dwell_time_s=dwell_time_s,
+        echo_time_s=echo_time_s,
+        repetition_time_s=repetition_time_s,
+        mixing_time_s=mixing_time_s,
+        echo_times_s=echo_times_s,
+        sequence=sequence,
+        nucleus="1H",
+        reference_ppm=WATER_PPM,
+        manufacturer="simulation",
+    )
+    if min(grid) < 1 or coils < 1 or averages < 1 or n_samples < 16:
+        msg = (
+            "grid, coils and averages must be at least 1 and n_samples at least 16; got "
+            f"{grid}, {coils}, {averages} and {n_samples}"
+        )
+        raise ValueError(msg)
+    choices = (
+        ("baseline_kind", baseline_kind, get_args(BaselineKind)),
+        ("lipid_shape", lipid_shape, get_args(LipidShape)),
+    )
+    for label, chosen, known in choices:
+        if chosen not in known:
+            msg = f"{label} must be one of {known}; got {chosen!r}"
+            raise ValueError(msg)
+    n_voxels = math.prod(grid)
+    if isinstance(tissue, str):
+        drawn = cohort(n_voxels, tissue, rng, echo_time_s=echo_time_s)
+        parts = {name: drawn.value(name) for name in drawn.names if name not in sums()}
+    else:
+        parts = _parts(tissue, grid)
+
+    def per_voxel(values: ArrayLike) -> NDArray[np.float64]:
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), grid).reshape(-1, 1)
+
+    lorentz_hz, gauss_hz = voigt_widths_hz(per_voxel(linewidth_hz), per_voxel(lorentz_share))
+    damping = _Voigt(
+        phase_rad=per_voxel(phase_rad),
+        begin_time_s=per_voxel(begin_time_s),
+        shift_hz=per_voxel(shift_hz),
+        lorentz_hz=lorentz_hz,
+        gauss_hz=gauss_hz,
+    )
+    lipid_width = np.exp(lipid_variation * rng.standard_normal((n_voxels, 1)))
+    lipid_shift_ppm = 0.1 * lipid_variation * rng.standard_normal((n_voxels, 1))
+    time_s = np.asarray(np.arange(n_samples) * dwell_time_s, dtype=np.float64)
+
+    components = {
+        "metabolites": _metabolites(parts, acquisition, time_s, damping),
+        "lipids": _broad(
+            {name: parts[name] for name in LIPIDS if name in parts},
+            tissue_data()["lipids"][lipid_shape],
+            acquisition,
+            time_s,
+            damping,
+            lipid_width,
+            lipid_shift_ppm,
+        ),
+        "macromolecules": _broad(
+            {name: parts[name] for name in macromolecule_names() if name in parts},
+            {name: [[p, w, 1.0]] for name, (p, w, _) in tissue_data()["macromolecules"].items()},
+            acquisition,
+            time_s,
+            damping,
+            np.ones((n_voxels, 1)),
+            np.zeros((n_voxels, 1)),
+        ),
+    }
+    height = _tallest(parts, acquisition, time_s, lorentz_hz, gauss_hz)
+    components["baseline"] = _baseline(
+        per_voxel(baseline) * height, baseline_kind, acquisition, time_s, damping, rng
+    )
+    largest = np.max([parts.get(name, np.zeros(n_voxels)) for name in _TOPS], axis=0)
+    components["water"] = _water(per_voxel(residual_water)[:, 0] * largest, time_s, damping, rng)
+    clean = sum(components.values(), np.zeros((n_voxels, n_samples), dtype=np.complex128))
+
+    if noise_sd is None:
+        reached = per_voxel(snr)
+        if not (reached > 0).all() or (np.isfinite(reached) & (largest[:, None] == 0)).any():
+            msg = (
+                "snr must be positive, and there must be NAA, Cr or Cho for it to have a meaning; "
+                "noise_sd can be given instead"
+            )
+            raise ValueError(msg)
+        deviation = height / reached / math.sqrt(n_samples)
+    else:
+        deviation = per_voxel(noise_sd)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reached = np.where(largest[:, None] > 0, height, 0) / deviation / math.sqrt(n_samples)
+
+    receive = _receivers(coils, rng)
+    eddy = _eddy_current(eddy_current_hz, time_s)
+    fid = _measured(
+        clean * eddy, deviation, time_s, rng, receive, averages, drift_hz, phase_jitter_rad
+    )
+    dims = ("DIM_COIL",) * (coils > 1) + ("DIM_DYN",) * (averages > 1)
+    water = None
+    if water_reference:
+        amplitude = np.full((n_voxels, 1), _WATER_OVER_LARGEST * largest.max())
+        line = amplitude * damping(time_s) * eddy
+        water_fid = _measured(line, deviation, time_s, rng, receive, 1, 0.0, 0.0)
+        water = SpectralData(
+            fid=water_fid.reshape(*grid, *water_fid.shape[1:]),
+            dims=("DIM_COIL",) * (coils > 1),
+            acquisition=acquisition,
+            affine=affine,
+            source_format="simulation",
+        )
+    data = SpectralData(
+        fid=fid.reshape(*grid, *fid.shape[1:]),
+        dims=dims,
+        acquisition=acquisition,
+        affine=affine,
+        water=water,
+        history=(Step("phantom", {"tissue": tissue if isinstance(tissue, str) else "areas"}),),
+        source_format="simulation",
+    )
+
+    def on_grid(values: NDArray[Any]) -> NDArray[Any]:
+        return values.reshape(*grid, *values.shape[1:])
+
+    shaped = {name: value.reshape(grid) for name, value in parts.items()}
+    parameters = {
+        "phase_rad": damping.phase_rad,
+        "begin_time_s": damping.begin_time_s,
+        "shift_hz": damping.shift_hz,
+        "linewidth_hz": per_voxel(linewidth_hz),
+        "lorentz_hz": lorentz_hz,
+        "gauss_hz": gauss_hz,
+        "lipid_width": lipid_width,
+        "lipid_shift_ppm": lipid_shift_ppm,
+    }
+    truth = Truth(
+        areas=with_sums(shaped),
+        noise_sd=read_only(deviation.reshape(grid), np.float64),
+        snr=read_only(reached.reshape(grid), np.float64),
+        parameters={
+            name: read_only(value.reshape(grid), np.float64) for name, value in parameters.items()
+        },
+        components={
+            name: read_only(on_grid(value), np.complex128) for name, value in components.items()
+        }
+        if keep_components
+        else {},
+    )
+    return Phantom(data, truth)
+
+
+def _parts(areas: PeakAreas, grid: tuple[int, int, int]) -> dict[str, NDArray[np.float64]]:
+    """Return flat areas by name, without the sums."""
+    known = {"Cho", *LIPIDS, *macromolecule_names(), *spin_systems()}
+    unknown = [name for name in areas.names if name not in known and name not in sums()]
+    if unknown:
+        msg = f"no peak {unknown[0]!r} can be simulated; there are {', '.join(sorted(known))}"
+        raise KeyError(msg)
+    for name, members in sums().items():
+        if name in areas and not any(member in areas for member in members):
+            msg = f"{name} is a sum; give its parts {', '.join(members)}"
+            raise ValueError(msg)
+    parts = {
+        name: np.broadcast_to(areas.value(name), grid).reshape(-1).astype(np.float64)
+        for name in areas.names
+        if name not in sums()
+    }
+    if not all(np.isfinite(value).all() and (value >= 0).all() for value in parts.values()):
+        msg = "areas to simulate must be finite magnitudes, zero or more"
+        raise ValueError(msg)
+    return parts
+
+
+@lru_cache(maxsize=32)
+def _basis(
+    names: tuple[str, ...],
+    acquisition: Acquisition,
+    n_samples: int,
+    order: int,
+) -> NDArray[np.complex128]:
+    """Return FIDs of unit areas, and their derivatives in the begin time: (order + 1, M, N)."""
+    time_s = np.arange(n_samples) * acquisition.dwell_time_s
+    frequency_mhz = acquisition.spectrometer_frequency_mhz
+    basis = np.empty((order + 1, len(names), n_samples), dtype=np.complex128)
+    for row, name in enumerate(names):
+        lines = metabolite_lines(
+            name,
+            spectrometer_frequency_mhz=frequency_mhz,
+            sequence=acquisition.sequence,
+            echo_time_s=float(acquisition.echo_time_s or 0.0),
+            echo_times_s=acquisition.echo_times_s,
+            mixing_time_s=acquisition.mixing_time_s,
+        )
+        amplitude = lines.amplitude / metabolite_group_area(name)
+        frequency_hz = (lines.shift_ppm - WATER_PPM) * frequency_mhz
+        turns = np.exp(2j * np.pi * np.multiply.outer(frequency_hz, time_s))
+        offset = 2j * np.pi * (lines.shift_ppm - _TAYLOR_PPM) * frequency_mhz
+        for k in range(order + 1):
+            basis[k, row] = (amplitude * offset**k / math.factorial(k)) @ turns
+    return read_only(basis, np.complex128)
+
+
+def _metabolite_areas(
+    parts: Mapping[str, NDArray[np.float64]],
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Return names of spin systems and their areas, shape (V, M), with the pools shared out."""
+    areas: dict[str, NDArray[np.float64]] = {}
+    for name, value in parts.items():
+        if name in LIPIDS or name in macromolecule_names():
+            continue
+        for member, share in tissue_data()["pools"].get(name, {name: 1.0}).items():
+            areas[member] = areas.get(member, np.zeros_like(value)) + share * value
+    return tuple(areas), np.stack(list(areas.values()), axis=-1)
+
+
+def _metabolites(
+    parts: Mapping[str, NDArray[np.float64]],
+    acquisition: Acquisition,
+    time_s: NDArray[np.float64],
+    damping: _Voigt,
+) -> NDArray[np.complex128]:
+    names, areas = _metabolite_areas(parts)
+    order = _TAYLOR_ORDER if damping.begin_time_s.any() else 0
+    basis = _basis(names, acquisition, len(time_s), order)
+    centre_hz = (_TAYLOR_PPM - WATER_PPM) * acquisition.spectrometer_frequency_mhz
+    fid = np.empty((len(areas), len(time_s)), dtype=np.complex128)
+    for start in range(0, len(areas), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        part = damping.rows(rows)
+        signal = areas[rows] @ basis[0]
+        for k in range(1, order + 1):
+            signal += part.begin_time_s**k * (areas[rows] @ basis[k])
+        signal *= np.exp(2j * np.pi * centre_hz * part.begin_time_s)
+        fid[rows] = signal * part(time_s)
+    return fid
+
+
+def _broad(
+    areas: Mapping[str, NDArray[np.float64]],
+    lines: Mapping[str, list[list[float]]],
+    acquisition: Acquisition,
+    time_s: NDArray[np.float64],
+    damping: _Voigt,
+    width: NDArray[np.float64],
+    shift_ppm: NDArray[np.float64],
+) -> NDArray[np.complex128]:
+    """Return Gaussian lines with the metabolites' damping on top, shape (V, N)."""
+    frequency_mhz = acquisition.spectrometer_frequency_mhz
+    same_everywhere = not (damping.begin_time_s.any() or shift_ppm.any() or np.ptp(width) > 0)
+    n_voxels = len(damping.phase_rad)
+    if same_everywhere and areas:
+        shapes = []
+        for name in areas:
+            shape = np.zeros(len(time_s), dtype=np.complex128)
+            for ppm, fwhm_ppm, weight in lines[name]:
+                turn = 2j * np.pi * (ppm - WATER_PPM) * frequency_mhz * time_s
+                fwhm_hz = fwhm_ppm * frequency_mhz * width[0, 0]
+                shape += weight * np.exp(turn - _FWHM_TO_DECAY * (fwhm_hz * time_s) ** 2)
+            shapes.append(shape)
+        amplitudes = np.stack(list(areas.values()), axis=-1)
+        return (amplitudes @ np.array(shapes)) * damping(time_s)
+    fid = np.zeros((n_voxels, len(time_s)), dtype=np.complex128)
+    for start in range(0, n_voxels, _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        part = damping.rows(rows)
+        for name, value in areas.items():
+            for ppm, fwhm_ppm, weight in lines[name]:
+                fwhm_hz = fwhm_ppm * frequency_mhz * width[rows]
+                # beyond e^-40 there is nothing left of a broad line
+                longest_s = math.sqrt(40 / _FWHM_TO_DECAY) / max(float(fwhm_hz.min()), 1e-9)
+                until = min(len(time_s), 1 + int(longest_s / acquisition.dwell_time_s))
+                tau = time_s[:until] + part.begin_time_s
+                turn_hz = (ppm + shift_ppm[rows] - WATER_PPM) * frequency_mhz
+                fid[rows, :until] += (weight * value[rows, None]) * np.exp(
+                    2j * np.pi * turn_hz * tau - _FWHM_TO_DECAY * (fwhm_hz * tau) ** 2
+                )
+        fid[rows] *= part(time_s)
+    return fid
+
+
+def _tallest(
+    parts: Mapping[str, NDArray[np.float64]],
+    acquisition: Acquisition,
+    time_s: NDArray[np.float64],
+    lorentz_hz: NDArray[np.float64],
+    gauss_hz: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the height of the tallest of NAA, Cr, Cho in the phased spectrum, shape (V, 1)."""
+    names, areas = _metabolite_areas(parts)
+    basis = _basis(names, acquisition, len(time_s), 0)[0]
+    nothing = np.zeros_like(lorentz_hz)
+    damping = _Voigt(nothing, nothing, nothing, lorentz_hz, gauss_hz)
+    frequency_hz = np.fft.fftfreq(len(time_s), acquisition.dwell_time_s)
+    ppm = WATER_PPM + frequency_hz / acquisition.spectrometer_frequency_mhz
+    near = np.zeros(len(ppm), dtype=bool)
+    for name in _TOPS:
+        near |= np.abs(ppm - PEAK_PPM[name]) < _TOP_WINDOW_PPM
+    height = np.empty((len(areas), 1))
+    for start in range(0, len(areas), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        spectrum = np.fft.fft((areas[rows] @ basis) * damping.rows(rows)(time_s), axis=1)
+        height[rows, 0] = spectrum[:, near].real.max(axis=1)
+    return height
+
+
+def _baseline(
+    rms: NDArray[np.float64],
+    kind: BaselineKind,
+    acquisition: Acquisition,
+    time_s: NDArray[np.float64],
+    damping: _Voigt,
+    rng: np.random.Generator,
+) -> NDArray[np.complex128]:
+    """Return smooth baselines with the phase of the data, shape (V, N)."""
+    n_voxels, n = len(rms), len(time_s)
+    fid = np.zeros((n_voxels, n), dtype=np.complex128)
+    if not rms.any():
+        return fid
+    frequency_mhz = acquisition.spectrometer_frequency_mhz
+    if kind == "gaussians":
+        centre_hz = (rng.uniform(0.0, 4.8, (n_voxels, 10)) - WATER_PPM) * frequency_mhz
+        fwhm_hz = rng.uniform(0.4, 0.9, (n_voxels, 10)) * frequency_mhz
+        amplitude = rng.standard_normal((n_voxels, 10)) * fwhm_hz
+        for k in range(10):
+            fid += amplitude[:, k, None] * np.exp(
+                2j * np.pi * centre_hz[:, k, None] * time_s
+                - _FWHM_TO_DECAY * (fwhm_hz[:, k, None] * time_s) ** 2
+            )
+    else:
+        # white noise under an envelope of 6 ms at 3 T: structure of about half a ppm
+        envelope = 1.0 / (1.0 + (time_s * frequency_mhz / 0.75) ** 4)
+        noise = rng.standard_normal((2, n_voxels, n))
+        fid = envelope * (noise[0] + 1j * noise[1])
+    ppm = WATER_PPM + np.fft.fftfreq(n, acquisition.dwell_time_s) / frequency_mhz
+    band = (ppm > 0.2) & (ppm < 4.2)
+    size = np.sqrt((np.fft.fft(fid, axis=1)[:, band].real ** 2).mean(axis=1, keepdims=True))
+    scaled: NDArray[np.complex128] = fid * (rms / size) * np.exp(1j * damping.phase_rad)
+    return scaled
+
+
+def _water(
+    amplitude: NDArray[np.float64],
+    time_s: NDArray[np.float64],
+    damping: _Voigt,
+    rng: np.random.Generator,
+) -> NDArray[np.complex128]:
+    """Return residual water: four lines of different phase that no single line fits."""
+    n_voxels = len(amplitude)
+    fid = np.zeros((n_voxels, len(time_s)), dtype=np.complex128)
+    if not amplitude.any():
+        return fid
+    share = rng.dirichlet(np.ones(4), n_voxels)
+    place_hz = rng.normal(0.0, 6.0, (n_voxels, 4))
+    width_hz = rng.uniform(1.0, 12.0, (n_voxels, 4))
+    phase = rng.uniform(-np.pi, np.pi, (n_voxels, 1)) + rng.normal(0.0, 0.7, (n_voxels, 4))
+    for k in range(4):
+        turn = 2j * np.pi * place_hz[:, k, None] * time_s + 1j * phase[:, k, None]
+        fid += (amplitude * share[:, k])[:, None] * np.exp(
+            turn - np.pi * width_hz[:, k, None] * time_s
+        )
+    return fid * damping(time_s)
+
+
+def _eddy_current(eddy_current_hz: float, time_s: NDArray[np.float64]) -> NDArray[np.complex128]:
+    decay_s = 0.1
+    turn = 2 * np.pi * eddy_current_hz * decay_s * (1 - np.exp(-time_s / decay_s))
+    phase: NDArray[np.complex128] = np.exp(1j * turn)
+    return phase
+
+
+def _receivers(
+    coils: int, rng: np.random.Generator
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Return the coils' sensitivities (C,) and a root (C, C) of their noise covariance.
+
+    The noise is correlated, and the sensitivities are such that the optimal combination of all
+    coils has the signal and the noise of one ideal coil.
+    """
+    if coils == 1:
+        return np.ones(1, dtype=np.complex128), np.eye(1, dtype=np.complex128)
+    noise = rng.standard_normal((2, 2, coils, coils))
+    root = np.diag(rng.uniform(0.7, 1.4, coils)) @ (
+        np.eye(coils) + 0.2 * (noise[0, 0] + 1j * noise[0, 1]) / math.sqrt(coils)
+    )
+    sensitivity = rng.uniform(0.2, 1.0, coils) * np.exp(2j * np.pi * rng.uniform(size=coils))
+    whitened = np.linalg.solve(root, sensitivity)
+    return sensitivity / np.linalg.norm(whitened), root
+
+
+def _measured(
+    fid: NDArray[np.complex128],
+    noise_sd: NDArray[np.float64],
+    time_s: NDArray[np.float64],
+    rng: np.random.Generator,
+    receive: tuple[NDArray[np.complex128], NDArray[np.complex128]],
+    averages: int,
+    drift_hz: float,
+    phase_jitter_rad: float,
+) -> NDArray[np.complex128]:
+    """Return noisy FIDs, shape (V, N), (V, N, C), (V, N, A) or (V, N, C, A)."""
+    sensitivity, root = receive
+    coils = len(sensitivity)
+    shift_hz = np.linspace(-0.5, 0.5, averages) * drift_hz if averages > 1 else np.zeros(1)
+    phase_rad = phase_jitter_rad * rng.standard_normal(averages)
+    moved = np.exp(2j * np.pi * np.multiply.outer(time_s, shift_hz) + 1j * phase_rad)  # (N, A)
+    shape = (*fid.shape, coils, averages)
+    noise = np.empty(shape, dtype=np.complex128)
+    rng.standard_normal(out=noise.view(np.float64))
+    noise *= (noise_sd * math.sqrt(averages))[..., None, None]
+    if coils > 1:
+        noise = np.einsum("cd,vnda->vnca", root, noise)
+    measured = fid[:, :, None, None] * sensitivity[:, None] * moved[:, None, :] + noise
+    return measured.reshape(*fid.shape, *(coils,) * (coils > 1), *(averages,) * (averages > 1))
