@@ -130,6 +130,8 @@ class Evidence:
         Fraction of draws that give each label; None without covariance.
     family_scores : mapping of str to float
         Log-likelihood ratio of each family of criteria.
+    favors : Favors or None
+        The label that this evidence leads to, gates included.
     """
 
     likelihood_ratio: float | None
@@ -138,6 +140,7 @@ class Evidence:
     posterior: float | None = None
     label_probability: Mapping[str, float] | None = None
     family_scores: Mapping[str, float] = field(default_factory=dict)
+    favors: Favors | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +150,7 @@ class Assessment:
     Parameters
     ----------
     favors : Favors
-        The label.
+        The label: of `combined` where it is given, otherwise of `evidence`.
     evidence : Evidence
         Spectroscopy alone.
     findings : tuple of Finding

@@ -1,0 +1,42 @@
+"""From ratios to a label: gates, published criteria, their combination, and a trainable model.
+
+``assess`` judges one voxel and says why; ``assess_grid`` judges any number of voxels at once;
+``place`` lays criteria beside a case without combining them; ``NecrosisClassifier`` is a
+scikit-learn estimator (extra ``learn``) that people train on their own cohorts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mrs_necrosis.classifier.context import Context as Context
+    from mrs_necrosis.classifier.context import Reading as Reading
+    from mrs_necrosis.classifier.context import (
+        prior_after_radiosurgery as prior_after_radiosurgery,
+    )
+    from mrs_necrosis.classifier.decision import GridAssessment as GridAssessment
+    from mrs_necrosis.classifier.decision import assess as assess
+    from mrs_necrosis.classifier.decision import assess_grid as assess_grid
+    from mrs_necrosis.classifier.decision import place as place
+    from mrs_necrosis.classifier.scoring import Scoring as Scoring
+
+_HOME = {
+    "Context": "context",
+    "GridAssessment": "decision",
+    "Reading": "context",
+    "Scoring": "scoring",
+    "assess": "decision",
+    "assess_grid": "decision",
+    "place": "decision",
+    "prior_after_radiosurgery": "context",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,893 @@
+"""Gates first, then evidence, then the draw rule: the label of a voxel or of a whole grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.assessment import Assessment, Evidence, Favors, Finding
+from mrs_necrosis.classifier import phrasing
+from mrs_necrosis.classifier.context import Context
+from mrs_necrosis.classifier.gates import Check, quality_checks, tissue_checks
+from mrs_necrosis.classifier.scoring import (
+    INDETERMINATE,
+    NECROSIS,
+    NOT_EVALUABLE,
+    RECURRENCE,
+    Score,
+    Scoring,
+    Weighted,
+    are_opposed,
+    detected_ranges,
+    involves_lipid,
+    judge,
+    label_codes,
+    plain_ranges,
+    score,
+    weigh,
+)
+from mrs_necrosis.criteria import Criterion, load_criteria
+from mrs_necrosis.quality import Quality, QualityThresholds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.spectra import Acquisition
+
+LABELS: Final = (
+    Favors.NECROSIS,
+    Favors.RECURRENCE,
+    Favors.INDETERMINATE,
+    Favors.NOT_EVALUABLE,
+)
+"""Labels by their code in arrays."""
+
+LIPID20_SHARES: Final = (0.0, 0.08, 0.15, 0.22)
+"""Lipid at 2.0 ppm over lipid at 1.3 ppm: mean and sd, 0.15 +/- 0.07, of the ratio that LCModel
+assumes, and none at all."""
+LIPID20_PROTONS: Final = 1.33 / 2
+"""Area at 2.04 ppm over area at 1.28 ppm for a ratio of 1, from the same source."""
+LACTATE_SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Lactate over LL."""
+
+_ELEMENTS = 2**18  # voxels times draws at a time: stays in the processor's cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GridAssessment:
+    """Labels and evidence of every voxel of a grid.
+
+    Parameters
+    ----------
+    codes : ndarray of uint8, shape (...)
+        0 necrosis-favoring, 1 recurrence-favoring, 2 indeterminate, 3 not-evaluable.
+    log_likelihood_ratio : ndarray of float64, shape (...)
+        Towards recurrence, spectroscopy alone, whatever the gates say; NaN without evidence.
+    interval : ndarray of float64, shape (..., 2), or None
+        95 % range of it over draws; None without covariance.
+    posterior : ndarray of float64, shape (...)
+        Probability of recurrence for `prior`.
+    label_probability : ndarray of float64, shape (..., 3), or None
+        Fraction of draws that give necrosis, recurrence, indeterminate; None without covariance.
+    closed : mapping of str to ndarray of bool, shape (...)
+        Where each gate is closed.
+    family_scores : mapping of str to ndarray of float64, shape (...)
+        Log-likelihood ratio of each family; NaN without evidence.
+    prior : float
+        Prior probability of recurrence.
+    """
+
+    codes: NDArray[np.uint8]
+    log_likelihood_ratio: NDArray[np.float64]
+    interval: NDArray[np.float64] | None
+    posterior: NDArray[np.float64]
+    label_probability: NDArray[np.float64] | None
+    closed: Mapping[str, NDArray[np.bool_]]
+    family_scores: Mapping[str, NDArray[np.float64]]
+    prior: float
+
+    def counts(self, mask: NDArray[np.bool_] | None = None) -> dict[Favors, int]:
+        """Return how many voxels have each label.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (...), or None
+            Voxels to count; all if None.
+
+        Returns
+        -------
+        dict of Favors to int
+            All four labels.
+        """
+        codes = self.codes if mask is None else self.codes[mask]
+        return {label: int((codes == code).sum()) for code, label in enumerate(LABELS)}
+
+    def lesion(self, mask: NDArray[np.bool_] | None = None) -> Favors:
+        """Return what the voxels of a lesion say together. They are never averaged.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (...), or None
+            The lesion; all voxels if None.
+
+        Returns
+        -------
+        Favors
+            MIXED where some favour necrosis and some recurrence; one of these where the other
+            does not occur; INDETERMINATE or NOT_EVALUABLE where neither occurs.
+        """
+        found = self.counts(mask)
+        if found[Favors.NECROSIS] and found[Favors.RECURRENCE]:
+            return Favors.MIXED
+        for label in (Favors.RECURRENCE, Favors.NECROSIS, Favors.INDETERMINATE):
+            if found[label]:
+                return label
+        return Favors.NOT_EVALUABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Case:
+    """Everything that is needed to judge V voxels."""
+
+    areas: PeakAreas
+    criteria: tuple[Weighted, ...]
+    checks: tuple[Check, ...]
+    scoring: Scoring
+    context: Context
+    lipid_off: NDArray[np.bool_]
+    factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Draws:
+    """Summary over draws; arrays of shape (V,) unless said otherwise."""
+
+    interval: NDArray[np.float64]
+    fractions: NDArray[np.float64]
+    on_side: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+def assess(
+    areas: PeakAreas,
+    *,
+    quality: Quality | None = None,
+    acquisition: Acquisition | None = None,
+    criteria: Sequence[Criterion] | None = None,
+    prior: float = 0.5,
+    scoring: Scoring | None = None,
+    thresholds: QualityThresholds | None = None,
+    context: Context | None = None,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> Assessment:
+    """Judge one voxel: necrosis-favoring, recurrence-favoring, indeterminate, not-evaluable.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (K,) or (1, 1, 1, K). Without a covariance the draws are skipped, and a caveat
+        says so.
+    quality : Quality or None
+        Of this voxel.
+    acquisition : Acquisition or None
+        Echo time and field decide how much each criterion counts.
+    criteria : sequence of Criterion or None
+        ``load_criteria()`` if None.
+    prior : float
+        Prior probability of recurrence, see ``prior_after_radiosurgery``.
+    scoring : Scoring or None
+        Constants of the combination; the defaults if None.
+    thresholds : QualityThresholds or None
+        Limits of the quality gates; the defaults if None.
+    context : Context or None
+        What else is known of the case.
+    n_draws : int
+        Draws of the areas' errors.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    Assessment
+        ``evidence`` is spectroscopy alone; ``combined`` adds perfusion where it was given, and
+        then decides the label.
+
+    Raises
+    ------
+    ValueError
+        If there is more than one voxel, or the prior is not a probability.
+
+    Examples
+    --------
+    >>> from mrs_necrosis import PeakAreas
+    >>> areas = PeakAreas(("LL", "Cho", "Cr", "NAA"), [108964.0, 33671.0, 29534.0, 31278.0])
+    >>> found = assess(areas)
+    >>> found.favors.value, round(found.evidence.likelihood_ratio, 3)
+    ('necrosis-favoring', 0.28)
+    """
+    if areas.values.size != len(areas.names):
+        msg = (
+            f"assess takes one voxel; got values of shape {areas.values.shape} "
+            "(assess_grid takes many)"
+        )
+        raise ValueError(msg)
+    scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
+    context = context or Context()
+    _check_prior(prior)
+    case = _prepare(areas, quality, acquisition, criteria, scoring, thresholds, context)
+    nominal = _score(case)
+    draws = _draw(case, nominal, n_draws, seed, each_criterion=True)
+    checks = (*case.checks, *_evidence_checks(nominal, draws, scoring))
+    gates = tuple(check.gate(0) for check in checks)
+    codes = _codes(nominal, checks, scoring)
+
+    findings = tuple(
+        _finding(one, case, nominal, draws)
+        for one in case.criteria
+        if one.criterion.kind == "spectroscopy" and one.criterion.is_verified
+    )
+    evidence = _evidence(nominal, draws, prior, LABELS[codes[0]])
+    perfusion, log_ratios = _other_findings(case)
+    combined = _combine(evidence, nominal, draws, log_ratios, prior, scoring)
+    favors = LABELS[codes[0]] if combined is None or combined.favors is None else combined.favors
+    found = Assessment(
+        favors=favors,
+        evidence=evidence,
+        findings=findings + perfusion,
+        gates=gates,
+        combined=combined,
+    )
+    facts = phrasing.Facts(
+        areas=case.areas,
+        quality=quality,
+        acquisition=acquisition,
+        thresholds=thresholds,
+        context=context,
+        scoring=scoring,
+        lipid_scenarios=_lipid_scenarios(case),
+        lactate_scenarios=_lactate_scenarios(case, nominal),
+        criteria=case.criteria,
+    )
+    found = replace(
+        found,
+        caveats=phrasing.caveats(found, facts),
+        suggestions=phrasing.suggestions(found, facts),
+    )
+    return replace(found, paragraph=phrasing.paragraph(found, facts))
+
+
+def assess_grid(
+    areas: PeakAreas,
+    *,
+    quality: Quality | None = None,
+    acquisition: Acquisition | None = None,
+    criteria: Sequence[Criterion] | None = None,
+    prior: float = 0.5,
+    scoring: Scoring | None = None,
+    thresholds: QualityThresholds | None = None,
+    context: Context | None = None,
+    n_draws: int = 500,
+    seed: int = 0,
+) -> GridAssessment:
+    """Judge any number of voxels at once, by the same rules as ``assess``.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (..., K).
+    quality : Quality or None
+        Fields of shape (...).
+    acquisition, criteria, prior, scoring, thresholds, context :
+        As in ``assess``; what the context says holds for every voxel. Perfusion is not combined.
+    n_draws, seed : int
+        The same draws are used in every voxel, so that a voxel's answer does not depend on its
+        neighbours, nor on how the grid is cut into pieces.
+
+    Returns
+    -------
+    GridAssessment
+        Arrays of shape (...).
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or the prior is not a probability.
+    """
+    scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
+    context = context or Context()
+    _check_prior(prior)
+    shape = areas.values.shape[:-1]
+    case = _prepare(areas, quality, acquisition, criteria, scoring, thresholds, context)
+    nominal = _score(case)
+    draws = _draw(case, nominal, n_draws, seed, each_criterion=False)
+    checks = (*case.checks, *_evidence_checks(nominal, draws, scoring))
+    return GridAssessment(
+        codes=_codes(nominal, checks, scoring).reshape(shape),
+        log_likelihood_ratio=nominal.total.reshape(shape),
+        interval=None if draws is None else draws.interval.reshape(*shape, 2),
+        posterior=_posterior(nominal.total, prior).reshape(shape),
+        label_probability=None if draws is None else draws.fractions.reshape(*shape, 3),
+        closed={check.name: (check.is_closed & check.is_checked).reshape(shape)
+                for check in checks},
+        family_scores={name: np.array(values).reshape(shape)
+                       for name, values in nominal.families.items()},
+        prior=prior,
+    )  # fmt: skip
+
+
+def place(
+    areas: PeakAreas,
+    *,
+    acquisition: Acquisition | None = None,
+    criteria: Sequence[Criterion] | None = None,
+    scoring: Scoring | None = None,
+    context: Context | None = None,
+) -> tuple[Finding, ...]:
+    """Lay every criterion beside one voxel, also those that are disabled or were not verified.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (K,) or (1, 1, 1, K).
+    acquisition, criteria, scoring, context :
+        As in ``assess``.
+
+    Returns
+    -------
+    tuple of Finding
+        One per criterion of spectroscopy, in the order of the files. Gates are not applied, and
+        ``scored`` says which would take part in the evidence.
+
+    Raises
+    ------
+    ValueError
+        If there is more than one voxel.
+    """
+    if areas.values.size != len(areas.names):
+        msg = f"place takes one voxel; got values of shape {areas.values.shape}"
+        raise ValueError(msg)
+    case = _prepare(
+        areas, None, acquisition, criteria, scoring or Scoring(), QualityThresholds(),
+        context or Context(),
+    )  # fmt: skip
+    nominal = _score(case)
+    draws = _draw(case, nominal, 1000, 0, each_criterion=True)
+    return tuple(
+        _finding(one, case, nominal, draws)
+        for one in case.criteria
+        if one.criterion.kind == "spectroscopy"
+    )
+
+
+# ---- preparation ------------------------------------------------------------------------------
+
+
+def _check_prior(prior: float) -> None:
+    if not 0 < prior < 1:
+        msg = f"prior must be a probability between 0 and 1; got {prior!r}"
+        raise ValueError(msg)
+
+
+def _flat(areas: PeakAreas) -> PeakAreas:
+    k = len(areas.names)
+    covariance = areas.covariance
+    flat = PeakAreas(
+        areas.names,
+        areas.values.reshape(-1, k),
+        None if covariance is None else covariance.reshape(-1, k, k),
+        areas.unit,
+        areas.quantity,
+    ).with_ll()
+    parts = [name for name in ("Lip13", "Lip09") if name in flat]
+    return flat.with_sum("Lip", parts) if parts and "Lip" not in flat else flat
+
+
+def _flat_quality(quality: Quality | None, v: int) -> Quality | None:
+    if quality is None:
+        return None
+    if quality.snr.size != v:
+        msg = f"quality has {quality.snr.size} voxels, the areas have {v}"
+        raise ValueError(msg)
+    return Quality(*(getattr(quality, name).reshape(-1) for name in quality.__slots__))
+
+
+def _prepare(
+    areas: PeakAreas,
+    quality: Quality | None,
+    acquisition: Acquisition | None,
+    criteria: Sequence[Criterion] | None,
+    scoring: Scoring,
+    thresholds: QualityThresholds,
+    context: Context,
+) -> _Case:
+    flat = _flat(areas)
+    v = len(flat.values)
+    weighted = weigh(
+        load_criteria() if criteria is None else criteria,
+        quantity=flat.quantity,
+        acquisition=acquisition,
+        population=context.population,
+        scoring=scoring,
+    )
+    spectroscopy = [one for one in weighted if one.criterion.kind == "spectroscopy"]
+    checks = (
+        *quality_checks(flat, _flat_quality(quality, v), thresholds),
+        *tissue_checks(flat, acquisition, context, spectroscopy, scoring),
+    )
+    lipid_off = np.zeros(v, dtype=bool)
+    for check in checks:
+        if check.takes_lipid_off:
+            lipid_off |= check.is_closed & check.is_checked
+    return _Case(
+        areas=flat,
+        criteria=weighted,
+        checks=checks,
+        scoring=scoring,
+        context=context,
+        lipid_off=lipid_off,
+        factor=scoring.after_bevacizumab if context.after_bevacizumab else 1.0,
+    )
+
+
+def _score(case: _Case) -> Score:
+    spectroscopy = [one for one in case.criteria if one.criterion.kind == "spectroscopy"]
+    return score(
+        spectroscopy,
+        detected_ranges(case.areas),
+        (len(case.areas.values),),
+        case.scoring,
+        lipid_off=case.lipid_off,
+        factor=case.factor,
+    )
+
+
+# ---- draws ------------------------------------------------------------------------------------
+
+
+def _needed_peaks(case: _Case) -> list[str]:
+    """Return the peaks that some scored criterion looks at."""
+    needed: dict[str, None] = {}
+    for one in case.criteria:
+        for comparison in one.criterion.any_of:
+            names = [name for _, name in comparison.terms]
+            names += [comparison.proxy_for] if comparison.proxy_for else []
+            for name in names:
+                needed.update(dict.fromkeys(name.split("/")))
+    return [name for name in needed if name in case.areas]
+
+
+def _square_roots(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return A with A A^T = covariance, which may be singular, shape (V, P, P)."""
+    finite = np.asarray(np.isfinite(covariance).all(axis=(1, 2)))
+    clean = np.where(finite[:, np.newaxis, np.newaxis], covariance, 0.0)
+    values, vectors = np.linalg.eigh(clean)
+    roots: NDArray[np.float64] = vectors * np.sqrt(np.maximum(values, 0.0))[:, np.newaxis, :]
+    return roots
+
+
+def _draw(
+    case: _Case, nominal: Score, n_draws: int, seed: int, *, each_criterion: bool
+) -> _Draws | None:
+    """Repeat the score over draws of the areas' errors, in pieces that stay in the cache."""
+    areas = case.areas
+    if areas.covariance is None or n_draws < 1:
+        return None
+    spectroscopy = [one for one in case.criteria if one.criterion.kind == "spectroscopy"]
+    names = _needed_peaks(case)
+    at = [areas.index(name) for name in names]
+    covariance = areas.covariance[:, at][:, :, at]
+    roots = _square_roots(covariance)
+    standard = np.random.default_rng(seed).standard_normal((len(at), n_draws))
+    v = len(areas.values)
+    interval = np.full((v, 2), np.nan)
+    fractions = np.full((v, 3), np.nan)
+    on_side: dict[str, NDArray[np.float64]] = {}
+    step = max(1, _ELEMENTS // n_draws)
+    for start in range(0, v, step):
+        piece = slice(start, min(start + step, v))
+        drawn = areas.values[piece][:, at][:, :, np.newaxis] + roots[piece] @ standard
+        ranges = plain_ranges({name: drawn[:, i] for i, name in enumerate(names)})
+        found = score(
+            spectroscopy,
+            ranges,
+            (drawn.shape[0], n_draws),
+            case.scoring,
+            lipid_off=case.lipid_off[piece, np.newaxis],
+            factor=case.factor,
+            nominal=_slice(nominal, piece),
+        )
+        codes = label_codes(found.total, are_opposed(found, case.scoring), case.scoring)
+        for code in (NECROSIS, RECURRENCE, INDETERMINATE):
+            fractions[piece, code] = (codes == code).mean(axis=1)
+        # an empty draw (no ratio at all) is no evidence
+        ordered = np.sort(np.nan_to_num(found.total), axis=1)
+        low, high = int(0.025 * (n_draws - 1)), math.ceil(0.975 * (n_draws - 1))
+        interval[piece, 0], interval[piece, 1] = ordered[:, low], ordered[:, high]
+        if each_criterion:
+            on_side.update(_sides(case, ranges, nominal))
+    silent = np.isnan(nominal.total)
+    interval[silent], fractions[silent] = np.nan, np.nan
+    return _Draws(interval=interval, fractions=fractions, on_side=on_side)
+
+
+def _slice(nominal: Score, piece: slice) -> Score:
+    """Return the part of a score that draws need."""
+    outcomes = {
+        name: (replace(outcome, is_decided=outcome.is_decided[piece]), own)
+        for name, (outcome, own) in nominal.outcomes.items()
+    }
+    direct = {
+        name: [mask if mask.size == 1 else mask[piece] for mask in masks]
+        for name, masks in nominal.direct.items()
+    }
+    return Score(nominal.total[piece], {}, outcomes, direct)
+
+
+def _sides(case: _Case, ranges: object, nominal: Score) -> dict[str, NDArray[np.float64]]:
+    """Return, for one voxel, the fraction of draws that meet each criterion."""
+    fractions = {}
+    for one in case.criteria:
+        masks = nominal.direct.get(one.criterion.id)
+        direct = None if masks is None else [mask[:, np.newaxis] for mask in masks]
+        outcome, _ = judge(one.criterion, ranges, direct)  # type: ignore[arg-type]
+        if outcome is not None:
+            fractions[one.criterion.id] = outcome.is_met.mean(axis=1)
+    return fractions
+
+
+# ---- label ------------------------------------------------------------------------------------
+
+
+def _evidence_checks(
+    nominal: Score, draws: _Draws | None, scoring: Scoring
+) -> tuple[Check, Check, Check]:
+    """Return the gates on the evidence itself: any, unopposed, robust."""
+    v = len(nominal.total)
+    yes = np.ones(v, dtype=bool)
+    silent = np.isnan(nominal.total)
+    evidence = Check(
+        "evidence",
+        silent,
+        yes,
+        lambda i: "No criterion can be evaluated." if silent[i] else "Criteria can be evaluated.",
+        threshold="at least one criterion",
+        source="by definition",
+        gives=Favors.NOT_EVALUABLE,
+    )
+    opposed = are_opposed(nominal, scoring)
+    families = nominal.families
+
+    def say_opposed(i: int) -> str:
+        if not opposed[i]:
+            return "No two families of criteria oppose each other strongly."
+        strongest = sorted(families, key=lambda name: float(families[name][i]))
+        return (
+            f"{strongest[0]} points to necrosis and {strongest[-1]} to recurrence, each beyond a "
+            f"factor of {math.exp(scoring.opposed):.2g}."
+        )
+
+    conflict = Check(
+        "conflict", opposed, yes, say_opposed,
+        threshold=f"no two families opposed beyond {math.exp(scoring.opposed):.2g} : 1",
+        gives=Favors.INDETERMINATE,
+    )  # fmt: skip
+    codes = label_codes(nominal.total, opposed, scoring)
+    labelled = codes < INDETERMINATE
+    if draws is None:
+        robust = Check(
+            "draws", np.zeros(v, dtype=bool), np.zeros(v, dtype=bool),
+            lambda _: "Not checked: the areas have no reported uncertainty to draw from.",
+        )  # fmt: skip
+        return evidence, conflict, robust
+    held = np.where(labelled, draws.fractions[np.arange(v), np.minimum(codes, 2)], 1.0)
+
+    def say_held(i: int) -> str:
+        if not labelled[i]:
+            return "There is no label to hold."
+        return (
+            f"The label holds in {100 * held[i]:.0f} % of draws of the areas' errors "
+            f"(limit: {100 * scoring.draws_on_label:.0f} %)."
+        )
+
+    robust = Check(
+        "draws", held < scoring.draws_on_label, labelled, say_held,
+        threshold=f"label holds in >= {100 * scoring.draws_on_label:.0f} % of draws",
+        gives=Favors.INDETERMINATE,
+    )  # fmt: skip
+    return evidence, conflict, robust
+
+
+def _codes(nominal: Score, checks: Sequence[Check], scoring: Scoring) -> NDArray[np.uint8]:
+    codes = label_codes(nominal.total, are_opposed(nominal, scoring), scoring)
+    return _apply(codes, checks)
+
+
+def _apply(codes: NDArray[np.uint8], checks: Sequence[Check]) -> NDArray[np.uint8]:
+    gated = codes.copy()
+    for gives, code in ((Favors.INDETERMINATE, INDETERMINATE),
+                        (Favors.NOT_EVALUABLE, NOT_EVALUABLE)):  # fmt: skip
+        for check in checks:
+            if check.gives is gives:
+                gated[check.is_closed & check.is_checked] = code
+    return gated
+
+
+def _posterior(log_ratio: NDArray[np.float64], prior: float) -> NDArray[np.float64]:
+    odds = np.exp(log_ratio) * prior / (1 - prior)
+    posterior: NDArray[np.float64] = odds / (1 + odds)
+    return posterior
+
+
+def _evidence(nominal: Score, draws: _Draws | None, prior: float, favors: Favors) -> Evidence:
+    total = float(nominal.total[0])
+    if math.isnan(total):
+        return Evidence(likelihood_ratio=None, prior=prior, favors=favors)
+    return Evidence(
+        likelihood_ratio=math.exp(total),
+        interval=None if draws is None else _exp_pair(draws.interval[0]),
+        prior=prior,
+        posterior=float(_posterior(nominal.total, prior)[0]),
+        label_probability=None if draws is None else {
+            LABELS[code].value: float(draws.fractions[0, code]) for code in range(3)
+        },
+        family_scores={
+            name: float(values[0]) for name, values in nominal.families.items()
+            if not math.isnan(values[0])
+        },
+        favors=favors,
+    )  # fmt: skip
+
+
+def _exp_pair(pair: NDArray[np.float64]) -> tuple[float, float]:
+    return math.exp(pair[0]), math.exp(pair[1])
+
+
+# ---- findings ---------------------------------------------------------------------------------
+
+
+def _finding(one: Weighted, case: _Case, nominal: Score, draws: _Draws | None) -> Finding:
+    criterion = one.criterion
+    scored = nominal.outcomes.get(criterion.id)
+    ranges = detected_ranges(case.areas)
+    outcome = judge(criterion, ranges)[0] if scored is None else scored[0]
+    is_off = bool(case.lipid_off[0]) and involves_lipid(criterion)
+    is_decided = outcome is not None and bool(outcome.is_decided.reshape(-1)[0])
+    favors, value, weights = Favors.NOT_EVALUABLE, None, {}
+    note = criterion.note
+    if outcome is not None and is_decided and not is_off:
+        met = bool(outcome.is_met[0])
+        favors = _side(criterion, met=met)
+        number = float(outcome.value[0])
+        value = number if math.isfinite(number) else None
+        weights = _weights(one, case, bool(outcome.is_proxy.reshape(-1)[0]),
+                           float(outcome.distance[0]))  # fmt: skip
+    elif is_off:
+        note = f"Left out: lipid and lactate are not to be trusted here. {note}".strip()
+    takes_part = one.is_scored and scored is not None and bool(scored[0].is_decided[0])
+    probability = None
+    if draws is not None and criterion.id in draws.on_side and favors != Favors.NOT_EVALUABLE:
+        met_share = float(draws.on_side[criterion.id][0])
+        probability = met_share if bool(outcome.is_met[0]) else 1 - met_share  # type: ignore[union-attr]
+    if not criterion.is_verified:
+        note = f"Not verified: recalled, the paper was not read. {note}".strip()
+    if one.misfits:
+        note = f"{note} Does not fit the case: {', '.join(one.misfits)}.".strip()
+    return Finding(
+        id=criterion.id,
+        statement=criterion.statement,
+        citation=criterion.citation,
+        expression=" or ".join(c.expression for c in criterion.any_of),
+        comparator=criterion.any_of[0].comparator if len(criterion.any_of) == 1 else "",
+        cutoff=criterion.any_of[0].cutoff if len(criterion.any_of) == 1 else None,
+        value=value,
+        favors=favors,
+        family=criterion.family,
+        scored=takes_part,
+        log_likelihood_ratio=float(scored[1][0]) if takes_part and scored else None,
+        probability=probability,
+        weights=weights,
+        note=note,
+    )
+
+
+def _side(criterion: Criterion, *, met: bool) -> Favors:
+    towards_recurrence = (criterion.side == "recurrence") == met
+    return Favors.RECURRENCE if towards_recurrence else Favors.NECROSIS
+
+
+def _weights(one: Weighted, case: _Case, is_proxy: bool, distance: float) -> dict[str, float]:
+    weights = {
+        "applicability": one.applicability,
+        "borderline": min(distance / case.scoring.borderline, 1.0),
+        "proxy": case.scoring.proxy if is_proxy else 1.0,
+    }
+    if case.factor != 1:
+        weights["after-bevacizumab"] = case.factor
+    return weights
+
+
+def _other_findings(case: _Case) -> tuple[tuple[Finding, ...], list[float]]:
+    """Return the findings of perfusion and MRI, and the log-likelihood ratios that count."""
+    context = case.context
+    numbers = {"rCBV/GM": context.rcbv_grey, "rCBV/WM": context.rcbv_white}
+    findings: list[Finding] = []
+    log_ratios: list[tuple[bool, float]] = []
+    for one in case.criteria:
+        criterion = one.criterion
+        if criterion.kind != "perfusion" or not criterion.enabled:
+            continue
+        if criterion.reading is not None:
+            if criterion.reading != "high perfusion" or context.perfusion_reading is None:
+                continue
+            met, value, distance = context.perfusion_reading == "high", None, math.inf
+            statement = f"read as {context.perfusion_reading} ({criterion.label})"
+        else:
+            comparison = criterion.any_of[0]
+            value = numbers.get(comparison.expression)
+            if value is None:
+                continue
+            given = np.array([value])
+            outcome, _ = judge(criterion, lambda _, given=given: (given, given))  # type: ignore[misc]
+            assert outcome is not None
+            met, distance = bool(outcome.is_met[0]), float(outcome.distance[0])
+            statement = criterion.statement
+        log_ratio = None
+        weights = _weights(one, replace(case, factor=1.0), is_proxy=False, distance=distance)
+        if one.is_scored and one.for_recurrence is not None and one.for_necrosis is not None:
+            raw = one.for_recurrence if met == (criterion.side == "recurrence") else (
+                one.for_necrosis
+            )  # fmt: skip
+            log_ratio = raw * weights["applicability"] * weights["borderline"]
+            log_ratios.append((criterion.reading is None, log_ratio))
+        findings.append(
+            Finding(
+                id=criterion.id,
+                statement=statement,
+                citation=criterion.citation,
+                expression=criterion.rule if criterion.reading is None else "perfusion map",
+                comparator=criterion.any_of[0].comparator if criterion.any_of else "",
+                cutoff=criterion.any_of[0].cutoff if criterion.any_of else None,
+                value=value,
+                favors=_side(criterion, met=met),
+                family=criterion.family,
+                scored=log_ratio is not None,
+                log_likelihood_ratio=log_ratio,
+                weights=weights,
+                kind="perfusion",
+                note=criterion.note,
+            )
+        )
+    for at, reading in enumerate(context.readings):
+        favors = {
+            "necrosis": Favors.NECROSIS,
+            "recurrence": Favors.RECURRENCE,
+            None: Favors.INDETERMINATE,
+        }[reading.suggests]
+        findings.append(
+            Finding(
+                id=f"{reading.kind}_reading_{at + 1}",
+                statement=reading.text,
+                citation=reading.source,
+                favors=favors,
+                family=reading.kind,
+                kind=reading.kind,
+                note="A reading without a likelihood ratio: shown, not scored.",
+            )
+        )
+    return tuple(findings), _one_examination(log_ratios)
+
+
+def _one_examination(log_ratios: list[tuple[bool, float]]) -> list[float]:
+    """Average what one perfusion examination says; it is one family."""
+    values = [value for _, value in log_ratios]
+    return [sum(values) / len(values)] if values else []
+
+
+def _combine(
+    evidence: Evidence,
+    nominal: Score,
+    draws: _Draws | None,
+    log_ratios: Sequence[float],
+    prior: float,
+    scoring: Scoring,
+) -> Evidence | None:
+    """Add the other examinations, unless spectroscopy itself could not be judged."""
+    if not log_ratios or evidence.likelihood_ratio is None:
+        return None
+    other = sum(log_ratios)
+    shrink = 1 + len(log_ratios) * scoring.examination_correlation
+    total = (nominal.total + other) / shrink
+    interval = None
+    if draws is not None:
+        interval = _exp_pair((draws.interval[0] + other) / shrink)
+    favors = evidence.favors
+    if favors in {Favors.NECROSIS, Favors.RECURRENCE, Favors.INDETERMINATE}:
+        spectroscopy = float(nominal.total[0])
+        clash = min(abs(spectroscopy), abs(other)) > scoring.opposed and spectroscopy * other < 0
+        code = label_codes(total, np.array([clash]), scoring)[0]
+        # a gate or a draw rule that withheld the label of spectroscopy withholds this one too
+        ungated = label_codes(nominal.total, are_opposed(nominal, scoring), scoring)[0]
+        withheld = favors == Favors.INDETERMINATE and ungated < INDETERMINATE
+        favors = Favors.INDETERMINATE if withheld else LABELS[code]
+    return Evidence(
+        likelihood_ratio=math.exp(float(total[0])),
+        interval=interval,
+        prior=prior,
+        posterior=float(_posterior(total, prior)[0]),
+        family_scores={**evidence.family_scores, "perfusion": other},
+        favors=favors,
+    )
+
+
+# ---- robustness -------------------------------------------------------------------------------
+
+
+def _scenario(case: _Case, peaks: Mapping[str, NDArray[np.float64]], nominal: Score) -> float:
+    """Return the likelihood ratio of changed areas."""
+    spectroscopy = [one for one in case.criteria if one.criterion.kind == "spectroscopy"]
+    columns = {name: values[:, np.newaxis] for name, values in peaks.items()}
+    found = score(
+        spectroscopy, plain_ranges(columns), (1, 1), case.scoring,
+        lipid_off=case.lipid_off[:, np.newaxis], factor=case.factor, nominal=nominal,
+    )  # fmt: skip
+    return math.exp(float(found.total[0, 0]))
+
+
+def _lipid_scenarios(case: _Case) -> tuple[tuple[float, float, float], ...]:
+    """Return (lipid 2.0 over 1.3, share of NAA removed, likelihood ratio) for each share."""
+    areas = case.areas
+    if "Lip20" in areas or "NAA" not in areas or not areas.detected("NAA")[0]:
+        return ()
+    lipid = next((name for name in ("Lip13", "LL") if name in areas), None)
+    if lipid is None:
+        return ()
+    nominal = _score(case)
+    if math.isnan(nominal.total[0]):
+        return ()
+    peaks = {name: areas.value(name) for name in areas.names}
+    naa, amount = peaks["NAA"], np.maximum(peaks[lipid], 0.0)
+    found = []
+    for share in LIPID20_SHARES:
+        removed = share * LIPID20_PROTONS * amount
+        changed = _scenario(case, {**peaks, "NAA": naa - removed}, nominal)
+        found.append((share, float(removed[0] / naa[0]), changed))
+    return tuple(found)
+
+
+def _lactate_scenarios(case: _Case, nominal: Score) -> tuple[tuple[float, float], ...]:
+    """Return (lactate over LL, likelihood ratio), where LL could not be split."""
+    areas = case.areas
+    proxied = any(bool(outcome.is_proxy.reshape(-1)[0]) and bool(outcome.is_decided[0])
+                  for outcome, _ in nominal.outcomes.values())  # fmt: skip
+    if "LL" not in areas or case.lipid_off[0] or not proxied or math.isnan(nominal.total[0]):
+        return ()
+    found = []
+    for share in LACTATE_SHARES:
+        # the published ratios are evaluated, at the weight of the proxies
+        criteria = tuple(_split(one, share) for one in case.criteria)
+        changed = replace(case, criteria=criteria)
+        found.append((share, math.exp(float(_score(changed).total[0]))))
+    return tuple(found)
+
+
+def _split(one: Weighted, lactate_share: float) -> Weighted:
+    """Return a criterion whose proxy is corrected for the share of lactate in LL."""
+    criterion = one.criterion
+    if not criterion.is_proxy:
+        return one
+    comparisons = []
+    for comparison in criterion.any_of:
+        factor = 1.0
+        if comparison.proxy_for is not None:
+            meant = comparison.proxy_for.split("/")
+            # never quite zero: no lactate at all is far below any cut-off, not undefined
+            shares = {"Lac": max(lactate_share, 1e-9), "Lip": max(1 - lactate_share, 1e-9)}
+            factor = shares.get(meant[0], 1.0) / shares.get(meant[1], 1.0)
+        comparisons.append(replace(comparison, cutoff=comparison.cutoff / factor))
+    return replace(one, criterion=replace(criterion, any_of=tuple(comparisons)))

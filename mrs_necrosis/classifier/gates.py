@@ -1,0 +1,578 @@
+"""Checks that stand before a label. Each has a sentence, a threshold and a source.
+
+A closed gate withholds the label, or takes some criteria out of the evidence. An assumed
+threshold may only withhold. What cannot be checked leaves its gate open and is said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mrs_necrosis.assessment import Favors, Gate
+from mrs_necrosis.classifier.scoring import involves_lipid
+from mrs_necrosis.criteria import te_class
+from mrs_necrosis.quality import FitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.areas import PeakAreas
+    from mrs_necrosis.classifier.context import Context
+    from mrs_necrosis.classifier.scoring import Scoring, Weighted
+    from mrs_necrosis.quality import Quality, QualityThresholds
+    from mrs_necrosis.spectra import Acquisition
+
+QC_SOURCE: Final = (
+    "assumed; attributed to Wilson 2019 (doi 10.1002/mrm.27742) and Oz 2014, tables not read"
+)
+SONG: Final = "Song 1996 (25 volunteers, 1.5 T, TE 270 ms)"
+
+NORMAL_CHO_NAA: Final = 0.92
+NORMAL_NAA_CR_LONG: Final = 1.72
+"""Ends of the range of regional means in Song 1996: NAA/Cho from 1.09, NAA/Cr from 1.72."""
+NORMAL_NAA_CR_SHORT: Final = 1.4
+"""Lower end of normal white matter at TE 30 ms, 1.5 to 3 T (assumed)."""
+NEAR_NORMAL_CHO_NAA: Final = 1.45
+NEAR_NORMAL_NAA_CR: Final = 1.02
+"""Two sd beyond the outermost region of Song 1996: 1 / (1.09 - 2 x 0.2), 1.72 - 2 x 0.35."""
+NEAR_NORMAL_LL_CR: Final = 0.5
+"""LL/Cr of normal brain is below 0.3 (TE 30 ms) or 0.2 (TE 135-144 ms); allowance for error
+(assumed)."""
+CONTRALATERAL_FACTOR: Final = 1.3
+"""Cho/NAA and NAA/Cr within this factor of the other side count as unchanged (assumed)."""
+LOW_METABOLITES: Final = 0.5
+"""Cho and Cr both below this fraction of the other side: necrosis, mixed tissue and partial volume
+look alike (assumed; that both-low voxels are ambiguous: Dowling 2001)."""
+UNEXPECTED_NEAR_PPM: Final = 0.2
+"""An unexplained peak this close to a used one may be what was fitted as that peak (assumed)."""
+USED_PPM: Final = {"NAA": 2.008, "Cr": 3.027, "Cho": 3.21}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Check:
+    """A gate over V voxels.
+
+    Parameters
+    ----------
+    name : str
+        As in ``Gate``.
+    is_closed, is_checked : ndarray of bool, shape (V,)
+        An unchecked gate is open.
+    say : callable
+        From a voxel to the sentence.
+    threshold, source, gives :
+        As in ``Gate``.
+    takes_lipid_off : bool
+        Whether it takes criteria of lipid and lactate out of the evidence.
+    """
+
+    name: str
+    is_closed: NDArray[np.bool_]
+    is_checked: NDArray[np.bool_]
+    say: Callable[[int], str]
+    threshold: str = ""
+    source: str = "assumed"
+    gives: Favors | None = None
+    takes_lipid_off: bool = False
+
+    def gate(self, voxel: int) -> Gate:
+        """Return the gate of one voxel."""
+        is_checked = bool(self.is_checked[voxel])
+        is_closed = bool(self.is_closed[voxel]) and is_checked
+        return Gate(
+            name=self.name,
+            is_open=not is_closed,
+            checked=is_checked,
+            sentence=self.say(voxel),
+            threshold=self.threshold,
+            source=self.source,
+            gives=self.gives if is_closed else None,
+        )
+
+
+def quality_checks(
+    areas: PeakAreas, quality: Quality | None, thresholds: QualityThresholds
+) -> Iterable[Check]:
+    """Yield the gates on spectrum and fit.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (V, K).
+    quality : Quality or None
+        Fields of shape (V,).
+    thresholds : QualityThresholds
+        Numbers to compare with.
+
+    Yields
+    ------
+    Check
+        fit, snr, linewidth, residual, area-sd, unexpected-peak.
+    """
+    v = len(areas.values)
+    limit = thresholds
+    if quality is None:
+        for name, what in (
+            ("fit", "no fit was given"),
+            ("snr", "the SNR is unknown"),
+            ("linewidth", "the linewidth is unknown"),
+            ("residual", "the fit's residual is unknown"),
+            ("unexpected-peak", "no residual was searched for unexpected peaks"),
+        ):
+            yield _unchecked(name, v, f"Not checked: {what}.", Favors.NOT_EVALUABLE)
+    else:
+        yield _fit_check(quality)
+        yield _number_check(
+            "snr", quality.snr, quality.snr < limit.snr_fail, f"SNR >= {limit.snr_fail:g}",
+            lambda x: f"The SNR is {x:.1f}",
+        )  # fmt: skip
+        width_hz = quality.linewidth_hz
+        yield _number_check(
+            "linewidth",
+            quality.linewidth_ppm,
+            quality.linewidth_ppm > limit.linewidth_fail_ppm,
+            f"linewidth <= {limit.linewidth_fail_ppm:g} ppm",
+            lambda x: f"The lines are {x:.3f} ppm wide",
+            extra=lambda i: f" ({width_hz[i]:.1f} Hz)" if np.isfinite(width_hz[i]) else "",
+        )
+        yield _number_check(
+            "residual",
+            quality.residual_ratio,
+            quality.residual_ratio > limit.residual_fail,
+            f"residual <= {limit.residual_fail:g} x noise",
+            lambda x: f"The fit leaves {x:.1f} times the noise",
+        )
+        yield _unexpected_check(quality)
+    yield _area_sd_check(areas, thresholds)
+
+
+def _unchecked(name: str, v: int, sentence: str, gives: Favors | None = None) -> Check:
+    no = np.zeros(v, dtype=bool)
+    return Check(name, no, no, lambda _: sentence, gives=gives)
+
+
+def _fit_check(quality: Quality) -> Check:
+    usable = (FitStatus.OK, FitStatus.AT_BOUND)
+    status = quality.status
+    return Check(
+        "fit",
+        ~np.isin(status, usable),
+        np.ones(status.shape, dtype=bool),
+        lambda i: _sentence(FitStatus(int(status[i])).sentence),
+        threshold="the fit converged",
+        source="by definition",
+        gives=Favors.NOT_EVALUABLE,
+    )
+
+
+def _number_check(
+    name: str,
+    numbers: NDArray[np.float64],
+    is_closed: NDArray[np.bool_],
+    threshold: str,
+    say: Callable[[float], str],
+    *,
+    extra: Callable[[int], str] = lambda _: "",
+) -> Check:
+    known = np.isfinite(numbers)
+
+    def sentence(i: int) -> str:
+        if not known[i]:
+            return f"Not checked: the {name} has no answer."
+        verdict = "too poor to judge" if is_closed[i] else "good enough"
+        return f"{say(float(numbers[i]))}{extra(i)}: {verdict} (limit: {threshold})."
+
+    return Check(
+        name, is_closed & known, known, sentence, threshold, QC_SOURCE, Favors.NOT_EVALUABLE
+    )
+
+
+def _unexpected_check(quality: Quality) -> Check:
+    where = quality.unexplained_ppm
+    positions = np.array(list(USED_PPM.values()))
+    away = np.abs(where[:, np.newaxis] - positions)
+    nearest = np.where(np.isfinite(away), away, np.inf).argmin(axis=1)
+    near = np.isfinite(where) & (away.min(axis=1) <= UNEXPECTED_NEAR_PPM)
+
+    def sentence(i: int) -> str:
+        if not np.isfinite(where[i]):
+            return "Every strong peak is one that the model knows."
+        found = f"The residual holds a strong peak at {where[i]:.2f} ppm that the model does not"
+        if not near[i]:
+            return f"{found} know; it is far from the peaks that are used."
+        peak = list(USED_PPM)[nearest[i]]
+        return f"{found} know, so close to {peak} that {peak} cannot be told from it."
+
+    return Check(
+        "unexpected-peak",
+        near,
+        np.ones(where.shape, dtype=bool),
+        sentence,
+        threshold=f"no unexplained peak within {UNEXPECTED_NEAR_PPM:g} ppm of NAA, Cr or Cho",
+        gives=Favors.NOT_EVALUABLE,
+    )
+
+
+def _area_sd_check(areas: PeakAreas, thresholds: QualityThresholds) -> Check:
+    v = len(areas.values)
+    names = [name for name in USED_PPM if name in areas]
+    if areas.covariance is None or not names:
+        return _unchecked(
+            "area-sd", v, "Not checked: the areas have no reported uncertainty.",
+            Favors.NOT_EVALUABLE,
+        )  # fmt: skip
+    value = np.stack([areas.value(name) for name in names])
+    sd = np.stack([areas.sd(name) for name in names])  # type: ignore[misc]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = np.fmax.reduce(sd) / np.fmax.reduce(value)
+    relative = np.where(np.fmax.reduce(value) > 0, relative, np.inf)
+    relative = np.where(np.isnan(sd).any(axis=0), np.nan, relative)
+    known = ~np.isnan(relative)
+    closed = known & (relative > thresholds.area_sd_fail)
+
+    def sentence(i: int) -> str:
+        if not known[i]:
+            return "Not checked: the areas have no answer."
+        verdict = "too poor to judge" if closed[i] else "good enough"
+        size = f"{100 * relative[i]:.0f} %" if relative[i] < 10 else "more than ten times"
+        return f"The largest sd among Cho, Cr and NAA is {size} of the tallest of them: {verdict}."
+
+    return Check(
+        "area-sd",
+        closed,
+        known,
+        sentence,
+        threshold=f"sd <= {100 * thresholds.area_sd_fail:.0f} % of the tallest of Cho, Cr, NAA",
+        source="assumed; compared with the tallest peak, because a limit on each peak's own "
+        "relative error would discard truly low peaks (Kreis 2016, doi 10.1002/mrm.25568)",
+        gives=Favors.NOT_EVALUABLE,
+    )
+
+
+def tissue_checks(
+    areas: PeakAreas,
+    acquisition: Acquisition | None,
+    context: Context,
+    criteria: Sequence[Weighted],
+    scoring: Scoring,
+) -> Iterable[Check]:
+    """Yield the gates on what was measured and where.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (V, K), with LL where it is known.
+    acquisition : Acquisition or None
+        None if unknown.
+    context : Context
+        What else is known.
+    criteria : sequence of Weighted
+        With their mismatches.
+    scoring : Scoring
+        Constants.
+
+    Yields
+    ------
+    Check
+        absent-peaks, near-normal, low-metabolites, echo-time, field, lipid-contamination,
+        net-lactate, after-bevacizumab.
+    """
+    yield _absent_check(areas)
+    normal = _normality(areas, acquisition, context)
+    yield _near_normal_check(areas, normal)
+    yield _low_metabolites_check(areas, context)
+    yield _mismatch_check("echo-time", "echo time", areas, acquisition, criteria, scoring)
+    yield _mismatch_check("field", "field", areas, acquisition, criteria, scoring)
+    yield _contamination_check(areas, context, normal)
+    yield _net_check(areas, acquisition)
+    yield _bevacizumab_check(areas, context, scoring)
+
+
+def _absent_check(areas: PeakAreas) -> Check:
+    absent = {
+        name: ~areas.detected(name) if name in areas else np.ones(len(areas.values), dtype=bool)
+        for name in ("Cho", "Cr", "NAA")
+    }
+    closed = absent["Cho"] | absent["Cr"] | absent["NAA"]
+
+    def sentence(i: int) -> str:
+        missing = [name for name, where in absent.items() if where[i]]
+        if not missing:
+            return "Cho, Cr and NAA are detected."
+        peaks = " and ".join(missing)
+        verb = "is" if len(missing) == 1 else "are"
+        return (
+            f"{peaks} {verb} not detected; ratios with {peaks} are bounds, and a criterion counts "
+            "only where the bound already decides it."
+        )
+
+    return Check(
+        "absent-peaks", closed, np.ones(closed.shape, dtype=bool), sentence,
+        threshold="area >= 3 sd", source="definition of detection",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Normality:
+    cho_naa: NDArray[np.float64]
+    naa_cr: NDArray[np.float64]
+    ll_cr: NDArray[np.float64]
+    is_normal_beside_ll: NDArray[np.bool_]
+    is_near_normal: NDArray[np.bool_]
+    is_known: NDArray[np.bool_]
+    limits: str
+    source: str
+
+
+def _quotient(areas: PeakAreas, numerator: str, denominator: str) -> NDArray[np.float64]:
+    """Divide, with NaN where the denominator is not detected or a peak is missing."""
+    if numerator not in areas or denominator not in areas:
+        return np.full(len(areas.values), np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        quotient = areas.value(numerator) / areas.value(denominator)
+    result: NDArray[np.float64] = np.where(areas.detected(denominator), quotient, np.nan)
+    return result
+
+
+def _one_voxel(contralateral: PeakAreas) -> PeakAreas:
+    from mrs_necrosis.areas import PeakAreas as Areas
+
+    k = len(contralateral.names)
+    covariance = contralateral.covariance
+    return Areas(
+        contralateral.names,
+        contralateral.values.reshape(1, k),
+        None if covariance is None else covariance.reshape(1, k, k),
+        contralateral.unit,
+        contralateral.quantity,
+    ).with_ll()
+
+
+def _normality(areas: PeakAreas, acquisition: Acquisition | None, context: Context) -> _Normality:
+    cho_naa = _quotient(areas, "Cho", "NAA")
+    naa_cr = _quotient(areas, "NAA", "Cr")
+    ll_cr = _quotient(areas, "LL", "Cr")
+    scale = 3.0 if areas.quantity == "molar" else 1.0  # limits are those of areas: Cho 9 H, NAA 3
+    is_short = (
+        acquisition is not None
+        and acquisition.echo_time_s is not None
+        and te_class(acquisition.echo_time_s) == "short"
+    )
+    cho_limit, naa_limit = NORMAL_CHO_NAA, NORMAL_NAA_CR_LONG
+    naa_source = SONG
+    if is_short:
+        naa_limit, naa_source = NORMAL_NAA_CR_SHORT, "assumed at short echo time"
+    near_cho, near_naa = NEAR_NORMAL_CHO_NAA, NEAR_NORMAL_NAA_CR
+    source = f"{SONG}; NAA/Cr {naa_source}; LL/Cr assumed"
+    if context.contralateral is not None:
+        other = _one_voxel(context.contralateral)
+        other_cho, other_naa = _quotient(other, "Cho", "NAA")[0], _quotient(other, "NAA", "Cr")[0]
+        if np.isfinite(other_cho) and np.isfinite(other_naa):
+            near_cho = cho_limit = scale * other_cho * CONTRALATERAL_FACTOR
+            near_naa = naa_limit = other_naa / CONTRALATERAL_FACTOR
+            source = "the patient's other side, within a factor of 1.3 (assumed); LL/Cr assumed"
+    known = np.isfinite(cho_naa) & np.isfinite(naa_cr)
+    beside = known & (scale * cho_naa <= cho_limit) & (naa_cr >= naa_limit)
+    near = known & (scale * cho_naa <= near_cho) & (naa_cr >= near_naa)
+    near &= np.isfinite(ll_cr) & (ll_cr <= NEAR_NORMAL_LL_CR)
+    limits = (
+        f"Cho/NAA <= {near_cho / scale:.2f}, NAA/Cr >= {near_naa:.2f} and "
+        f"LL/Cr <= {NEAR_NORMAL_LL_CR:g}; or, whatever LL, "
+        f"Cho/NAA <= {cho_limit / scale:.2f} and NAA/Cr >= {naa_limit:.2f}"
+    )
+    return _Normality(cho_naa, naa_cr, ll_cr, beside, near | beside, known, limits, source)
+
+
+def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
+    def sentence(i: int) -> str:
+        if not normal.is_known[i]:
+            return "Not checked: Cho/NAA or NAA/Cr has no number."
+        found = f"Cho/NAA is {normal.cho_naa[i]:.2f} and NAA/Cr is {normal.naa_cr[i]:.2f}"
+        if np.isfinite(normal.ll_cr[i]):
+            found = f"{found}, LL/Cr is {normal.ll_cr[i]:.2f}"
+        if normal.is_near_normal[i]:
+            return f"{found}: a near-normal spectrum; the voxel may miss the lesion."
+        return f"{found}: not the spectrum of normal brain."
+
+    return Check(
+        "near-normal",
+        normal.is_near_normal,
+        normal.is_known,
+        sentence,
+        threshold=normal.limits,
+        source=normal.source,
+        gives=Favors.NOT_EVALUABLE,
+    )
+
+
+def _low_metabolites_check(areas: PeakAreas, context: Context) -> Check:
+    v = len(areas.values)
+    other = None if context.contralateral is None else _one_voxel(context.contralateral)
+    name = "low-metabolites"
+    if other is None or not all(p in areas and p in other for p in ("Cho", "Cr")):
+        return _unchecked(
+            name, v, "Not checked: no voxel of the other side was given.", Favors.INDETERMINATE
+        )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cho = areas.value("Cho") / other.value("Cho")[0]
+        cr = areas.value("Cr") / other.value("Cr")[0]
+    known = np.isfinite(cho) & np.isfinite(cr)
+    closed = known & (cho < LOW_METABOLITES) & (cr < LOW_METABOLITES)
+
+    def sentence(i: int) -> str:
+        if not known[i]:
+            return "Not checked: Cho or Cr has no number."
+        found = f"Cho is {cho[i]:.2f} and Cr {cr[i]:.2f} of the other side"
+        if closed[i]:
+            return (
+                f"{found}: both are low, which is found from necrosis to mixed tissue; "
+                "no side is favoured."
+            )
+        return f"{found}: not both low."
+
+    return Check(
+        name,
+        closed,
+        known,
+        sentence,
+        threshold=f"Cho or Cr >= {LOW_METABOLITES:g} x the other side",
+        source="assumed; ambiguity of both-low voxels: Dowling 2001, AJNR 22:604-12",
+        gives=Favors.INDETERMINATE,
+    )
+
+
+def _mismatch_check(
+    name: str,
+    aspect: str,
+    areas: PeakAreas,
+    acquisition: Acquisition | None,
+    criteria: Sequence[Weighted],
+    scoring: Scoring,
+) -> Check:
+    v = len(areas.values)
+    enabled = [one for one in criteria if one.criterion.enabled]
+    given = None
+    if acquisition is not None and aspect == "echo time" and acquisition.echo_time_s is not None:
+        given = f"{acquisition.echo_time_s * 1e3:g} ms"
+    elif acquisition is not None and aspect == "field" and acquisition.field_t is not None:
+        given = f"{acquisition.field_t:.2g} T"
+    if given is None:
+        return _unchecked(name, v, f"Not checked: the {aspect} is unknown.")
+    misfits = [one for one in enabled if aspect in one.misfits]
+    if misfits:
+        labels = sorted({one.criterion.label for one in misfits})
+        listed = " and ".join([", ".join(labels[:-1]), labels[-1]] if labels[1:] else labels)
+        counts = "count" if labels[1:] else "counts"
+        sentence = (
+            f"The {aspect} ({given}) is not that of {listed}, which {counts} "
+            f"{scoring.mismatch:g} times"
+        )
+        dropped = [one for one in misfits if involves_lipid(one.criterion)]
+        if dropped and aspect == "echo time":
+            sentence += ", and their lipid criteria are left out"
+        sentence += "."
+    else:
+        sentence = f"No criterion is known to need another {aspect} than {given}."
+    closed = np.full(v, bool(misfits))
+    return Check(
+        name,
+        closed,
+        np.ones(v, dtype=bool),
+        lambda _: sentence,
+        threshold="TE short < 50, long 120-160, very long >= 250 ms"
+        if aspect == "echo time"
+        else f"within {100 * scoring.field_tolerance:.0f} % of the study's",
+    )
+
+
+def _contamination_check(areas: PeakAreas, context: Context, normal: _Normality) -> Check:
+    v = len(areas.values)
+    reasons = np.zeros(v, dtype=bool)
+    general = ""
+    if context.near_skull:
+        general = "the voxel lies near the skull"
+    if context.contralateral is not None and not general:
+        other = _quotient(_one_voxel(context.contralateral), "LL", "Cr")[0]
+        if np.isfinite(other) and other > NEAR_NORMAL_LL_CR:
+            general = f"the other side holds lipid too (LL/Cr {other:.2f})"
+    with np.errstate(invalid="ignore"):
+        alone = normal.is_normal_beside_ll & (normal.ll_cr > NEAR_NORMAL_LL_CR)
+    reasons = np.full(v, bool(general)) | alone
+    known = np.isfinite(normal.ll_cr) | bool(general)
+
+    def sentence(i: int) -> str:
+        why = general or ("LL is raised while Cho/NAA and NAA/Cr are normal" if alone[i] else "")
+        if why:
+            return f"Lipid may come from outside the lesion: {why}; lipid criteria are left out."
+        if not known[i]:
+            return "Not checked: LL has no number."
+        where = "" if context.near_skull is False else " (the voxel's distance to the skull is "
+        return f"No sign of scalp lipid{where + 'unknown)' if where else ''}."
+
+    return Check(
+        "lipid-contamination",
+        reasons,
+        known,
+        sentence,
+        threshold=f"LL/Cr of the other side <= {NEAR_NORMAL_LL_CR:g}; Cho/NAA or NAA/Cr changed "
+        "where LL is raised",
+        takes_lipid_off=True,
+    )
+
+
+def _net_check(areas: PeakAreas, acquisition: Acquisition | None) -> Check:
+    v = len(areas.values)
+    te = None if acquisition is None else acquisition.echo_time_s
+    is_printed = "LL" in areas and areas.covariance is None and "Lac" not in areas
+    at_long = te is not None and te_class(te) == "long"
+    is_net = ("LL_net" in areas and "LL" not in areas) or (is_printed and at_long)
+    is_checked = "LL_net" in areas or not is_printed or te is not None
+    if is_net:
+        sentence = (
+            "At this echo time lactate is inverted and a printed LL is a net value: lipid minus "
+            "lactate; lipid criteria are left out."
+        )
+    elif not is_checked:
+        sentence = "Not checked: without the echo time, LL may be a net value."
+    else:
+        sentence = "LL is a sum of magnitudes, not a net value."
+    return Check(
+        "net-lactate",
+        np.full(v, is_net),
+        np.full(v, is_checked),
+        lambda _: sentence,
+        threshold="printed LL not at TE 120-160 ms",
+        source="lactate's doublet (J 6.9 Hz) is inverted at TE = 1/J",
+        takes_lipid_off=True,
+    )
+
+
+def _bevacizumab_check(areas: PeakAreas, context: Context, scoring: Scoring) -> Check:
+    v = len(areas.values)
+    if context.after_bevacizumab is None:
+        return _unchecked("after-bevacizumab", v, "Not checked: treatment is unknown.")
+    if context.after_bevacizumab:
+        sentence = (
+            "Taken during or after bevacizumab, under which choline falls in tumour too: all "
+            f"weights are x {scoring.after_bevacizumab:g}."
+        )
+    else:
+        sentence = "Not taken under bevacizumab."
+    return Check(
+        "after-bevacizumab",
+        np.full(v, context.after_bevacizumab),
+        np.ones(v, dtype=bool),
+        lambda _: sentence,
+        threshold="no bevacizumab before the spectrum",
+        source="Jeon 2012 (Cho/NAA -26 %), Ratai 2013 (doi 10.1093/neuonc/not044); factor assumed",
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

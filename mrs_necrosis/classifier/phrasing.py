@@ -1,0 +1,572 @@
+"""An assessment in words: caveats, what would change it, and one paragraph for a tumour board.
+
+It states what published criteria favour and how strongly. It never names a condition as fact.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.classifier.context import NARLOCH_MONTHS, prior_after_radiosurgery
+from mrs_necrosis.criteria import LIPID_FAMILY, te_class
+from mrs_necrosis.quality import FitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mrs_necrosis.areas import PeakAreas
+    from mrs_necrosis.assessment import Assessment, Evidence, Finding, Gate
+    from mrs_necrosis.classifier.context import Context
+    from mrs_necrosis.classifier.scoring import Scoring, Weighted
+    from mrs_necrosis.quality import Quality, QualityThresholds
+    from mrs_necrosis.spectra import Acquisition
+
+SAMPLING: Final = (
+    "One voxel speaks for its own tissue: it does not exclude tumour elsewhere in the lesion "
+    "(11 of 33 treated metastases were mixed, Chernov 2006)."
+)
+RESEARCH_USE: Final = (
+    "Published cut-offs come from small studies that mostly tuned and tested them on the same "
+    "patients; this is a calculation for research and does not replace imaging follow-up or "
+    "histology."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Facts:
+    """What the words need beside the assessment itself; fields as in ``decision.assess``."""
+
+    areas: PeakAreas
+    quality: Quality | None
+    acquisition: Acquisition | None
+    thresholds: QualityThresholds
+    context: Context
+    scoring: Scoring
+    lipid_scenarios: tuple[tuple[float, float, float], ...]
+    lactate_scenarios: tuple[tuple[float, float], ...]
+    criteria: Sequence[Weighted]
+
+
+def caveats(found: Assessment, facts: Facts) -> tuple[str, ...]:
+    """Return the sentences that limit an assessment.
+
+    Parameters
+    ----------
+    found : Assessment
+        Without words yet.
+    facts : Facts
+        Scenarios and what was given.
+
+    Returns
+    -------
+    tuple of str
+        In the order of their weight.
+    """
+    return tuple(
+        sentence
+        for source in (
+            _uncertainty_caveats(found, facts),
+            _scenario_caveats(found, facts),
+            _acquisition_caveats(facts),
+            _quality_caveats(facts),
+            _case_caveats(facts),
+            _evidence_caveats(found, facts),
+            (SAMPLING, RESEARCH_USE),
+        )
+        for sentence in source
+    )
+
+
+def _uncertainty_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
+    if facts.areas.covariance is None:
+        yield (
+            "No uncertainty is reported for the peaks: whether the label holds within their "
+            "error could not be checked."
+        )
+    for gate in found.gates:
+        if gate.name == "absent-peaks" and not gate.is_open:
+            yield gate.sentence
+
+
+def _scenario_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
+    ratio = found.evidence.likelihood_ratio
+    if ratio is None or found.favors == Favors.NOT_EVALUABLE:
+        return
+    changed = [(share, lost, lr) for share, lost, lr in facts.lipid_scenarios if share > 0]
+    if changed and max(lost for _, lost, _ in changed) >= 0.01:
+        label = _label_of(ratio, facts.scoring)
+        held = [share for share, _, lr in changed if _label_of(lr, facts.scoring) == label]
+        lost = [min(lost, 1.0) for _, lost, _ in changed]
+        ratios = ", ".join(_number(lr) for _, _, lr in changed)
+        if len(held) == len(changed):
+            verdict = "the conclusion does not change"
+        elif held:
+            verdict = "the conclusion does not survive all of it"
+        else:
+            verdict = "the conclusion does not survive it"
+        yield (
+            f"Lipid at 2.0 ppm may lie under NAA: taking away {100 * lost[0]:.0f} to "
+            f"{100 * lost[-1]:.0f} % of NAA (lipid 2.0 over 1.3 of "
+            f"{', '.join(f'{share:g}' for share, _, _ in changed)}; upper bounds, all of LL "
+            f"taken as lipid) makes the likelihood ratio {ratios}; {verdict}."
+            if "Lip13" not in facts.areas
+            else f"Lipid at 2.0 ppm may lie under NAA: taking away {100 * lost[0]:.0f} to "
+            f"{100 * lost[-1]:.0f} % of NAA makes the likelihood ratio {ratios}; {verdict}."
+        )
+    shares = [lr for _, lr in facts.lactate_scenarios]
+    if shares and max(shares) > 1.01 * min(shares):
+        yield (
+            "How much of LL is lactate is unknown: from none to all of it, the likelihood ratio "
+            f"runs from {_number(min(shares))} to {_number(max(shares))}."
+        )
+
+
+def _acquisition_caveats(facts: Facts) -> Iterable[str]:
+    acquisition = facts.acquisition
+    te = None if acquisition is None else acquisition.echo_time_s
+    tesla = None if acquisition is None else acquisition.field_t
+    if te is None:
+        yield (
+            "The echo time is unknown: ratios of LL do not transfer between echo times, and "
+            "Cho/Cr differs by some 20 % between 30 and 144 ms."
+        )
+    elif te_class(te) == "between":
+        yield f"No criterion was measured near this echo time ({te * 1e3:g} ms)."
+    if tesla is None:
+        yield "The field strength is unknown."
+    elif tesla > 2.5:
+        yield (
+            "At this field choline and lipid are excited in shifted volumes (1.9 ppm apart): the "
+            "bandwidth of the pulses is not known here, so LL and Cho may come from partly "
+            "different tissue."
+        )
+    if facts.areas.quantity == "height":
+        yield "Peak heights were judged; they favour narrow peaks and underrate lactate and lipid."
+
+
+def _quality_caveats(facts: Facts) -> Iterable[str]:
+    limit, quality = facts.thresholds, facts.quality
+    if quality is not None:
+        snr, width = float(quality.snr.flat[0]), float(quality.linewidth_ppm.flat[0])
+        residual, other = float(quality.residual_ratio.flat[0]), float(
+            quality.unexplained_ppm.flat[0]
+        )  # fmt: skip
+        if limit.snr_fail <= snr < limit.snr_warn:
+            yield f"The SNR is low ({snr:.1f}, below {limit.snr_warn:g})."
+        if limit.linewidth_warn_ppm < width <= limit.linewidth_fail_ppm:
+            yield f"The lines are broad ({width:.3f} ppm, above {limit.linewidth_warn_ppm:g})."
+        if limit.residual_warn < residual <= limit.residual_fail:
+            yield f"The fit leaves more than noise ({residual:.1f} times the noise)."
+        if quality.status.flat[0] == FitStatus.AT_BOUND:
+            yield f"{FitStatus.AT_BOUND.sentence.capitalize()}."
+        if math.isfinite(other):
+            yield f"The spectrum holds a strong peak at {other:.2f} ppm that the model lacks."
+    wide = []
+    for name in ("Cho", "Cr", "NAA"):
+        if name not in facts.areas or facts.areas.covariance is None:
+            continue
+        value, sd = float(facts.areas.value(name)[0]), facts.areas.sd(name)
+        if sd is not None and value > 0 and limit.area_sd_warn * value < sd[0] <= value / 3:
+            wide.append(f"{name} ({100 * sd[0] / value:.0f} %)")
+    if wide:
+        yield f"Measured with an sd above {100 * limit.area_sd_warn:.0f} %: {', '.join(wide)}."
+
+
+def _case_caveats(facts: Facts) -> Iterable[str]:
+    context = facts.context
+    if context.post_contrast:
+        yield "Acquired after contrast agent, which can change choline's line."
+    if context.contralateral is not None:
+        yield from _contralateral_caveats(facts)
+    months = context.months_since_irradiation
+    if months is not None and context.population == "metastasis":
+        when = "up to" if months <= NARLOCH_MONTHS else "more than"
+        yield (
+            f"Of enlarging metastases biopsied {when} {NARLOCH_MONTHS:g} months after "
+            f"radiosurgery, {100 * prior_after_radiosurgery(months):.0f} % held tumour "
+            "(Narloch 2017, 35 lesions): that can serve as the prior."
+        )
+
+
+def _contralateral_caveats(facts: Facts) -> Iterable[str]:
+    other = facts.context.contralateral
+    if other is None or not all(p in other and p in facts.areas for p in ("Cho", "Cr")):
+        return
+    flat = dict(zip(other.names, other.values.reshape(-1), strict=True))
+    cho, cr = float(facts.areas.value("Cho")[0]), float(facts.areas.value("Cr")[0])
+    if not (flat["Cho"] > 0 and flat["Cr"] > 0):
+        return
+    yield (
+        f"Against the other side: Cho/Cho {cho / flat['Cho']:.2f}, Cho/Cr(other side) "
+        f"{cho / flat['Cr']:.2f}, Cr/Cr {cr / flat['Cr']:.2f}."
+    )
+    if cr < 0.7 * flat["Cr"]:
+        yield (
+            "Cr is below 0.7 of the other side, which raises Cho/Cr without any rise of choline "
+            "(Chan 1999)."
+        )
+
+
+def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
+    ratio = found.evidence.likelihood_ratio
+    if ratio is None or found.favors == Favors.NOT_EVALUABLE:
+        return
+    limit = facts.scoring.believable
+    if not 1 / limit <= ratio <= limit:
+        yield (
+            f"A likelihood ratio beyond {limit:g} : 1 is more than spectroscopy alone is known "
+            "to give (pooled studies: Zhang 2014)."
+        )
+    lipid = [f for f in found.findings if f.scored and f.family == LIPID_FAMILY]
+    if any(f.favors == Favors.NECROSIS for f in lipid) and any(
+        f.favors == Favors.RECURRENCE for f in lipid
+    ):
+        yield (
+            "Published criteria of LL contradict each other: high LL favours necrosis in "
+            "Nakajima 2009 and Anbarloui 2015, and relapse of glioblastoma in Bulik 2015."
+        )
+    for one in facts.criteria:
+        criterion = one.criterion
+        if (
+            criterion.quantity == "molar"
+            and facts.areas.quantity != "molar"
+            and any("LL" in c.expression for c in criterion.any_of)
+            and any(f.id == criterion.id and f.scored for f in found.findings)
+        ):
+            yield (
+                f"The cut-off of {criterion.label} for {criterion.any_of[0].expression} is "
+                "molar and cannot be converted to areas; it is used as it stands."
+            )
+    if any(f.scored and _basis(f, facts) == "model_implied" for f in found.findings):
+        names = sorted(
+            {_short(f) for f in found.findings if f.scored and _basis(f, facts) == "model_implied"}
+        )
+        yield f"The accuracy of {', '.join(names)} is implied by reported means, not reported."
+
+
+def _basis(finding: Finding, facts: Facts) -> str:
+    for one in facts.criteria:
+        if one.criterion.id == finding.id:
+            return one.criterion.counts_basis
+    return "none"
+
+
+def suggestions(found: Assessment, facts: Facts) -> tuple[str, ...]:
+    """Return what would change the conclusion.
+
+    Parameters
+    ----------
+    found : Assessment
+        With caveats.
+    facts : Facts
+        What was given.
+
+    Returns
+    -------
+    tuple of str
+        Most telling first.
+    """
+    context, given = facts.context, []
+    closed = {gate.name for gate in found.gates if not gate.is_open}
+    if closed & {"snr", "linewidth", "fit", "residual", "area-sd", "unexpected-peak"}:
+        given.append("a spectrum of better quality (shim, more averages, a larger voxel)")
+    if "near-normal" in closed:
+        given.append("a voxel that is known to lie in the lesion")
+    has_perfusion = any(f.kind == "perfusion" for f in found.findings)
+    if not has_perfusion:
+        given.append("perfusion imaging (rCBV)")
+    te = None if facts.acquisition is None else facts.acquisition.echo_time_s
+    if te is None:
+        given.append("the echo time of this spectrum")
+    if te is None or te_class(te) == "short":
+        given.append(
+            "the same voxel at an echo time of 144 or 288 ms, which tells lactate from lipid"
+        )
+    else:
+        given.append("the same voxel at a short echo time, which shows the lipid in full")
+    given.append("more voxels of the lesion")
+    if context.contralateral is None:
+        given.append("a voxel of the other side for comparison")
+    given.append(
+        "a repeat after some weeks (choline rose for a time in 4 of 9 necroses, Nakajima 2009)"
+    )
+    return tuple(given)
+
+
+# ---- the paragraph ----------------------------------------------------------------------------
+
+
+def paragraph(found: Assessment, facts: Facts) -> str:
+    """Return one paragraph that a tumour board can read.
+
+    Parameters
+    ----------
+    found : Assessment
+        With caveats and suggestions.
+    facts : Facts
+        What was given.
+
+    Returns
+    -------
+    str
+        Label, strength, what agrees, what disagrees, other examinations, limits, what would
+        change it.
+    """
+    closed = [gate for gate in found.gates if not gate.is_open]
+    deciding = [gate for gate in closed if gate.gives is not None]
+    parts = [_headline(found, deciding)]
+    not_evaluable = found.evidence.favors == Favors.NOT_EVALUABLE
+    if not_evaluable:
+        parts.extend(_closing_gates(deciding))
+    else:
+        parts.append(_strength(found.evidence, facts.scoring))
+        parts.append(_why_no_label(found.evidence, facts.scoring))
+        parts.extend(gate.sentence for gate in deciding if gate.name not in {"near-normal"})
+        parts.extend(_agreement(found, facts))
+    parts.extend(_other_examinations(found, facts.scoring))
+    if not not_evaluable:
+        parts.extend(gate.sentence for gate in closed if gate.gives is None)
+        parts.extend(_key_limits(found, facts))
+    parts.append(f"What would change this: {'; '.join(found.suggestions[:4])}.")
+    parts.append(SAMPLING if not not_evaluable else "")
+    parts.append(
+        "Research use only: published cut-offs come from small studies; this replaces neither "
+        "follow-up nor histology."
+    )
+    return " ".join(part for part in parts if part)
+
+
+def _headline(found: Assessment, deciding: Sequence[Gate]) -> str:
+    favors = found.favors
+    is_combined = found.combined is not None and found.combined.favors is not None
+    what = "Spectroscopy and perfusion together" if is_combined else "This spectrum"
+    verb = "favour" if is_combined else "favours"
+    if favors == Favors.NECROSIS:
+        return f"{favors.value.capitalize()}: {_lower(what)} {verb} radiation necrosis."
+    if favors == Favors.RECURRENCE:
+        return f"{favors.value.capitalize()}: {_lower(what)} {verb} tumour recurrence."
+    if favors == Favors.NOT_EVALUABLE:
+        names = _joined([gate.name for gate in deciding if gate.gives == Favors.NOT_EVALUABLE])
+        return (
+            "Not-evaluable: this spectrum cannot be used to tell radiation necrosis from tumour "
+            f"recurrence ({names})."
+        )
+    return (
+        f"Indeterminate: {_lower(what)} {'do' if is_combined else 'does'} not tell radiation "
+        "necrosis from tumour recurrence."
+    )
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:]
+
+
+def _closing_gates(deciding: Sequence[Gate]) -> list[str]:
+    return [gate.sentence for gate in deciding if gate.gives == Favors.NOT_EVALUABLE]
+
+
+def _strength(evidence: Evidence, scoring: Scoring) -> str:
+    ratio = evidence.likelihood_ratio
+    if ratio is None or evidence.posterior is None:
+        return ""
+    side = "necrosis" if ratio < 1 else "recurrence"
+    odds = 1 / ratio if ratio < 1 else ratio
+    size = abs(math.log(ratio))
+    if size < math.log(scoring.recurrence_at_or_above):
+        word = "weak"
+    elif size < scoring.criterion_cap:
+        word = "low-to-moderate"
+    else:
+        word = "moderate"
+    text = (
+        f"Spectroscopy alone gives a likelihood ratio of {_number(ratio)} towards recurrence, "
+        f"{word} evidence ({odds:.1f} : 1 for {side})"
+    )
+    if evidence.interval is not None:
+        low, high = evidence.interval
+        text += f", 95 % range {_number(low)} to {_number(high)} from the error of the peaks"
+    text += (
+        f"; from a prior of {100 * evidence.prior:.0f} % it makes the probability of recurrence "
+        f"{100 * evidence.posterior:.0f} %"
+    )
+    held = _held(evidence)
+    return f"{text}{held}."
+
+
+def _why_no_label(evidence: Evidence, scoring: Scoring) -> str:
+    ratio = evidence.likelihood_ratio
+    if ratio is None or _label_of(ratio, scoring) != "indeterminate":
+        return ""
+    return (
+        f"A label needs at most {_number(scoring.necrosis_at_or_below)} or at least "
+        f"{scoring.recurrence_at_or_above:g}."
+    )
+
+
+def _held(evidence: Evidence) -> str:
+    if evidence.label_probability is None or evidence.favors not in {
+        Favors.NECROSIS,
+        Favors.RECURRENCE,
+    }:
+        return ""
+    share = evidence.label_probability[evidence.favors.value]
+    return f", and the label holds in {100 * share:.0f} % of draws"
+
+
+def _agreement(found: Assessment, facts: Facts) -> Iterable[str]:
+    ratio = found.evidence.likelihood_ratio
+    scored = [f for f in found.findings if f.scored and f.kind == "spectroscopy"]
+    if ratio is None or not scored:
+        return
+    side = Favors.NECROSIS if ratio < 1 else Favors.RECURRENCE
+    agree = [f for f in scored if f.favors == side]
+    disagree = [f for f in scored if f.favors != side]
+    word = "necrosis" if side == Favors.NECROSIS else "recurrence"
+    if agree:
+        verb = "points" if len(agree) == 1 else "point"
+        yield (
+            f"{len(agree)} of {len(scored)} published criteria {verb} to {word}: "
+            f"{_listed(agree, facts)}."
+        )
+    if disagree:
+        verb = "points" if len(disagree) == 1 else "point"
+        yield f"{len(disagree)} {verb} the other way: {_listed(disagree, facts)}."
+    families = found.evidence.family_scores
+    if families:
+        choose = min if side == Favors.NECROSIS else max
+        strongest = choose(families, key=lambda name: families[name])
+        lipid = families.get(LIPID_FAMILY)
+        rest = f"It rests most on {_FAMILY_WORDS.get(strongest, strongest)}"
+        if lipid is not None and strongest != LIPID_FAMILY and abs(lipid) < facts.scoring.opposed:
+            rest += "; lipid and lactate say little, because studies disagree on their direction"
+        yield f"{rest}."
+
+
+_FAMILY_WORDS = {
+    "Cho/Cr": "choline over creatine",
+    "Cho/NAA": "choline and NAA",
+    "joint": "choline over creatine and NAA together",
+    LIPID_FAMILY: "lipid and lactate",
+}
+
+
+def _listed(findings: Sequence[Finding], facts: Facts) -> str:
+    """Return findings with those that share a ratio together: value first, then cut-offs."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.expression, []).append(finding)
+    return "; ".join(_group(expression, group, facts) for expression, group in groups.items())
+
+
+def _group(expression: str, group: Sequence[Finding], facts: Facts) -> str:
+    plain = [f for f in group if f.value is not None and f.cutoff is not None]
+    if len(plain) < len(group):
+        return "; ".join(_composite(f, facts) for f in group)
+    sides: dict[str, list[Finding]] = {}
+    for finding in plain:
+        assert finding.value is not None
+        assert finding.cutoff is not None
+        sides.setdefault("above" if finding.value > finding.cutoff else "below", []).append(
+            finding
+        )
+    value = plain[0].value
+    parts = [f"{word} {_joined([_cutoff(f) for f in some])}" for word, some in sides.items()]
+    return f"{expression} {value:.2f}, {' and '.join(parts)}"
+
+
+def _cutoff(finding: Finding) -> str:
+    assert finding.value is not None
+    assert finding.cutoff is not None
+    away = 100 * abs(finding.value / finding.cutoff - 1)
+    near = f", by only {max(away, 1):.0f} %" if away < 10 else ""
+    return f"{finding.cutoff:g} ({_short(finding)}{near})"
+
+
+def _composite(finding: Finding, facts: Facts) -> str:
+    """Return a criterion of several comparisons: which side of it the case is on."""
+    sides = {one.criterion.id: one.criterion.side for one in facts.criteria}
+    met = (finding.favors == Favors.RECURRENCE) == (sides.get(finding.id) == "recurrence")
+    if met:
+        return finding.statement
+    rule, _, label = finding.statement.rpartition(" (")
+    return f"neither {rule.replace(' or ', ' nor ')} ({label}"
+
+
+def _other_examinations(found: Assessment, scoring: Scoring) -> Iterable[str]:
+    for finding in found.findings:
+        if finding.kind == "spectroscopy":
+            continue
+        towards = {
+            Favors.NECROSIS: "necrosis",
+            Favors.RECURRENCE: "recurrence",
+        }.get(finding.favors, "neither side")
+        name = "Perfusion" if finding.kind == "perfusion" else "MRI"
+        value = "" if finding.value is None else f", here {finding.value:g}"
+        if finding.log_likelihood_ratio is None:
+            yield (
+                f"{name}: {finding.statement}{value}, read as pointing to {towards} "
+                "(not scored: no likelihood ratio is known)."
+            )
+        else:
+            yield (
+                f"{name}: {finding.statement}{value}, points to {towards} (likelihood ratio "
+                f"{_number(math.exp(finding.log_likelihood_ratio))})."
+            )
+    combined = found.combined
+    if combined is not None and combined.likelihood_ratio is not None and combined.posterior:
+        alone = "" if found.evidence.favors is None else (
+            f" (spectroscopy alone: {found.evidence.favors.value})"
+        )  # fmt: skip
+        yield (
+            f"Together the likelihood ratio is {_number(combined.likelihood_ratio)} and the "
+            f"probability of recurrence {100 * combined.posterior:.0f} %{alone}."
+        )
+
+
+def _key_limits(found: Assessment, facts: Facts) -> Iterable[str]:
+    """Yield the limits that matter most: robustness, echo time, uncertainty."""
+    for sentence in found.caveats:
+        if sentence.startswith("Lipid at 2.0 ppm") and "does not survive" in sentence:
+            low, high = facts.lipid_scenarios[1][2], facts.lipid_scenarios[-1][2]
+            yield (
+                "It is not robust to lipid under NAA, which could bring the likelihood ratio to "
+                f"{_number(low)} to {_number(high)}."
+            )
+    missing = []
+    if facts.acquisition is None or facts.acquisition.echo_time_s is None:
+        missing.append("the echo time")
+    if facts.acquisition is None or facts.acquisition.field_t is None:
+        missing.append("the field strength")
+    if facts.areas.covariance is None:
+        missing.append("the error of the peaks")
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        sentence = f"{_joined(missing)} {verb} unknown."
+        yield sentence[0].upper() + sentence[1:]
+
+
+def _label_of(ratio: float, scoring: Scoring) -> str:
+    if ratio <= scoring.necrosis_at_or_below:
+        return "necrosis"
+    return "recurrence" if ratio >= scoring.recurrence_at_or_above else "indeterminate"
+
+
+def _short(finding: Finding) -> str:
+    return finding.statement.rpartition("(")[2].rstrip(")")
+
+
+def _number(value: float) -> str:
+    if not np.isfinite(value):
+        return "unbounded"
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def _joined(words: Sequence[str]) -> str:
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,599 @@
+"""The arithmetic of the evidence, over any number of voxels and draws at once.
+
+A criterion gives a log-likelihood ratio from its study's counts, on the side where the case falls,
+times three weights: how far the value is from the cut-off, how well the study's echo time, field
+and population fit the case, and whether a ratio stands in for the published one. Criteria that
+share a numerator (a *family*) are averaged, because they share patients and the same peak; the
+families are added and divided by ``1 + (k - 1) rho``, because they still share choline.
+
+Arrays have shape (V,) for voxels or (V, D) for voxels and draws. A ratio is carried as a range
+(low, high): one number where both peaks are detected, half a line where one is absent. A criterion
+is decided where the whole range lies on one side of the cut-off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mrs_necrosis.criteria import te_class
+from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.areas import PeakAreas, Quantity
+    from mrs_necrosis.criteria import Comparison, Criterion
+    from mrs_necrosis.spectra import Acquisition
+
+Range = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+Ranges = Callable[[str], "Range | None"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """Constants of the scorer. None was fitted to data; those marked *assumed* have no source.
+
+    Parameters
+    ----------
+    jeffreys : float
+        Added to each count of a study (Jeffreys' prior, 1/2).
+    criterion_cap : float
+        Largest absolute log-likelihood ratio of one criterion: ln 10 (assumed).
+    borderline : float
+        A value has full weight from this log-distance to the cut-off on: ln 1.2 (assumed).
+    unknown : float
+        Factor where the study or the case does not say echo time, field or population (assumed).
+    mismatch : float
+        Factor for each of these that differs, and for areas judged by a cut-off of heights or the
+        other way round (assumed). Lipid criteria of another echo-time class are left out.
+    proxy : float
+        Factor where a ratio stands in for the published one (assumed).
+    family_correlation : float
+        rho between families (assumed).
+    examination_correlation : float
+        rho between spectroscopy and perfusion (assumed).
+    necrosis_at_or_below, recurrence_at_or_above : float
+        Likelihood ratios that make a label (assumed).
+    opposed : float
+        Two families that oppose each other beyond this log-likelihood ratio make the evidence
+        indeterminate: ln 2 (assumed).
+    after_bevacizumab : float
+        Factor on everything, because choline falls in treated tumour too (Jeon 2012, Ratai 2013;
+        the factor is assumed).
+    draws_on_label : float
+        Fraction of draws of the areas' errors that a label must hold in (assumed).
+    believable : float
+        A likelihood ratio beyond this, or below its inverse, is more than spectroscopy alone can
+        give: about 20, from the pooled ratios of Zhang 2014.
+    field_tolerance : float
+        Relative difference up to which two field strengths are the same (2.89 T is 3 T).
+    """
+
+    jeffreys: float = 0.5
+    criterion_cap: float = math.log(10)
+    borderline: float = math.log(1.2)
+    unknown: float = 0.75
+    mismatch: float = 0.5
+    proxy: float = 0.5
+    family_correlation: float = 0.5
+    examination_correlation: float = 0.5
+    necrosis_at_or_below: float = 1 / 3
+    recurrence_at_or_above: float = 3.0
+    opposed: float = math.log(2)
+    after_bevacizumab: float = 0.5
+    draws_on_label: float = 0.9
+    believable: float = 20.0
+    field_tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+                msg = f"{name} must be a number from 0 on; got {value!r}"
+                raise ValueError(msg)
+        if not 0 < self.necrosis_at_or_below <= 1 <= self.recurrence_at_or_above:
+            msg = (
+                "labels need necrosis_at_or_below in (0, 1] and recurrence_at_or_above from 1 on; "
+                f"got {self.necrosis_at_or_below} and {self.recurrence_at_or_above}"
+            )
+            raise ValueError(msg)
+        if not self.borderline > 0:
+            msg = "borderline must be above zero"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighted:
+    """A criterion as it applies to one acquisition.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        With its cut-off for the quantity that is judged.
+    applicability : float
+        0 where it is left out.
+    misfits, unknowns : tuple of str
+        Which of ``"echo time"``, ``"field"``, ``"population"``, ``"quantity"``.
+    for_recurrence, for_necrosis : float or None
+        Log-likelihood ratios of both outcomes; None if the criterion has no counts.
+    """
+
+    criterion: Criterion
+    applicability: float
+    misfits: tuple[str, ...] = ()
+    unknowns: tuple[str, ...] = ()
+    for_recurrence: float | None = None
+    for_necrosis: float | None = None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it takes part in the likelihood ratio."""
+        return (
+            self.criterion.enabled and self.for_recurrence is not None and self.applicability > 0
+        )
+
+
+def involves_lipid(criterion: Criterion) -> bool:
+    """Return whether a criterion looks at lipid or lactate."""
+    return any(
+        peak in {"LL", "Lip", "Lac", "Lip13", "Lip09"}
+        for one in criterion.any_of
+        for _, name in one.terms
+        for peak in name.split("/")
+    )
+
+
+def weigh(
+    criteria: Sequence[Criterion],
+    *,
+    quantity: Quantity,
+    acquisition: Acquisition | None,
+    population: str | None,
+    scoring: Scoring,
+) -> tuple[Weighted, ...]:
+    """Return the criteria with what their studies and the case have in common.
+
+    Parameters
+    ----------
+    criteria : sequence of Criterion
+        In any order.
+    quantity : {"area", "height", "molar"}
+        What is judged.
+    acquisition : Acquisition or None
+        None if nothing is known of it.
+    population : str or None
+        Of the case.
+    scoring : Scoring
+        Its factors are multiplied: one per mismatch, and one if anything is unknown.
+
+    Returns
+    -------
+    tuple of Weighted
+        In the same order.
+    """
+    return tuple(_weigh(one, quantity, acquisition, population, scoring) for one in criteria)
+
+
+def _weigh(
+    criterion: Criterion,
+    quantity: Quantity,
+    acquisition: Acquisition | None,
+    population: str | None,
+    scoring: Scoring,
+) -> Weighted:
+    fits = {"population": _population_fits(criterion, population)}
+    if criterion.kind == "spectroscopy":
+        fits["echo time"] = _echo_time_fits(criterion, acquisition)
+        fits["field"] = _field_fits(criterion, acquisition, scoring)
+    misfits = [name for name, fit in fits.items() if fit is False]
+    unknowns = [name for name, fit in fits.items() if fit is None]
+    if {criterion.quantity, quantity} == {"area", "height"}:
+        misfits.append("quantity")
+    applicability = scoring.mismatch ** len(misfits)
+    if unknowns:
+        applicability *= scoring.unknown
+    if "echo time" in misfits and involves_lipid(criterion):
+        applicability = 0.0
+    for_recurrence = for_necrosis = None
+    if criterion.counts is not None:
+        for_recurrence, for_necrosis = criterion.log_likelihood_ratios(
+            jeffreys=scoring.jeffreys, cap=scoring.criterion_cap
+        )
+    return Weighted(
+        criterion=criterion.for_quantity(quantity),
+        applicability=applicability,
+        misfits=tuple(misfits),
+        unknowns=tuple(unknowns),
+        for_recurrence=for_recurrence,
+        for_necrosis=for_necrosis,
+    )
+
+
+def _population_fits(criterion: Criterion, population: str | None) -> bool | None:
+    published = criterion.applies_to
+    if population is None or not published.population:
+        return None
+    if population in published.population:
+        return True
+    return None if published.has_mixed_population else False
+
+
+def _echo_time_fits(criterion: Criterion, acquisition: Acquisition | None) -> bool | None:
+    published = criterion.applies_to.te_class
+    if published is None or acquisition is None or acquisition.echo_time_s is None:
+        return None
+    return te_class(acquisition.echo_time_s) == published
+
+
+def _field_fits(
+    criterion: Criterion, acquisition: Acquisition | None, scoring: Scoring
+) -> bool | None:
+    published = criterion.applies_to.field_t
+    tesla = None if acquisition is None else acquisition.field_t
+    if not published or tesla is None:
+        return None
+    return any(abs(tesla - one) <= scoring.field_tolerance * one for one in published)
+
+
+# ---- ratios as ranges -------------------------------------------------------------------------
+
+
+def detected_ranges(areas: PeakAreas) -> Ranges:
+    """Return a function that gives the range of a ratio in every voxel.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (V, K).
+
+    Returns
+    -------
+    callable
+        From a ratio's name to (low, high), each of shape (V,): equal where both peaks are
+        detected, from 0 to the bound where the numerator is absent, from the bound to infinity
+        where the denominator is, NaN where there is no answer; None if there is no such peak.
+    """
+    known: dict[str, Range | None] = {}
+
+    def ranges(name: str) -> Range | None:
+        if name not in known:
+            known[name] = _detected_range(areas, *parse_ratio(name))
+        return known[name]
+
+    return ranges
+
+
+def _detected_range(areas: PeakAreas, numerator: str, denominator: str) -> Range | None:
+    if numerator not in areas or denominator not in areas:
+        return None
+    found = ratio(areas, numerator, denominator)
+    bound = found.bound()
+    limit = np.full(found.value.shape, np.nan) if bound is None else bound
+    below = found.status == RatioStatus.BELOW_DETECTION
+    above = found.status == RatioStatus.DENOMINATOR_NOT_DETECTED
+    low = np.where(below, np.where(np.isnan(limit), np.nan, 0.0), found.value)
+    low = np.where(above, limit, low)
+    high = np.where(below, limit, found.value)
+    high = np.where(above & ~np.isnan(limit), np.inf, high)
+    return low, high
+
+
+def plain_ranges(peaks: Mapping[str, NDArray[np.float64]]) -> Ranges:
+    """Return a function that divides drawn areas, of which negative ones count as zero.
+
+    Parameters
+    ----------
+    peaks : mapping of str to ndarray of float64, shape (V, D)
+        Areas.
+
+    Returns
+    -------
+    callable
+        From a ratio's name to (value, value); infinite where only the denominator is zero, NaN
+        where both are; None if there is no such peak.
+    """
+    positive = {name: np.maximum(values, 0.0) for name, values in peaks.items()}
+    known: dict[str, Range | None] = {}
+
+    def ranges(name: str) -> Range | None:
+        if name not in known:
+            numerator, denominator = parse_ratio(name)
+            known[name] = None
+            if numerator in positive and denominator in positive:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    value = positive[numerator] / positive[denominator]
+                known[name] = value, value
+        return known[name]
+
+    return ranges
+
+
+# ---- one criterion ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a criterion says in every voxel (and draw).
+
+    Parameters
+    ----------
+    is_met, is_decided : ndarray of bool
+        Whether the case is on the criterion's side, and whether it is on any.
+    distance : ndarray of float64
+        Absolute logarithm of value over cut-off.
+    value : ndarray of float64
+        Of the (deciding) expression; the bound where it decides.
+    is_proxy : ndarray of bool
+        Where a ratio stands in for the published one.
+    """
+
+    is_met: NDArray[np.bool_]
+    is_decided: NDArray[np.bool_]
+    distance: NDArray[np.float64]
+    value: NDArray[np.float64]
+    is_proxy: NDArray[np.bool_]
+
+
+def judge(
+    criterion: Criterion, ranges: Ranges, direct: Sequence[NDArray[np.bool_]] | None = None
+) -> tuple[Outcome | None, list[NDArray[np.bool_]]]:
+    """Lay a criterion beside the case.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        With one comparison, or several of which any suffices.
+    ranges : callable
+        See ``detected_ranges``.
+    direct : sequence of ndarray of bool, or None
+        For each comparison, where the published ratio is used and not its proxy; None: wherever
+        the published one decides.
+
+    Returns
+    -------
+    tuple
+        The outcome, None if a peak is missing everywhere; and the masks to hand to later calls.
+    """
+    outcomes: list[Outcome] = []
+    masks: list[NDArray[np.bool_]] = []
+    for at, one in enumerate(criterion.any_of):
+        outcome, mask = _judge_one(one, ranges, None if direct is None else direct[at])
+        if outcome is None:
+            return None, []
+        outcomes.append(outcome)
+        masks.append(mask)
+    if not outcomes:
+        return None, []
+    if len(outcomes) == 1:
+        return outcomes[0], masks
+    met = np.stack([o.is_met & o.is_decided for o in outcomes])
+    decided = np.stack([o.is_decided for o in outcomes])
+    distance = np.stack([o.distance for o in outcomes])
+    is_met: NDArray[np.bool_] = np.asarray(met.any(axis=0))
+    # met: the clearest of those that are met; not met: the one that came closest
+    clearest = np.where(met, distance, -np.inf).argmax(axis=0)
+    closest = np.where(decided, distance, np.inf).argmin(axis=0)
+    chosen = np.where(is_met, clearest, closest)[np.newaxis]
+    return Outcome(
+        is_met,
+        is_met | np.asarray(decided.all(axis=0)),
+        np.take_along_axis(distance, chosen, 0)[0],
+        np.take_along_axis(np.stack([o.value for o in outcomes]), chosen, 0)[0],
+        reduce(np.logical_or, [o.is_proxy for o in outcomes]),
+    ), masks
+
+
+def _judge_one(
+    one: Comparison, ranges: Ranges, direct: NDArray[np.bool_] | None
+) -> tuple[Outcome | None, NDArray[np.bool_]]:
+    none = np.zeros(1, dtype=bool)
+    outcome = _compare(one.terms, one, ranges)
+    if one.proxy_for is None:
+        return outcome, none
+    published = _compare(((1.0, one.proxy_for),), one, ranges)
+    if outcome is not None:
+        outcome = Outcome(
+            outcome.is_met,
+            outcome.is_decided,
+            outcome.distance,
+            outcome.value,
+            np.ones(outcome.is_met.shape, dtype=bool),
+        )
+    if published is None:
+        return outcome, none
+    mask = published.is_decided if direct is None else direct
+    if outcome is None:
+        return published, mask
+    return Outcome(
+        np.where(mask, published.is_met, outcome.is_met),
+        np.where(mask, published.is_decided, outcome.is_decided),
+        np.where(mask, published.distance, outcome.distance),
+        np.where(mask, published.value, outcome.value),
+        np.where(mask, False, outcome.is_proxy),
+    ), mask
+
+
+def _compare(
+    terms: Sequence[tuple[float, str]], one: Comparison, ranges: Ranges
+) -> Outcome | None:
+    low: Any = 0.0
+    high: Any = 0.0
+    for factor, name in terms:
+        found = ranges(name)
+        if found is None:
+            return None
+        bottom, top = found if factor > 0 else (found[1], found[0])
+        if factor == 1 and len(terms) == 1:
+            low, high = bottom, top
+        else:
+            low, high = low + factor * bottom, high + factor * top
+    cutoff = one.cutoff
+    # a value on the cut-off is below it for > and <=, and above it for >= and <
+    if one.comparator in {">", "<="}:
+        above, below = low > cutoff, high <= cutoff
+    else:
+        above, below = low >= cutoff, high < cutoff
+    value = low if low is high else np.where(above, low, np.where(below, high, np.nan))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # an expression with negative terms may fall below zero: as far from the cut-off as can be
+        distance = np.abs(np.log(np.maximum(value, 0.0) / cutoff))
+    met = above if one.comparator in {">", ">="} else below
+    return Outcome(met, above | below, distance, value, np.zeros(1, dtype=bool))
+
+
+# ---- all criteria -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """Combined evidence in every voxel (and draw).
+
+    Parameters
+    ----------
+    total : ndarray of float64
+        Log-likelihood ratio towards recurrence; NaN where no criterion is decided.
+    families : mapping of str to ndarray of float64
+        The same for each family; NaN where none of its criteria is decided.
+    outcomes : mapping of str to (Outcome, ndarray of float64)
+        By identifier: what the criterion says, and its own log-likelihood ratio.
+    direct : mapping of str to list of ndarray
+        Where published ratios were used and not their proxies.
+    """
+
+    total: NDArray[np.float64]
+    families: Mapping[str, NDArray[np.float64]]
+    outcomes: Mapping[str, tuple[Outcome, NDArray[np.float64]]] = field(default_factory=dict)
+    direct: Mapping[str, list[NDArray[np.bool_]]] = field(default_factory=dict)
+
+
+def score(
+    criteria: Sequence[Weighted],
+    ranges: Ranges,
+    shape: tuple[int, ...],
+    scoring: Scoring,
+    *,
+    lipid_off: NDArray[np.bool_],
+    factor: float = 1.0,
+    nominal: Score | None = None,
+) -> Score:
+    """Combine all scored criteria.
+
+    Parameters
+    ----------
+    criteria : sequence of Weighted
+        Those that are not scored are left out.
+    ranges : callable
+        Ratios; see ``detected_ranges`` and ``plain_ranges``.
+    shape : tuple of int
+        (V,), or (V, D) for draws.
+    scoring : Scoring
+        Constants.
+    lipid_off : ndarray of bool, shape (V,) or (V, 1)
+        Where criteria that look at lipid or lactate are left out.
+    factor : float
+        On everything (after bevacizumab).
+    nominal : Score or None
+        For draws: the score of the areas themselves. It decides which criteria take part and
+        where a published ratio is used, so that draws differ by their areas alone.
+
+    Returns
+    -------
+    Score
+        Arrays of the given shape.
+    """
+    sums: dict[str, NDArray[np.float64]] = {}
+    numbers: dict[str, NDArray[np.float64]] = {}
+    outcomes: dict[str, tuple[Outcome, NDArray[np.float64]]] = {}
+    masks: dict[str, list[NDArray[np.bool_]]] = {}
+    for one in criteria:
+        name = one.criterion.id
+        if not one.is_scored or one.for_recurrence is None or one.for_necrosis is None:
+            continue
+        direct = None
+        if nominal is not None:
+            if name not in nominal.outcomes:
+                continue
+            direct = [mask[:, np.newaxis] for mask in nominal.direct[name]]
+        outcome, masks[name] = judge(one.criterion, ranges, direct)
+        if outcome is None:
+            continue
+        takes_part = outcome.is_decided
+        if nominal is not None:
+            takes_part = takes_part & nominal.outcomes[name][0].is_decided[:, np.newaxis]
+        if involves_lipid(one.criterion):
+            takes_part = takes_part & ~lipid_off
+        met, otherwise = one.for_recurrence, one.for_necrosis
+        if one.criterion.side == "necrosis":
+            met, otherwise = otherwise, met
+        weight = np.minimum(outcome.distance / scoring.borderline, 1.0)
+        weight = weight * (one.applicability * factor)
+        if outcome.is_proxy.any():
+            weight = weight * np.where(outcome.is_proxy, scoring.proxy, 1.0)
+        own = np.where(takes_part, weight * np.where(outcome.is_met, met, otherwise), 0.0)
+        outcomes[name] = (
+            Outcome(outcome.is_met, takes_part, outcome.distance, outcome.value, outcome.is_proxy),
+            own,
+        )
+        family = one.criterion.family
+        sums[family] = sums[family] + own if family in sums else own
+        numbers[family] = numbers.get(family, 0.0) + takes_part.astype(np.float64)
+    total = np.zeros(shape)
+    k = np.zeros(shape)
+    families: dict[str, NDArray[np.float64]] = {}
+    for family, summed in sums.items():
+        with np.errstate(invalid="ignore"):
+            families[family] = np.broadcast_to(summed / numbers[family], shape)
+        has_any = numbers[family] > 0
+        total = total + np.where(has_any, families[family], 0.0)
+        k = k + has_any
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = np.where(k > 0, total / (1 + (k - 1) * scoring.family_correlation), np.nan)
+    return Score(total, families, outcomes, masks)
+
+
+NECROSIS, RECURRENCE, INDETERMINATE, NOT_EVALUABLE = range(4)
+"""Codes of the labels in arrays."""
+
+
+def are_opposed(found: Score, scoring: Scoring) -> NDArray[np.bool_]:
+    """Return where two families oppose each other beyond ``scoring.opposed``."""
+    opposed: NDArray[np.bool_] = np.zeros(found.total.shape, dtype=bool)
+    if found.families:
+        families = list(found.families.values())
+        highest = np.fmax.reduce(families)
+        lowest = np.fmin.reduce(families)
+        opposed = (highest > scoring.opposed) & (lowest < -scoring.opposed)
+    return opposed
+
+
+def label_codes(
+    log_ratio: NDArray[np.float64], opposed: NDArray[np.bool_], scoring: Scoring
+) -> NDArray[np.uint8]:
+    """Return the label that evidence alone gives, before gates.
+
+    Parameters
+    ----------
+    log_ratio : ndarray of float64
+        Towards recurrence; NaN where there is none.
+    opposed : ndarray of bool
+        Where families oppose each other.
+    scoring : Scoring
+        Limits.
+
+    Returns
+    -------
+    ndarray of uint8
+        0 necrosis-favoring, 1 recurrence-favoring, 2 indeterminate, 3 not-evaluable.
+    """
+    codes = np.full(log_ratio.shape, INDETERMINATE, dtype=np.uint8)
+    codes[log_ratio <= math.log(scoring.necrosis_at_or_below)] = NECROSIS
+    codes[log_ratio >= math.log(scoring.recurrence_at_or_above)] = RECURRENCE
+    codes[opposed] = INDETERMINATE
+    codes[np.isnan(log_ratio)] = NOT_EVALUABLE
+    return codes

@@ -1,0 +1,547 @@
+"""Published criteria as data: what a study compared with what, and how often it was right.
+
+The shipped criteria are TOML files in ``resources/criteria``. A user's file of the same form adds
+criteria, or changes shipped ones by naming their ``id``. Each entry says what of it was read in
+the source (``verified``); one whose cut-off was not read cannot be enabled.
+
+A file begins with ``schema = 1`` and holds ``[[criterion]]`` tables with these keys:
+
+* ``id``, ``citation``, ``label`` (short: ``"Ando 2004"``), ``kind`` (``"spectroscopy"`` unless
+  said otherwise, ``"perfusion"``);
+* what is compared: ``expression``, ``comparator`` and ``cutoff`` (with ``proxy_for`` where the
+  published ratio is another one), or ``any_of``, a list of such tables; or ``reading``, a word;
+* ``side``: what the criterion favours when it is met (otherwise the other side); ``family``;
+* ``applies_to``: ``echo_time_ms`` ([low, high]), ``te_class``, ``field_t``, ``technique``,
+  ``population``; what is left out is unknown;
+* ``quantity`` (``"area"``, ``"height"``, ``"molar"``; left out if the text read does not say);
+* ``counts`` ([tp, fn, tn, fp] with recurrence as the positive class) and ``counts_basis``
+  (``"reported"``, ``"derived"`` from percentages, ``"effective"`` where samples are not
+  independent, ``"model_implied"`` from mean and sd, ``"none"``); a criterion without counts is
+  shown and not scored;
+* ``n``, ``sensitivity``, ``specificity`` as reported; ``verified``, ``enabled``, ``note``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from mrs_necrosis.areas import QUANTITIES
+from mrs_necrosis.constants import PROTONS
+from mrs_necrosis.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from os import PathLike
+
+    from mrs_necrosis.areas import Quantity
+
+SCHEMA: Final = 1
+Side = Literal["necrosis", "recurrence"]
+TEClass = Literal["short", "long", "very_long", "between"]
+COMPARATORS: Final = (">", ">=", "<", "<=")
+COUNTS_BASES: Final = ("reported", "derived", "effective", "model_implied", "none")
+KINDS: Final = ("spectroscopy", "perfusion")
+LIPID_FAMILY: Final = "lipid-lactate"
+"""Family whose criteria depend on the echo time and on lipid from outside the voxel."""
+
+_TERM = re.compile(
+    r"\s*(?P<sign>[+-]?)\s*(?:(?P<factor>\d+(?:\.\d+)?)\s*\*\s*)?"
+    r"(?P<ratio>[A-Za-z]\w*\s*/\s*[A-Za-z]\w*)\s*"
+)
+
+
+def te_class(echo_time_s: float) -> TEClass:
+    """Return the class of an echo time: published cut-offs do not leave their class.
+
+    Parameters
+    ----------
+    echo_time_s : float
+        In s.
+
+    Returns
+    -------
+    {"short", "long", "very_long", "between"}
+        Below 50 ms, 120 to 160 ms, from 250 ms, and what lies between these (limits assumed).
+    """
+    # a tenth of a microsecond: 0.12 s times 1000 is not 120 in floating point
+    ms = round(echo_time_s * 1e3, 4)
+    if ms < 50:
+        return "short"
+    if 120 <= ms <= 160:
+        return "long"
+    return "very_long" if ms >= 250 else "between"
+
+
+def parse_expression(text: str) -> tuple[tuple[float, str], ...]:
+    """Read a linear combination of ratios; nothing is ever evaluated as code.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``"Cho/Cr + 0.5*Cho/NAA"``.
+
+    Returns
+    -------
+    tuple of (float, str)
+        Coefficient and ratio of each term.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else than a sum of ratios with coefficients; the message quotes from
+        where on it is not understood.
+
+    Examples
+    --------
+    >>> parse_expression("Cho/Cr + 0.5*Cho/NAA")
+    ((1.0, 'Cho/Cr'), (0.5, 'Cho/NAA'))
+    """
+    terms: list[tuple[float, str]] = []
+    at = 0
+    while at < len(text):
+        found = _TERM.match(text, at)
+        if found is None or (terms and not found["sign"]):
+            break
+        factor = float(found["factor"] or 1.0) * (-1.0 if found["sign"] == "-" else 1.0)
+        terms.append((factor, re.sub(r"\s", "", found["ratio"])))
+        at = found.end()
+    if at < len(text) or not terms:
+        msg = (
+            "expression must be a sum of ratios like 'Cho/Cr + 0.5*Cho/NAA'; "
+            f"not understood from {text[at : at + 30]!r} on"
+        )
+        raise ValueError(msg)
+    return tuple(terms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One value compared with one cut-off.
+
+    Parameters
+    ----------
+    expression : str
+        A linear combination of ratios.
+    comparator : {">", ">=", "<", "<="}
+        How it is compared.
+    cutoff : float
+        Above zero.
+    proxy_for : str or None
+        The ratio that was published, where `expression` only stands in for it.
+    """
+
+    expression: str
+    comparator: str
+    cutoff: float
+    proxy_for: str | None = None
+    terms: tuple[tuple[float, str], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _text("expression", self.expression)
+        object.__setattr__(self, "terms", parse_expression(self.expression))
+        if self.comparator not in COMPARATORS:
+            msg = f"comparator must be one of {COMPARATORS}; got {self.comparator!r}"
+            raise ValueError(msg)
+        _positive_number("cutoff", self.cutoff)
+        if self.proxy_for is not None and len(parse_expression(self.proxy_for)) != 1:
+            msg = f"proxy_for must be one ratio; got {self.proxy_for!r}"
+            raise ValueError(msg)
+
+    def __str__(self) -> str:
+        return f"{self.expression} {self.comparator} {self.cutoff:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliesTo:
+    """Where a criterion was measured; None or empty where the text that was read does not say.
+
+    Parameters
+    ----------
+    echo_time_ms : tuple of float or None
+        Lowest and highest echo time.
+    te_class : {"short", "long", "very_long"} or None
+        See ``te_class``.
+    field_t : tuple of float
+        Field strengths in T.
+    technique : str or None
+        As published; shown and not compared.
+    population : tuple of str
+        Such as ``"glioma"``, ``"metastasis"``. A name that begins with ``mixed`` says neither
+        that a case belongs to it nor that it does not.
+    """
+
+    echo_time_ms: tuple[float, float] | None = None
+    te_class: TEClass | None = None
+    field_t: tuple[float, ...] = ()
+    technique: str | None = None
+    population: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.te_class not in {None, "short", "long", "very_long"}:
+            msg = f"te_class must be short, long or very_long; got {self.te_class!r}"
+            raise ValueError(msg)
+        for name in ("field_t", "population"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, (list, tuple)):
+                msg = f"{name} must be a list; got {value!r}"
+                raise TypeError(msg)
+            object.__setattr__(self, name, tuple(value))
+        for tesla in self.field_t:
+            _positive_number("field_t", tesla)
+        if self.echo_time_ms is not None:
+            low, high = self.echo_time_ms
+            object.__setattr__(self, "echo_time_ms", (float(low), float(high)))
+
+    @property
+    def has_mixed_population(self) -> bool:
+        """Whether the population is a mixture that neither fits nor misfits a case."""
+        return any(name.startswith("mixed") for name in self.population)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One published criterion. The module's docstring says what the fields are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an entry contradicts itself, or an unverified one is enabled.
+    """
+
+    id: str
+    label: str
+    citation: str
+    side: Side
+    family: str
+    any_of: tuple[Comparison, ...] = ()
+    reading: str | None = None
+    kind: str = "spectroscopy"
+    applies_to: AppliesTo = field(default_factory=AppliesTo)
+    quantity: Quantity | None = None
+    counts: tuple[float, float, float, float] | None = None
+    counts_basis: str = "none"
+    n: int | None = None
+    sensitivity: float | None = None
+    specificity: float | None = None
+    verified: Mapping[str, bool | str] = field(default_factory=dict)
+    enabled: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("id", "label", "citation", "family", "note", "kind"):
+            _text(name, getattr(self, name), may_be_empty=name == "note")
+        if self.enabled not in {True, False}:
+            msg = f"enabled must be true or false; got {self.enabled!r}"
+            raise TypeError(msg)
+        _one_of("side", self.side, ("necrosis", "recurrence"))
+        _one_of("kind", self.kind, KINDS)
+        _one_of("counts_basis", self.counts_basis, COUNTS_BASES)
+        if self.quantity is not None:
+            _one_of("quantity", self.quantity, QUANTITIES)
+        if bool(self.any_of) == (self.reading is not None):
+            msg = "a criterion has either a comparison (expression or any_of) or a reading"
+            raise ValueError(msg)
+        object.__setattr__(self, "any_of", tuple(self.any_of))
+        if self.counts is not None:
+            self._check_counts(self.counts)
+        if (self.counts is None) != (self.counts_basis == "none"):
+            msg = f"counts_basis is {self.counts_basis!r}, which does not fit counts {self.counts}"
+            raise ValueError(msg)
+        if self.enabled and not self.is_verified:
+            msg = (
+                "the cut-off was not read in the source, so it cannot be enabled; check the paper "
+                "and set verified = {cutoff = true}"
+            )
+            raise ValueError(msg)
+
+    def _check_counts(self, counts: tuple[float, ...]) -> None:
+        if not isinstance(counts, (list, tuple)) or len(counts) != 4:
+            msg = f"counts must be [tp, fn, tn, fp]; got {counts!r}"
+            raise ValueError(msg)
+        if not all(isinstance(c, (int, float)) and math.isfinite(c) and c >= 0 for c in counts):
+            msg = f"counts must not be negative; got {counts!r}"
+            raise ValueError(msg)
+        if counts[0] + counts[1] <= 0 or counts[2] + counts[3] <= 0:
+            msg = f"counts must hold lesions of both kinds; got {counts!r}"
+            raise ValueError(msg)
+        object.__setattr__(self, "counts", tuple(float(c) for c in counts))
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the cut-off (or the reading) was read in the source."""
+        return bool(self.verified.get("cutoff", False))
+
+    @property
+    def is_proxy(self) -> bool:
+        """Whether a ratio stands in for the one that was published."""
+        return any(one.proxy_for is not None for one in self.any_of)
+
+    @property
+    def rule(self) -> str:
+        """The criterion in words, without its source."""
+        return " or ".join(str(one) for one in self.any_of) or f"reading: {self.reading}"
+
+    @property
+    def statement(self) -> str:
+        """The criterion in words: ``"Cho/Cr > 1.5 (Ando 2004)"``."""
+        return f"{self.rule} ({self.label})"
+
+    def log_likelihood_ratios(self, *, jeffreys: float, cap: float) -> tuple[float, float]:
+        """Return the log-likelihood ratios towards recurrence of both outcomes.
+
+        Parameters
+        ----------
+        jeffreys : float
+            Added to each count: a study without errors is small, not perfect.
+        cap : float
+            Largest absolute value.
+
+        Returns
+        -------
+        tuple of float
+            On the recurrence side, above zero for a criterion that works; on the necrosis side.
+
+        Raises
+        ------
+        ValueError
+            If the criterion has no counts.
+        """
+        if self.counts is None:
+            msg = f"{self.id} has no counts, so it has no likelihood ratio"
+            raise ValueError(msg)
+        tp, fn, tn, fp = self.counts
+        sensitivity = (tp + jeffreys) / (tp + fn + 2 * jeffreys)
+        specificity = (tn + jeffreys) / (tn + fp + 2 * jeffreys)
+        for_recurrence = math.log(sensitivity / (1 - specificity))
+        for_necrosis = math.log((1 - sensitivity) / specificity)
+        return max(-cap, min(cap, for_recurrence)), max(-cap, min(cap, for_necrosis))
+
+    def for_quantity(self, quantity: Quantity) -> Criterion:
+        """Return the criterion as it applies to peaks of another quantity.
+
+        Molar cut-offs become cut-offs of areas by the protons behind each peak (Cho 9, Cr 3,
+        NAA 3), and the other way round; a published quantity that is not known counts as area.
+        LL has no proton count, so what contains it stays as it is.
+
+        Parameters
+        ----------
+        quantity : {"area", "height", "molar"}
+            What is judged.
+
+        Returns
+        -------
+        Criterion
+            Itself where nothing changes.
+        """
+        is_molar = self.quantity == "molar"
+        if is_molar == (quantity == "molar") or len(self.any_of) != 1:
+            return self
+        (one,) = self.any_of
+        if len(one.terms) != 1:
+            return self
+        numerator, denominator = one.terms[0][1].split("/")
+        if numerator not in PROTONS or denominator not in PROTONS:
+            return self
+        factor = PROTONS[numerator] / PROTONS[denominator]
+        if factor == 1:
+            return self
+        cutoff = one.cutoff * (factor if is_molar else 1 / factor)
+        what = "molar" if is_molar else "of areas"
+        note = f"Published cut-off {one.cutoff:g} {what}, converted by protons."
+        return dataclasses.replace(
+            self,
+            any_of=(Comparison(expression=one.expression, comparator=one.comparator,
+                               cutoff=cutoff, proxy_for=one.proxy_for),),
+            quantity=quantity,
+            note=f"{self.note} {note}".strip(),
+        )  # fmt: skip
+
+
+def load_criteria(path: str | PathLike[str] | None = None) -> tuple[Criterion, ...]:
+    """Return the shipped criteria, and what a user's file adds or changes.
+
+    Parameters
+    ----------
+    path : path or None
+        A file of ``[[criterion]]`` tables. One whose ``id`` is shipped changes the keys that it
+        names (``enabled = false`` is enough to switch one off); any other is added.
+
+    Returns
+    -------
+    tuple of Criterion
+        In the order of the files; disabled ones included.
+
+    Raises
+    ------
+    FormatError
+        If a file is malformed: the message names line and reason.
+
+    Examples
+    --------
+    >>> sum(one.enabled and one.kind == "spectroscopy" for one in load_criteria())
+    11
+    """
+    folder = resources.files("mrs_necrosis") / "resources" / "criteria"
+    entries: dict[str, dict[str, Any]] = {}
+    criteria: dict[str, Criterion] = {}
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".toml"))
+    sources: list[tuple[str | PathLike[str], bytes, bool]] = [
+        (name, (folder / name).read_bytes(), False) for name in names
+    ]
+    if path is not None:
+        try:
+            sources.append((path, Path(path).read_bytes(), True))
+        except OSError as error:
+            problem = f"the criteria cannot be read: {error.strerror or 'unknown reason'}"
+            raise FormatError(path, problem) from None
+    for source, content, is_users in sources:
+        for name, entry, criterion in _read(source, content, entries if is_users else {}):
+            if not is_users and name in criteria:
+                raise FormatError(source, f"the criterion {name!r} is there twice")
+            entries[name], criteria[name] = entry, criterion
+    return tuple(criteria.values())
+
+
+def _read(
+    source: str | PathLike[str], content: bytes, known: Mapping[str, dict[str, Any]]
+) -> Iterable[tuple[str, dict[str, Any], Criterion]]:
+    try:
+        text = content.decode("utf-8")
+        document = tomllib.loads(text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FormatError(source, f"not a TOML file of criteria: {error}") from None
+    if document.get("schema") != SCHEMA or isinstance(document["schema"], bool):
+        problem = f"line 1: criteria begin with 'schema = {SCHEMA}'; this file does not"
+        raise FormatError(source, problem)
+    unknown = sorted(document.keys() - {"schema", "criterion"})
+    tables = document.get("criterion", [])
+    if unknown or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        key = re.escape(unknown[0] if unknown else "criterion")
+        at = 1 + next(
+            (i for i, line in enumerate(text.splitlines())
+             if re.match(rf"[\s\[]*{key}[\s\]=.]", line)), 0,
+        )  # fmt: skip
+        problem = f"line {at}: after the schema come [[criterion]] tables and nothing else"
+        raise FormatError(source, problem)
+    seen: set[str] = set()
+    for position, table in enumerate(tables):
+        start = _line_of_table(text, position)
+        name = table.get("id")
+        try:
+            if not isinstance(name, str) or not name:
+                _fail("id", "each criterion needs an id")
+            if name in seen:
+                _fail("id", f"the criterion {name!r} is there twice")
+            seen.add(name)
+            entry = {**known.get(name, {}), **table}
+            if known.get(name, {}).keys() & {"any_of"} and "expression" in table:
+                del entry["any_of"]
+            yield name, entry, _build(entry)
+        except _EntryError as error:
+            at = _line_of_key(text, start, error.key)
+            shown = name if isinstance(name, str) else "a criterion"
+            raise FormatError(source, f"line {at}: {shown}: {error}") from None
+        except (TypeError, ValueError) as error:
+            at = _line_of_key(text, start, str(error).split(maxsplit=1)[0])
+            raise FormatError(source, f"line {at}: {name}: {error}") from None
+
+
+class _EntryError(Exception):
+    """An entry lacks a key, or has one that nobody knows."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        super().__init__(reason)
+
+
+def _fail(key: str, reason: str) -> None:
+    raise _EntryError(key, reason)
+
+
+_COMPARISON_KEYS = ("expression", "comparator", "cutoff", "proxy_for")
+_CRITERION_KEYS = tuple(f.name for f in dataclasses.fields(Criterion)) + _COMPARISON_KEYS
+
+
+def _build(entry: Mapping[str, Any]) -> Criterion:
+    _only_known_keys(entry, _CRITERION_KEYS, required=("label", "citation", "side", "family"))
+    given = {key: value for key, value in entry.items() if key not in _COMPARISON_KEYS}
+    if "expression" in entry:
+        if "any_of" in entry:
+            _fail("any_of", "a criterion has either expression or any_of")
+        given["any_of"] = (_comparison({k: entry[k] for k in _COMPARISON_KEYS if k in entry}),)
+    elif "any_of" in entry:
+        if not isinstance(entry["any_of"], list) or not entry["any_of"]:
+            _fail("any_of", "any_of is a list of comparisons")
+        given["any_of"] = tuple(_comparison(one) for one in entry["any_of"])
+    applies_to = entry.get("applies_to", {})
+    _only_known_keys(applies_to, [f.name for f in dataclasses.fields(AppliesTo)])
+    given["applies_to"] = AppliesTo(**applies_to)
+    verified = entry.get("verified", {})
+    if not isinstance(verified, dict):
+        _fail("verified", "verified is a table like {cutoff = true}")
+    return Criterion(**given)
+
+
+def _comparison(entry: Any) -> Comparison:
+    _only_known_keys(entry, _COMPARISON_KEYS, required=_COMPARISON_KEYS[:3])
+    return Comparison(**entry)
+
+
+def _only_known_keys(entry: Any, known: Iterable[str], required: Iterable[str] = ()) -> None:
+    if not isinstance(entry, dict):
+        _fail("", f"a table was expected; got {entry!r}")
+    known = tuple(known)
+    for key in entry:
+        if key not in known:
+            _fail(key, f"unknown key {key!r}; known are {', '.join(known)}")
+    for key in required:
+        if key not in entry:
+            _fail("", f"{key} is missing")
+
+
+def _text(name: str, value: object, *, may_be_empty: bool = False) -> None:
+    if not isinstance(value, str) or not (value or may_be_empty):
+        msg = f"{name} must be text that is not empty; got {value!r}"
+        raise TypeError(msg)
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        msg = f"{name} must be one of {', '.join(allowed)}; got {value!r}"
+        raise ValueError(msg)
+
+
+def _positive_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        msg = f"{name} must be a number; got {value!r}"
+        raise TypeError(msg)
+    if not (math.isfinite(value) and value > 0):
+        msg = f"{name} must be above zero; got {value!r}"
+        raise ValueError(msg)
+
+
+def _line_of_table(text: str, position: int) -> int:
+    """Return the line, from 0, of the n-th ``[[criterion]]``."""
+    lines = [
+        at for at, line in enumerate(text.splitlines())
+        if re.match(r"\s*\[\[\s*criterion\s*\]\]", line)
+    ]  # fmt: skip
+    return lines[position] if position < len(lines) else 0
+
+
+def _line_of_key(text: str, start: int, key: str) -> int:
+    """Return the line, from 1, where a key stands in the table that begins at ``start``."""
+    lines = text.splitlines()
+    for at in range(start, len(lines)):
+        if at > start and re.match(r"\s*\[\[", lines[at]):
+            break
+        if key and re.search(rf"(^|[\s{{,.]){re.escape(key)}\s*=", lines[at]):
+            return at + 1
+    return start + 1
