@@ -39,6 +39,10 @@ class MissingMetadataError(FormatError):
     """A file lacks a number without which its spectrum has no meaning."""
 
 
+class SignalError(MRSNecrosisError):
+    """The samples themselves cannot be processed: none are finite, all are zero, or edited."""
+
+
 class FitError(MRSNecrosisError):
     """A model cannot be fitted to these spectra at all; a fit that merely fails has a status."""
 

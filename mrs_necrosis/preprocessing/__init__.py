@@ -1,0 +1,28 @@
+"""From what a file holds to one clean FID per voxel; each step is a function.
+
+``preprocess`` runs them in their order. Each takes the data and returns new data with a ``Step``
+in the history that says what was done and why.
+"""
+
+from __future__ import annotations
+
+from mrs_necrosis.preprocessing.averages import align_averages, average, reject_averages
+from mrs_necrosis.preprocessing.chain import preprocess
+from mrs_necrosis.preprocessing.coils import combine_coils
+from mrs_necrosis.preprocessing.eddy_currents import correct_eddy_currents
+from mrs_necrosis.preprocessing.referencing import find_reference, phase, reference_shift
+from mrs_necrosis.preprocessing.water import hlsvd, remove_water
+
+__all__ = [
+    "align_averages",
+    "average",
+    "combine_coils",
+    "correct_eddy_currents",
+    "find_reference",
+    "hlsvd",
+    "phase",
+    "preprocess",
+    "reference_shift",
+    "reject_averages",
+    "remove_water",
+]

@@ -1,0 +1,208 @@
+"""All steps in their order, each chosen by what the data hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mrs_necrosis.constants import WATER_PPM
+from mrs_necrosis.errors import SignalError
+from mrs_necrosis.preprocessing import averages, coils, eddy_currents, referencing, water
+from mrs_necrosis.preprocessing.noise import has_signal
+from mrs_necrosis.spectra import Spectra, SpectralData, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+Switch = bool | Literal["auto"]
+"""``"auto"``: where the data call for it; True: in any case, or an error; False: never."""
+
+
+def preprocess(
+    data: SpectralData,
+    *,
+    combine_coils: Switch = "auto",
+    align_averages: Switch = "auto",
+    reject_averages: Switch = "auto",
+    average: Switch = "auto",
+    correct_eddy_currents: Switch = "auto",
+    remove_water: Switch = "auto",
+    phase: Switch = "auto",
+    reference_shift: Switch = "auto",
+    phase_deg: float | None = None,
+    shift_ppm: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Spectra:
+    """Reduce what a file holds to one clean, phased and referenced FID per voxel.
+
+    Parameters
+    ----------
+    data : SpectralData
+        As read.
+    combine_coils, average : "auto", True or False
+        A fit takes one FID per voxel, so False is refused where the data have the axis.
+    align_averages, reject_averages : "auto", True or False
+        Before averaging, where there is more than one average.
+    correct_eddy_currents : "auto", True or False
+        Where there is an unsuppressed water reference; True makes its absence an error.
+    remove_water : "auto", True or False
+        In the voxels where residual water is found, or in all.
+    phase, reference_shift : "auto", True or False
+        Whether to remove the phase and the offset of the axis.
+    phase_deg, shift_ppm : float or None
+        Known phase of the spectrum in degrees and known distance of its peaks above their
+        chemical shift, to be taken out instead of what would be found.
+    progress : callable or None
+        Called with the number of voxels done and to do, during water removal.
+
+    Returns
+    -------
+    Spectra
+        ``history`` tells what was done. Voxels that are zero or not finite pass through.
+
+    Raises
+    ------
+    SignalError
+        If there is nothing to process: no voxel holds finite samples other than zero, the data
+        are edited, or a step that was asked for cannot be done.
+    ValueError
+        If a switch is none of the three, or the result could not have one FID per voxel.
+    """
+    switches = {
+        "combine_coils": combine_coils,
+        "align_averages": align_averages,
+        "reject_averages": reject_averages,
+        "average": average,
+        "correct_eddy_currents": correct_eddy_currents,
+        "remove_water": remove_water,
+        "phase": phase,
+        "reference_shift": reference_shift,
+    }
+    for name, switch in switches.items():
+        if switch not in {True, False, "auto"}:
+            msg = f'{name} must be "auto", True or False; got {switch!r}'
+            raise ValueError(msg)
+    for name, number in (("phase_deg", phase_deg), ("shift_ppm", shift_ppm)):
+        if number is not None and not np.isfinite(number):
+            msg = f"{name} must be a finite number; got {number!r}"
+            raise ValueError(msg)
+    _check_signal(data.fid)
+    for name, axes in (("combine_coils", ("DIM_COIL",)), ("average", averages.AVERAGING_DIMS)):
+        present = [axis for axis in axes if axis in data.dims]
+        if switches[name] is False and present:
+            msg = f"{name}=False would leave {present[0]}, but a fit takes one FID per voxel"
+            raise ValueError(msg)
+
+    reduced = coils.combine_coils(data)
+    reduced = _averaged(
+        reduced, align=align_averages is not False, reject=reject_averages is not False
+    )
+    if reduced.water is not None:
+        reference = _averaged(coils.combine_coils(reduced.water), align=True, reject=True)
+        reduced = replace(reduced, water=reference)
+    _check_signal(reduced.fid)
+    reason = eddy_currents.why_no_water_reference(reduced)
+    if correct_eddy_currents is True and reason:
+        raise SignalError(reason)
+    if correct_eddy_currents is not False:
+        reduced = eddy_currents.correct_eddy_currents(reduced)
+    with_residue, water_ppm = water.find_water(reduced)
+    if remove_water is True or (remove_water == "auto" and with_residue.any()):
+        reduced = water.remove_water(reduced, everywhere=remove_water is True, progress=progress)
+
+    area = None
+    hint: NDArray[np.float64] = np.where(with_residue, water_ppm - WATER_PPM, np.nan)
+    if reduced.water is not None and not reason:
+        area = eddy_currents.water_area(reduced.water)
+        reference_hz = eddy_currents.water_frequency_hz(reduced.water)
+        seen = reduced.acquisition.reference_or_water_ppm + (
+            reference_hz / reduced.acquisition.spectrometer_frequency_mhz
+        )
+        hint = np.where(np.isfinite(seen), seen - WATER_PPM, hint)
+    spectra = Spectra(
+        fid=reduced.fid,
+        acquisition=reduced.acquisition,
+        affine=reduced.affine,
+        water_area=area,
+        history=reduced.history,
+        source_format=reduced.source_format,
+    )
+    return _referenced(
+        spectra,
+        hint,
+        phase_of_water=not reason and correct_eddy_currents is not False,
+        phase=phase is not False,
+        shift=reference_shift is not False,
+        phase_deg=phase_deg,
+        shift_ppm=shift_ppm,
+    )
+
+
+def _check_signal(fid: NDArray[np.complex128]) -> None:
+    finite = np.isfinite(fid)
+    if not finite.any():
+        msg = "every sample of the data is NaN or infinite; there is nothing to process"
+        raise SignalError(msg)
+    if not (finite & (fid != 0)).any():
+        msg = "every sample of the data is zero; there is nothing to process"
+        raise SignalError(msg)
+    if not has_signal(np.moveaxis(fid, 3, -1)).any():
+        msg = (
+            "no FID of the data is free of NaN and other than zero throughout; there is nothing "
+            "to process"
+        )
+        raise SignalError(msg)
+
+
+def _averaged(data: SpectralData, *, align: bool, reject: bool) -> SpectralData:
+    if align:
+        data = averages.align_averages(data)
+    if reject:
+        data = averages.reject_averages(data)
+    return averages.average(data)
+
+
+def _referenced(
+    spectra: Spectra,
+    water_shift_ppm: NDArray[np.float64],
+    *,
+    phase_of_water: bool,
+    phase: bool,
+    shift: bool,
+    phase_deg: float | None,
+    shift_ppm: float | None,
+) -> Spectra:
+    """Remove phase and offset, the given ones or those found."""
+    grid = spectra.grid
+    found = None
+    if (phase and phase_deg is None) or (shift and shift_ppm is None):
+        found = referencing.find_reference(
+            spectra, water_shift_ppm=water_shift_ppm, phase_of_water=phase_of_water
+        )
+    if phase_deg is not None:
+        turn = np.exp(-1j * np.radians(phase_deg))
+        step = Step("phase", {"phase_deg": phase_deg, "given": True}, "The phase was given.")
+        spectra = spectra.done(step, fid=spectra.fid * turn)
+    elif phase and found is not None:
+        spectra = referencing.phase(spectra, found)
+    if shift_ppm is not None:
+        given = referencing.Reference(
+            np.zeros(grid),
+            np.full(grid, float(shift_ppm)),
+            np.ones(grid),
+            ((),) * int(np.prod(grid)),
+        )
+        moved = referencing.reference_shift(spectra, given)
+        step = Step(
+            "reference_shift",
+            {"shift_ppm": shift_ppm, "given": True},
+            f"The axis was moved by {-shift_ppm:+.3f} ppm, as given.",
+        )
+        spectra = replace(moved, history=(*spectra.history, step))
+    elif shift and found is not None:
+        spectra = referencing.reference_shift(spectra, found)
+    return spectra

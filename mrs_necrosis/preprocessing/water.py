@@ -1,0 +1,300 @@
+"""Residual water: found, decomposed into damped exponentials (HLSVD), taken out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
+from mrs_necrosis.spectra import SpectralData, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_N_COMPONENTS = 25
+_SEARCH_PPM = (4.3, 5.1)
+_METABOLITES_PPM = (1.8, 4.2)
+_REACH_PPM = 0.35
+_LOWEST_PPM = 4.25
+_TIMES_NOISE = 5.0
+_TIMES_MEDIAN = 2.0
+_SHARE_OF_METABOLITES = 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DampedExponentials:
+    r"""A sum of K damped exponentials, :math:`\sum_k a_k e^{i\varphi_k + (2\pi i f_k - d_k) t}`.
+
+    Parameters
+    ----------
+    amplitudes : ndarray of float64, shape (K,)
+        At t = 0, in units of the FID.
+    frequencies_hz : ndarray of float64, shape (K,)
+        In Hz; positive above the reference.
+    dampings_hz : ndarray of float64, shape (K,)
+        Decay rates in 1/s; the full width at half maximum is this over pi. Negative for a
+        component that grows.
+    phases_rad : ndarray of float64, shape (K,)
+        At t = 0.
+    singular_values : ndarray of float64, shape (K,)
+        Of the Hankel matrix, falling.
+    """
+
+    amplitudes: NDArray[np.float64]
+    frequencies_hz: NDArray[np.float64]
+    dampings_hz: NDArray[np.float64]
+    phases_rad: NDArray[np.float64]
+    singular_values: NDArray[np.float64]
+
+    def fid(
+        self,
+        n_samples: int,
+        dwell_time_s: float,
+        selected: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.complex128]:
+        """Return the sum of the components, or of those selected.
+
+        Parameters
+        ----------
+        n_samples : int
+            Length of the result.
+        dwell_time_s : float
+            Time between samples.
+        selected : ndarray of bool, shape (K,), or None
+            Which components to add; all by default.
+
+        Returns
+        -------
+        ndarray of complex128, shape (n_samples,)
+            The FID.
+        """
+        chosen = slice(None) if selected is None else selected
+        rate = 2j * np.pi * self.frequencies_hz[chosen] - self.dampings_hz[chosen]
+        amplitude = self.amplitudes[chosen] * np.exp(1j * self.phases_rad[chosen])
+        total: NDArray[np.complex128] = (
+            np.exp(np.outer(np.arange(n_samples) * dwell_time_s, rate)) @ amplitude
+        )
+        return total
+
+
+def hlsvd(
+    fid: NDArray[np.complex128],
+    dwell_time_s: float,
+    n_components: int = _N_COMPONENTS,
+    *,
+    n_columns: int | None = None,
+) -> DampedExponentials:
+    """Decompose an FID into damped exponentials by the Hankel-Lanczos singular value method.
+
+    The leading singular vectors of the Hankel matrix come from a Lanczos iteration whose
+    products with the matrix are convolutions by FFT; the poles are the eigenvalues of the
+    operator that shifts their rows by one (total least squares is not used); the amplitudes are
+    a linear least-squares fit. The start vector is fixed, so the result is reproducible.
+
+    Parameters
+    ----------
+    fid : ndarray of complex128, shape (N,)
+        Finite samples.
+    dwell_time_s : float
+        Time between samples.
+    n_components : int
+        Singular values kept, and so components found.
+    n_columns : int or None
+        Columns of the Hankel matrix; N // 2 by default.
+
+    Returns
+    -------
+    DampedExponentials
+        In order of falling frequency.
+
+    Raises
+    ------
+    ValueError
+        If the FID is not one row of finite samples, or is too short for the components.
+
+    References
+    ----------
+    Pijnappel et al., J. Magn. Reson. 97, 122 (1992): HLSVD. Laudadio et al., J. Magn. Reson.
+    157, 292 (2002): Lanczos iteration with the Hankel product by FFT.
+    """
+    from scipy.sparse.linalg import LinearOperator, svds
+
+    samples = np.asarray(fid, dtype=np.complex128)
+    if samples.ndim != 1 or not np.isfinite(samples).all():
+        msg = f"fid must be one row of finite samples; got shape {samples.shape}"
+        raise ValueError(msg)
+    n_samples = samples.size
+    columns = n_samples // 2 if n_columns is None else n_columns
+    rows = n_samples + 1 - columns
+    if not 0 < n_components < min(rows - 1, columns):
+        msg = (
+            f"{n_components} components need a Hankel matrix with more rows and columns; "
+            f"{n_samples} samples give {rows} x {columns}"
+        )
+        raise ValueError(msg)
+
+    transformed = np.fft.fft(samples)
+
+    # a circular convolution of length N holds the wanted N + 1 - M products untouched
+    def product(vector: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        padded = np.fft.fft(vector.ravel()[::-1], n_samples)
+        return np.fft.ifft(transformed * padded)[columns - 1 :]
+
+    conjugated = np.fft.fft(samples.conj())
+
+    def adjoint(vector: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        padded = np.fft.fft(vector.ravel()[::-1], n_samples)
+        return np.fft.ifft(conjugated * padded)[rows - 1 :]
+
+    hankel = LinearOperator((rows, columns), matvec=product, rmatvec=adjoint, dtype=np.complex128)
+    start = np.exp(1j * np.arange(min(rows, columns)) ** 2)  # any fixed vector that is not special
+    left, singular, _ = svds(hankel, k=n_components, v0=start)
+    order = np.argsort(-singular)
+    left, singular = left[:, order], singular[order]
+
+    # left[:-1] @ shift = left[1:] has a closed solution: the columns of left are orthonormal
+    last = left[-1:].conj()
+    gram = left[:-1].conj().T @ left[1:]
+    shift = gram + last.T @ (last.conj() @ gram) / max(
+        1.0 - float(np.vdot(last, last).real), 1e-12
+    )
+    poles = np.linalg.eigvals(shift)
+    modulus = np.maximum(np.abs(poles), 1e-3)
+    frequency = np.angle(poles) / (2.0 * np.pi * dwell_time_s)
+    damping = -np.log(modulus) / dwell_time_s
+    falling = np.argsort(-frequency)
+    frequency, damping = frequency[falling], damping[falling]
+
+    # a growing component is written from its end, or its powers overflow
+    time_s = np.arange(n_samples) * dwell_time_s
+    origin_s = np.where(damping < 0, time_s[-1], 0.0)
+    basis = np.exp((2j * np.pi * frequency - damping) * (time_s[:, None] - origin_s))
+    amplitude = np.linalg.lstsq(basis, samples, rcond=None)[0]
+    amplitude = amplitude * np.exp((damping - 2j * np.pi * frequency) * origin_s)
+    return DampedExponentials(np.abs(amplitude), frequency, damping, np.angle(amplitude), singular)
+
+
+def find_water(data: SpectralData) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Find the voxels with residual water, and where it is.
+
+    Water is found where the highest point between 4.3 and 5.1 ppm exceeds 5 times the noise, a
+    quarter of the highest point between 1.8 and 4.2 ppm, and twice the median between 4.3 and
+    5.1 ppm, or it would be a flank and no peak (modulus of the plain FFT).
+
+    Parameters
+    ----------
+    data : SpectralData
+        One FID per voxel.
+
+    Returns
+    -------
+    found : ndarray of bool, shape (X, Y, Z)
+        True where there is water to remove.
+    water_ppm : ndarray of float64, shape (X, Y, Z)
+        Position of that highest point, as far as the axis is known.
+    """
+    acquisition = data.acquisition
+    ppm = acquisition.reference_or_water_ppm + (
+        np.fft.fftfreq(data.n_samples, acquisition.dwell_time_s)
+        / acquisition.spectrometer_frequency_mhz
+    )
+    usable = has_signal(data.fid)
+    fid = np.where(usable[..., None], data.fid, 0.0)
+    spectrum = np.abs(np.fft.fft(fid, axis=3))
+    window = np.flatnonzero((ppm >= _SEARCH_PPM[0]) & (ppm <= _SEARCH_PPM[1]))
+    metabolites = (ppm >= _METABOLITES_PPM[0]) & (ppm <= _METABOLITES_PPM[1])
+    if not window.size or not metabolites.any():
+        return np.zeros_like(usable), np.full(usable.shape, np.nan)
+    at = window[spectrum[..., window].argmax(axis=3)]
+    height = np.take_along_axis(spectrum, at[..., None], axis=3)[..., 0]
+    noise = noise_sd(fid) * np.sqrt(data.n_samples)
+    tallest = spectrum[..., metabolites].max(axis=3)
+    median = np.median(spectrum[..., window], axis=3)
+    found = usable & (height > _TIMES_NOISE * noise) & (height > _TIMES_MEDIAN * median)
+    found &= height > _SHARE_OF_METABOLITES * tallest
+    return found, ppm[at]
+
+
+def remove_water(
+    data: SpectralData,
+    *,
+    n_components: int = _N_COMPONENTS,
+    everywhere: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> SpectralData:
+    """Remove residual water by HLSVD, from the voxels where there is any.
+
+    Each such FID is decomposed, and the components within 0.35 ppm of the water peak, but never
+    below 4.25 ppm, are subtracted: what lies between 0 and 4.2 ppm stays. `find_water` states
+    when water counts as found.
+
+    Parameters
+    ----------
+    data : SpectralData
+        One FID per voxel.
+    n_components : int
+        For the decomposition.
+    everywhere : bool
+        Remove from every voxel, whether water was found or not.
+    progress : callable or None
+        Called with the number of voxels done and to do.
+
+    Returns
+    -------
+    SpectralData
+        With a step that says in how many voxels water was removed.
+
+    Raises
+    ------
+    ValueError
+        If coils or averages are not combined yet.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if data.dims:
+        msg = "water is removed after coils and averages are combined"
+        raise ValueError(msg)
+    found, water_ppm = find_water(data)
+    if everywhere:
+        found = has_signal(data.fid)
+    voxels = np.argwhere(found)
+    step_parameters: dict[str, Any] = {
+        "n_components": n_components,
+        "voxels": len(voxels),
+        "of": found.size,
+    }
+    if not len(voxels):
+        step = Step("remove_water", step_parameters, "No residual water was found; none removed.")
+        return data.done(step)
+    acquisition = data.acquisition
+    fid = np.array(data.fid)
+    share = []
+    # small matrices: more than one thread makes BLAS slower, sometimes a hundred times
+    with threadpool_limits(limits=1, user_api="blas"):
+        for done, index in enumerate(map(tuple, voxels)):
+            lines = hlsvd(fid[index], acquisition.dwell_time_s, n_components)
+            ppm = acquisition.reference_or_water_ppm + (
+                lines.frequencies_hz / acquisition.spectrometer_frequency_mhz
+            )
+            near = np.abs(ppm - water_ppm[index]) <= _REACH_PPM
+            water = lines.fid(
+                data.n_samples, acquisition.dwell_time_s, near & (ppm >= _LOWEST_PPM)
+            )
+            share.append(float(np.linalg.norm(water) / np.linalg.norm(fid[index])))
+            fid[index] -= water
+            if progress is not None:
+                progress(done + 1, len(voxels))
+    where = "" if found.size == 1 else f" in {len(voxels)} of {found.size} voxels"
+    median = float(np.median(share))
+    step_parameters["median_share_of_norm"] = round(median, 4)
+    step = Step(
+        "remove_water",
+        step_parameters,
+        f"Residual water was removed by HLSVD{where}; it held {100 * median**2:.0f} % of the "
+        "signal's energy.",
+    )
+    return data.done(step, fid=fid)
