@@ -64,10 +64,9 @@ def noise_sd(fid: NDArray[np.complex128]) -> NDArray[np.float64]:
 def noise_covariance(fid: NDArray[np.complex128]) -> NDArray[np.complex128]:
     """Return the noise covariance of C channels, pooled over all FIDs.
 
-    Taken from the last quarter of the FIDs, in the half of its spectrum that holds least energy,
+    Taken from the last quarter of the FIDs, in the parts of its spectrum that hold least energy,
     so that a signal which has not decayed there does not pass for noise. The scale is therefore
-    a little low; the ratios and correlations of the channels, all that whitening needs, are not
-    affected.
+    a little low; whitening needs the ratios and correlations of the channels only.
 
     Parameters
     ----------
@@ -82,15 +81,15 @@ def noise_covariance(fid: NDArray[np.complex128]) -> NDArray[np.complex128]:
     n_channels = fid.shape[1]
     good = fid[np.isfinite(fid).all(axis=(1, 2))]
     tail = good[..., -max(8, fid.shape[-1] // 4) :]
-    tail = tail * np.hanning(tail.shape[-1])
+    tail = tail * np.blackman(tail.shape[-1])
     spectrum = np.fft.fft(tail, axis=-1)
     energy = (np.abs(spectrum) ** 2).sum(axis=(0, 1))
     # whole blocks: picking single points would favour those where the noise happens to be low
-    blocks = np.array_split(np.arange(energy.size), 8)
+    blocks = np.array_split(np.arange(energy.size), 32)
     order = np.argsort([energy[block].mean() for block in blocks], kind="stable")
-    quiet = np.concatenate([blocks[i] for i in order[:4]])
+    quiet = np.concatenate([blocks[i] for i in order[:12]])
     samples = np.moveaxis(spectrum[..., quiet], 1, 0).reshape(n_channels, -1)
-    window_energy = float((np.hanning(tail.shape[-1]) ** 2).sum())
+    window_energy = float((np.blackman(tail.shape[-1]) ** 2).sum())
     covariance: NDArray[np.complex128] = (
         samples @ samples.conj().T / (max(samples.shape[1], 1) * window_energy)
     )
