@@ -8,7 +8,14 @@ import pytest
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.simulation.phantoms import phantom, voigt_widths_hz
-from mrs_necrosis.simulation.tissues import cohort, relaxed, t2_s, tissue_classes, tissue_data
+from mrs_necrosis.simulation.tissues import (
+    cohort,
+    relaxed,
+    t2_s,
+    tissue_classes,
+    tissue_data,
+    typical,
+)
 
 CLASSES = tissue_classes()
 
@@ -86,6 +93,15 @@ def test_the_creatine_of_normal_tissue_is_the_unit_at_every_echo_time():
     for echo_time_s in (0.030, 0.144, 0.288):
         areas = cohort(5000, "normal_white_matter", rng(), echo_time_s=echo_time_s)
         assert areas.value("Cr").mean() == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_typical_lesion_is_the_median_of_its_cohort():
+    many = cohort(20000, "radiation_necrosis", rng(), echo_time_s=0.030)
+    one = typical("radiation_necrosis", echo_time_s=0.030)
+
+    for name, tolerance in (("Cho", 0.02), ("NAA", 0.02), ("Lip13", 0.1), ("mI", 0.02)):
+        median = np.median(many.value(name) / many.value("Cr"))
+        assert one.value(name) / one.value("Cr") == pytest.approx(median, rel=tolerance), name
 
 
 def test_an_unknown_class_is_refused_with_the_known_ones():

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mrs_necrosis.simulation.phantoms import phantom as phantom
+    from mrs_necrosis.simulation.samples import sample_path as sample_path
     from mrs_necrosis.simulation.spins import metabolite_lines as metabolite_lines
     from mrs_necrosis.simulation.tissues import cohort as cohort
 
 _HOMES = {
     "cohort": "tissues",
     "phantom": "phantoms",
+    "sample_path": "samples",
     "metabolite_lines": "spins",
 }
 

@@ -157,22 +157,64 @@ def cohort(
     >>> areas.value("LL").shape
     (5,)
     """
+    numbers = _class(group)
+    if n < 1:
+        msg = f"n must be at least 1; got {n!r}"
+        raise ValueError(msg)
+    if "mixture_of" in numbers:
+        share = rng.beta(2.0, 2.0, size=n)
+        first, second = (_drawn(n, _class(name), rng) for name in numbers["mixture_of"])
+        parts = {name: (1 - share) * first[name] + share * second[name] for name in first}
+    else:
+        parts = _drawn(n, numbers, rng)
+    return _at(with_sums(parts), echo_time_s)
+
+
+def typical(group: str, *, echo_time_s: float | None = None) -> PeakAreas:
+    """Return the median lesion of a tissue class, without scatter.
+
+    Parameters
+    ----------
+    group : str
+        One of ``tissue_classes()``.
+    echo_time_s : float, optional
+        As in ``cohort``.
+
+    Returns
+    -------
+    PeakAreas
+        Values (K,), names and unit as in ``cohort``; ``mixed`` is half of each part.
+
+    Raises
+    ------
+    KeyError
+        If there is no such class; the message lists them.
+
+    Examples
+    --------
+    >>> areas = typical("normal_white_matter")
+    >>> round(float(areas.value("NAA") / areas.value("Cr")), 2)
+    1.98
+    """
+    numbers = _class(group)
+    members = [_class(name) for name in numbers["mixture_of"]] if "mixture_of" in numbers else []
+    drawn = [_drawn(1, member, None) for member in members or [numbers]]
+    parts = {name: np.mean([one[name][0] for one in drawn], axis=0) for name in drawn[0]}
+    return _at(with_sums(parts), echo_time_s)
+
+
+def _class(group: str) -> Mapping[str, Any]:
     classes = tissue_data()["classes"]
     if group not in classes:
         msg = f"no tissue class {group!r}; there are {', '.join(classes)}"
         raise KeyError(msg)
-    if n < 1:
-        msg = f"n must be at least 1; got {n!r}"
-        raise ValueError(msg)
+    numbers: Mapping[str, Any] = classes[group]
+    return numbers
+
+
+def _at(areas: PeakAreas, echo_time_s: float | None) -> PeakAreas:
+    """Return areas drawn at long echo time at another one, in its own unit."""
     drawn_at_s = float(tissue_data()["cohorts"]["echo_time_s"])
-    mixture = classes[group].get("mixture_of")
-    if mixture is None:
-        parts = _drawn(n, classes[group], rng)
-    else:
-        share = rng.beta(2.0, 2.0, size=n)
-        first, second = (_drawn(n, classes[name], rng) for name in mixture)
-        parts = {name: (1 - share) * first[name] + share * second[name] for name in first}
-    areas = with_sums(parts)
     if echo_time_s is None:
         return areas
     at = relaxed(areas, from_echo_time_s=drawn_at_s, to_echo_time_s=echo_time_s)
@@ -187,9 +229,13 @@ def _log_moments(mean: float, sd: float) -> tuple[float, float]:
 
 
 def _drawn(
-    n: int, numbers: Mapping[str, Any], rng: np.random.Generator
+    n: int, numbers: Mapping[str, Any], rng: np.random.Generator | None
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the areas of one pure class at long echo time."""
+    """Return the areas of one pure class at long echo time, without scatter if rng is None."""
+
+    def normal(*shape: int) -> NDArray[np.float64]:
+        return np.zeros(shape) if rng is None else rng.standard_normal(shape)
+
     settings = tissue_data()["cohorts"]
     keys = ("cho_cr", "naa_cr", "ll_cr")
     moments = np.array([_log_moments(*numbers[key]) for key in keys])
@@ -198,16 +244,18 @@ def _drawn(
         for j in range(i):
             rho = settings["correlation"][f"{keys[j]}-{keys[i]}"]
             correlation[i, j] = correlation[j, i] = rho
-    scatter = rng.standard_normal((n, 3)) @ np.linalg.cholesky(correlation).T
+    scatter = normal(n, 3) @ np.linalg.cholesky(correlation).T
     cho_cr, naa_cr, ll_cr = np.exp(moments[:, 0] + moments[:, 1] * scatter).T
     mean, sd = _log_moments(*numbers["cr_rel_contralateral"])
-    cr = np.exp(mean + sd * rng.standard_normal(n))
+    cr = np.exp(mean + sd * normal(n))
 
     tightness = settings["lactate_share_concentration"]
     share = numbers["lactate_share"]
-    lactate = rng.beta(share * tightness, (1 - share) * tightness, size=n)
+    lactate = np.full(n, share)
+    if rng is not None:
+        lactate = rng.beta(share * tightness, (1 - share) * tightness, size=n)
     per_lip13 = {
-        name: median * np.exp(log_sd * rng.standard_normal(n))
+        name: median * np.exp(log_sd * normal(n))
         for name, (median, log_sd) in tissue_data()["lipids"]["per_lip13"].items()
     }
     lip13 = cr * ll_cr * (1 - lactate) / (1 + per_lip13["Lip09"])
@@ -224,12 +272,12 @@ def _drawn(
     long_s = float(settings["echo_time_s"])
     cr_molar = cr * math.exp(long_s / t2_s("Cr")) / metabolite_group_area("Cr")
     for name, per_cr in numbers["molar"].items():
-        spread = np.exp(settings["molar_log_sd"] * rng.standard_normal(n))
+        spread = np.exp(settings["molar_log_sd"] * normal(n))
         protons = metabolite_group_area(name)
         areas[name] = cr_molar * per_cr * spread * protons * math.exp(-long_s / t2_s(name))
     # given at 30 ms, where macromolecules can be seen
     cr_short = cr * math.exp((long_s - 0.030) / t2_s("Cr"))
-    scale = numbers["mm"] * np.exp(settings["molar_log_sd"] * rng.standard_normal(n))
+    scale = numbers["mm"] * np.exp(settings["molar_log_sd"] * normal(n))
     for name, (_, _, relative) in tissue_data()["macromolecules"].items():
         areas[name] = cr_short * scale * relative * math.exp(-(long_s - 0.030) / t2_s(name))
     return areas
