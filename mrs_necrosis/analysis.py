@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.assessment import Assessment
+    from mrs_necrosis.classifier import GridAssessment
     from mrs_necrosis.fitting.result import Fit
     from mrs_necrosis.quality import Quality
     from mrs_necrosis.ratios import Ratio
@@ -57,7 +58,9 @@ class Analysis:
     ratios : mapping of str to Ratio
         The standard ratios of the peaks that there are, by name.
     assessment : Assessment or None
-        None for a grid, whose voxels are assessed one by one.
+        None for a grid.
+    grid_assessment : GridAssessment or None
+        Labels and evidence of every voxel of a grid.
     spectra : Spectra or None
         What was fitted; None for a peak table.
     fit : Fit or None
@@ -74,6 +77,7 @@ class Analysis:
     areas: PeakAreas
     ratios: Mapping[str, Ratio]
     assessment: Assessment | None
+    grid_assessment: GridAssessment | None = None
     spectra: Spectra | None = None
     fit: Fit | None = None
     echo_time_s: float | None = None

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -69,6 +69,18 @@ def _in_range(name: str, value: float | None, low: float, high: float, unit: str
     if not low <= value <= high:
         msg = f"{name} must be in {unit}, between {low:g} and {high:g}; got {value!r}"
         raise ValueError(msg)
+
+
+class Conditions(Protocol):
+    """What must be known of a measurement to judge it: an ``Acquisition``, or a peak table."""
+
+    @property
+    def echo_time_s(self) -> float | None:
+        """Echo time, in s."""
+
+    @property
+    def field_t(self) -> float | None:
+        """Field strength, in T."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,7 +126,8 @@ def spectrum_analysis(*, sequence="PRESS", grid=(1, 1, 1), **changes):
     one = np.ones(grid)
     quality = Quality(40 * one, 6.1 * one, 0.048 * one, 1.05 * one, 0 * one, np.nan * one)
     fit = Fit(
-        spectra=spectra, model=None, areas=areas, quality=quality, parameter_names=("shift_hz",),
+        spectra=spectra, model=SimpleNamespace(components=()), areas=areas, quality=quality,
+        parameter_names=("shift_hz",),
         parameters=np.zeros((*grid, 1)), notes=("Lactate and lipid are not separable.",),
         _curves=lambda voxel: made_curves(ppm, noise),
     )  # fmt: skip
@@ -370,8 +372,18 @@ def test_the_figure_draws_the_curves_of_the_fit():
     np.testing.assert_array_equal(drawn["fit"], curves.fit.real)
     np.testing.assert_array_equal(drawn["baseline"], curves.baseline.real)
     np.testing.assert_array_equal(residual.get_lines()[0].get_ydata(), curves.residual.real)
-    assert {t.get_text() for t in parts.texts} == set(curves.components)
+    assert [t.get_text() for t in parts.texts] == ["mI", "Cho", "Cr", "NAA", "Lac", "Lip"]
     assert {t.get_text() for t in main.texts} == {"NAA", "Cr", "Cho", "mI", "LL"}
+
+
+def test_groups_and_baseline_make_up_the_fit():
+    curves = made_curves(np.linspace(0.0, 4.6, 600), np.zeros(600))
+    areas = {"Lip13": "Lip13", "Lac": "", "mI": "MM30"}
+
+    groups = figure.grouped(curves, areas)
+
+    np.testing.assert_allclose(sum(groups.values()) + curves.baseline.real, curves.fit.real)
+    assert list(groups) == ["Cho", "Cr", "NAA", "Lac", "Lip", "MM"]
 
 
 def test_a_peak_table_has_no_spectrum_to_draw():
@@ -453,7 +465,7 @@ def test_a_result_is_not_replaced_unasked(tmp_path):
 def test_a_foreign_file_is_never_replaced(tmp_path):
     (tmp_path / "report.html").write_text("mine")
 
-    with pytest.raises(OutputError, match=r"report\.html already"):
+    with pytest.raises(OutputError, match=r"report\.html exists and is not a result"):
         files.write(table_analysis(), tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert (tmp_path / "report.html").read_text() == "mine"

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mrs_necrosis.spectra import Acquisition
+    from mrs_necrosis.spectra import Conditions
 
 LABELS: Final = (
     Favors.NECROSIS,
@@ -157,7 +157,7 @@ def assess(
     areas: PeakAreas,
     *,
     quality: Quality | None = None,
-    acquisition: Acquisition | None = None,
+    acquisition: Conditions | None = None,
     criteria: Sequence[Criterion] | None = None,
     prior: float = 0.5,
     scoring: Scoring | None = None,
@@ -175,7 +175,7 @@ def assess(
         says so.
     quality : Quality or None
         Of this voxel.
-    acquisition : Acquisition or None
+    acquisition : Acquisition, PeakTable or None
         Echo time and field decide how much each criterion counts.
     criteria : sequence of Criterion or None
         ``load_criteria()`` if None.
@@ -266,7 +266,7 @@ def assess_grid(
     areas: PeakAreas,
     *,
     quality: Quality | None = None,
-    acquisition: Acquisition | None = None,
+    acquisition: Conditions | None = None,
     criteria: Sequence[Criterion] | None = None,
     prior: float = 0.5,
     scoring: Scoring | None = None,
@@ -324,7 +324,7 @@ def assess_grid(
 def place(
     areas: PeakAreas,
     *,
-    acquisition: Acquisition | None = None,
+    acquisition: Conditions | None = None,
     criteria: Sequence[Criterion] | None = None,
     scoring: Scoring | None = None,
     context: Context | None = None,
@@ -400,7 +400,7 @@ def _flat_quality(quality: Quality | None, v: int) -> Quality | None:
 def _prepare(
     areas: PeakAreas,
     quality: Quality | None,
-    acquisition: Acquisition | None,
+    acquisition: Conditions | None,
     criteria: Sequence[Criterion] | None,
     scoring: Scoring,
     thresholds: QualityThresholds,

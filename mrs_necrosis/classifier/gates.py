@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.classifier.context import Context
     from mrs_necrosis.classifier.scoring import Scoring, Weighted
     from mrs_necrosis.quality import Quality, QualityThresholds
-    from mrs_necrosis.spectra import Acquisition
+    from mrs_necrosis.spectra import Conditions
 
 QC_SOURCE: Final = (
     "assumed; attributed to Wilson 2019 (doi 10.1002/mrm.27742) and Oz 2014, tables not read"
@@ -257,7 +257,7 @@ def _area_sd_check(areas: PeakAreas, thresholds: QualityThresholds) -> Check:
 
 def tissue_checks(
     areas: PeakAreas,
-    acquisition: Acquisition | None,
+    acquisition: Conditions | None,
     context: Context,
     criteria: Sequence[Weighted],
     scoring: Scoring,
@@ -268,7 +268,7 @@ def tissue_checks(
     ----------
     areas : PeakAreas
         values (V, K), with LL where it is known.
-    acquisition : Acquisition or None
+    acquisition : Acquisition, PeakTable or None
         None if unknown.
     context : Context
         What else is known.
@@ -354,7 +354,7 @@ def _one_voxel(contralateral: PeakAreas) -> PeakAreas:
     ).with_ll()
 
 
-def _normality(areas: PeakAreas, acquisition: Acquisition | None, context: Context) -> _Normality:
+def _normality(areas: PeakAreas, acquisition: Conditions | None, context: Context) -> _Normality:
     cho_naa = _quotient(areas, "Cho", "NAA")
     naa_cr = _quotient(areas, "NAA", "Cr")
     ll_cr = _quotient(areas, "LL", "Cr")
@@ -451,7 +451,7 @@ def _mismatch_check(
     name: str,
     aspect: str,
     areas: PeakAreas,
-    acquisition: Acquisition | None,
+    acquisition: Conditions | None,
     criteria: Sequence[Weighted],
     scoring: Scoring,
 ) -> Check:
@@ -526,7 +526,7 @@ def _contamination_check(areas: PeakAreas, context: Context, normal: _Normality)
     )
 
 
-def _net_check(areas: PeakAreas, acquisition: Acquisition | None) -> Check:
+def _net_check(areas: PeakAreas, acquisition: Conditions | None) -> Check:
     v = len(areas.values)
     te = None if acquisition is None else acquisition.echo_time_s
     is_printed = "LL" in areas and areas.covariance is None and "Lac" not in areas

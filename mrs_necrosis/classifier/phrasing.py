@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.classifier.context import Context
     from mrs_necrosis.classifier.scoring import Scoring, Weighted
     from mrs_necrosis.quality import Quality, QualityThresholds
-    from mrs_necrosis.spectra import Acquisition
+    from mrs_necrosis.spectra import Conditions
 
 SAMPLING: Final = (
     "One voxel speaks for its own tissue: it does not exclude tumour elsewhere in the lesion "
@@ -43,7 +43,7 @@ class Facts:
 
     areas: PeakAreas
     quality: Quality | None
-    acquisition: Acquisition | None
+    acquisition: Conditions | None
     thresholds: QualityThresholds
     context: Context
     scoring: Scoring

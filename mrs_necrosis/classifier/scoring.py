@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mrs_necrosis.areas import PeakAreas, Quantity
     from mrs_necrosis.criteria import Comparison, Criterion
-    from mrs_necrosis.spectra import Acquisition
+    from mrs_necrosis.spectra import Conditions
 
 Range = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
 Ranges = Callable[[str], "Range | None"]
@@ -153,7 +153,7 @@ def weigh(
     criteria: Sequence[Criterion],
     *,
     quantity: Quantity,
-    acquisition: Acquisition | None,
+    acquisition: Conditions | None,
     population: str | None,
     scoring: Scoring,
 ) -> tuple[Weighted, ...]:
@@ -165,7 +165,7 @@ def weigh(
         In any order.
     quantity : {"area", "height", "molar"}
         What is judged.
-    acquisition : Acquisition or None
+    acquisition : Acquisition, PeakTable or None
         None if nothing is known of it.
     population : str or None
         Of the case.
@@ -183,7 +183,7 @@ def weigh(
 def _weigh(
     criterion: Criterion,
     quantity: Quantity,
-    acquisition: Acquisition | None,
+    acquisition: Conditions | None,
     population: str | None,
     scoring: Scoring,
 ) -> Weighted:
@@ -224,7 +224,7 @@ def _population_fits(criterion: Criterion, population: str | None) -> bool | Non
     return None if published.has_mixed_population else False
 
 
-def _echo_time_fits(criterion: Criterion, acquisition: Acquisition | None) -> bool | None:
+def _echo_time_fits(criterion: Criterion, acquisition: Conditions | None) -> bool | None:
     published = criterion.applies_to.te_class
     if published is None or acquisition is None or acquisition.echo_time_s is None:
         return None
@@ -232,7 +232,7 @@ def _echo_time_fits(criterion: Criterion, acquisition: Acquisition | None) -> bo
 
 
 def _field_fits(
-    criterion: Criterion, acquisition: Acquisition | None, scoring: Scoring
+    criterion: Criterion, acquisition: Conditions | None, scoring: Scoring
 ) -> bool | None:
     published = criterion.applies_to.field_t
     tesla = None if acquisition is None else acquisition.field_t

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,10 @@ def schema() -> dict[str, Any]:
 
 def to_json(analysis: Analysis) -> str:
     """Return the text of ``result.json``."""
-    return json.dumps(document(analysis), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    text = json.dumps(document(analysis), indent=2, ensure_ascii=True, allow_nan=False)
+    # arrays of numbers on one line; a string never holds a line end
+    rows = re.compile(r"\[\n\s+([^\[\]{}\"]*?)\n\s+\]")
+    return rows.sub(lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text) + "\n"
 
 
 def document(analysis: Analysis) -> dict[str, Any]:

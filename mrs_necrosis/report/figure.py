@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import PEAK_PPM
@@ -20,7 +21,10 @@ from mrs_necrosis.report.rows import number, ratio_rows
 from mrs_necrosis.report.text import field_words, milliseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from mrs_necrosis.analysis import Analysis, Voxel
     from mrs_necrosis.assessment import Assessment, Finding
@@ -56,7 +60,11 @@ _STYLE: Any = {
     "axes.unicode_minus": True,
 }
 _DPI = 200
-_LABELS = {"Cr": "Cr", "Cho": "Cho", "NAA": "NAA", "mI": "mI"}
+_GROUPS = {
+    "mI": ("mI",), "Cho": ("Cho",), "Cr": ("Cr",), "Glx": ("Glx", "Glu", "Gln"), "NAA": ("NAA",),
+    "Lac": ("Lac",), "Lip": ("Lip13", "Lip09", "Lip20", "LL"),
+}  # fmt: skip
+_NAMED = ("mI", "Cho", "Cr", "NAA")
 
 
 def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
@@ -84,6 +92,8 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
         raise ValueError(msg)
     x, y, z = voxel if voxel is not None else analysis.first_voxel
     curves = analysis.fit.curves((x, y, z))
+    model = analysis.fit.model
+    groups = grouped(curves, {one.name: one.area for one in model.components})
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 6.0), layout="constrained")
         rows = figure.subplots(
@@ -91,8 +101,8 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
         )
         residual, main, parts = rows
         _draw_residual(residual, curves)
-        _draw_main(main, curves)
-        _draw_components(parts, curves)
+        _draw_main(main, curves, groups)
+        _draw_components(parts, groups, curves.ppm)
         for axes in rows:
             axes.set_yticks([])
             for side in ("top", "left", "right"):
@@ -105,7 +115,17 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
         parts.set_xticks(np.arange(4.2, 0.15, -0.1), minor=True)
         parts.set_xlabel("chemical shift (ppm)")
         residual.set_title(_title(analysis), loc="left", fontsize=9, parse_math=False)
+        _settle(figure)
     return figure
+
+
+def _settle(figure: Figure) -> None:
+    # the layout solver's last bits change from run to run; rounded positions do not
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        edges = np.round(axes.get_position().extents, 4)
+        axes.set_position(Bbox.from_extents(*edges))
 
 
 def _title(analysis: Analysis) -> str:
@@ -133,7 +153,7 @@ def _draw_residual(axes: Axes, curves: Curves) -> None:
     axes.set_ylim(-1.2 * height, 1.2 * height)
 
 
-def _draw_main(axes: Axes, curves: Curves) -> None:
+def _draw_main(axes: Axes, curves: Curves, groups: Mapping[str, NDArray[np.float64]]) -> None:
     axes.plot(curves.ppm, curves.data.real, color=INK, linewidth=0.8, label="data")
     axes.plot(curves.ppm, curves.fit.real, color=FIT, linewidth=1.3, label="fit")
     axes.plot(curves.ppm, curves.baseline.real, color=BASELINE, linewidth=1.0, label="baseline")
@@ -142,7 +162,7 @@ def _draw_main(axes: Axes, curves: Curves) -> None:
     top, bottom = float(np.nanmax(data)), float(np.nanmin(data))
     room = 0.12 * (top - bottom)
     axes.set_ylim(bottom - 0.5 * room, top + 2.2 * room)
-    for text, centre, width in _peak_labels(curves):
+    for text, centre, width in _peak_labels(groups):
         near = np.abs(ppm - centre) < width
         if near.any():
             height = float(np.nanmax(np.where(near, data, -np.inf)))
@@ -153,38 +173,54 @@ def _draw_main(axes: Axes, curves: Curves) -> None:
     axes.legend(frameon=False, loc="upper left", ncols=3, handlelength=1.6, borderaxespad=0.2)
 
 
-def _peak_labels(curves: Curves) -> list[tuple[str, float, float]]:
-    labels = [
-        (text, PEAK_PPM[name], 0.06)
-        for name, text in _LABELS.items()
-        if any(component.startswith(name) for component in curves.components)
-    ]
-    if any(component.startswith(("Lip", "Lac", "LL")) for component in curves.components):
+def _peak_labels(groups: Mapping[str, object]) -> list[tuple[str, float, float]]:
+    labels = [(name, PEAK_PPM[name], 0.06) for name in _NAMED if name in groups]
+    if "Lip" in groups or "Lac" in groups:
         labels.append(("LL", PEAK_PPM["Lip13"] + 0.02, 0.12))
     return labels
 
 
-def _draw_components(axes: Axes, curves: Curves) -> None:
-    inside = _inside(curves)
-    shapes = {name: curve.real for name, curve in curves.components.items()}
-    heights = {name: float(np.abs(curve[inside]).max()) for name, curve in shapes.items()}
+def _draw_components(axes: Axes, groups: Mapping[str, NDArray[np.float64]], ppm: Any) -> None:
+    inside = (ppm <= PPM_RANGE[0]) & (ppm >= PPM_RANGE[1])
+    heights = {name: float(np.abs(curve[inside]).max()) for name, curve in groups.items()}
     tallest = max(heights.values(), default=0.0) or 1.0
     step, level = 0.34 * tallest, 0.0
-    for name in sorted(shapes, key=lambda part: -_centre(curves.ppm, shapes[part])):
-        curve = shapes[name]
+    for name, curve in groups.items():
         axes.axhline(level, color=FAINT, linewidth=0.5, zorder=0)
-        axes.plot(curves.ppm, curve + level, color=INK, linewidth=0.9)
+        axes.plot(ppm, curve + level, color=INK, linewidth=0.9)
         axes.text(
             1.005, level, name, transform=axes.get_yaxis_transform(), va="center", fontsize=7.5,
-            color=INK if heights[name] > 0 else GREY, parse_math=False,
+            parse_math=False,
         )  # fmt: skip
         level -= step
     axes.set_ylim(level + 0.4 * step, tallest * 1.05)
     axes.set_ylabel("components", rotation=0, ha="right", va="center")
 
 
-def _centre(ppm: Any, curve: Any) -> float:
-    return float(ppm[int(np.argmax(np.abs(curve)))])
+def grouped(curves: Curves, area_of: Mapping[str, str]) -> dict[str, NDArray[np.float64]]:
+    """Return the curves of a fit by the peak that they belong to.
+
+    Parameters
+    ----------
+    curves : Curves
+        One curve per amplitude of the model.
+    area_of : mapping of str to str
+        The area that each amplitude counts towards; its own name by default.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (M,)
+        Real parts, in the order in which they are drawn: what is drawn together is added up,
+        so that the groups and the baseline still make up the fit.
+    """
+    groups: dict[str, NDArray[np.float64]] = {}
+    for name, curve in curves.components.items():
+        peak = area_of.get(name) or name
+        group = next((g for g, members in _GROUPS.items() if peak in members), "")
+        if not group:
+            group = "MM" if peak.startswith("MM") else "other"
+        groups[group] = groups.get(group, np.zeros(curve.shape)) + curve.real
+    return {name: groups[name] for name in (*_GROUPS, "MM", "other") if name in groups}
 
 
 def has_evidence(assessment: Assessment) -> bool:
@@ -265,6 +301,7 @@ def evidence(analysis: Analysis) -> Figure:
         keys.append(Line2D([], [], marker="|", linestyle="", markersize=9, markeredgewidth=1.6,
                            color=INK, label="published cut-off"))  # fmt: skip
         figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False)
+        _settle(figure)
     return figure
 
 

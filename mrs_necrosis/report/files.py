@@ -51,7 +51,9 @@ def render(analysis: Analysis) -> dict[str, bytes]:
     return contents
 
 
-def write(analysis: Analysis, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
+def write(
+    analysis: Analysis, folder: str | os.PathLike[str], *, overwrite: bool = False
+) -> list[Path]:
     """Write the JSON, the table, the figures and the page to a folder.
 
     Parameters
@@ -82,17 +84,67 @@ def write(analysis: Analysis, folder: str | Path, *, overwrite: bool = False) ->
 def refuse_existing(folder: Path, *, overwrite: bool) -> None:
     """Refuse early a folder that holds a result which may not be replaced.
 
+    Parameters
+    ----------
+    folder : Path
+        Where a result shall go.
+    overwrite : bool
+        Whether an earlier result may be replaced.
+
     Raises
     ------
     OutputError
         If there is one, or the path is not a folder.
     """
     if folder.exists() and not folder.is_dir():
-        msg = f"{folder.name} exists and is not a folder; choose another --out"
+        msg = f"{folder.name} exists and is not a folder; choose another"
         raise OutputError(msg)
-    if (folder / "result.json").exists() and not overwrite:
-        msg = f"{folder.name} holds a result already; choose another --out or give --overwrite"
+    refuse_existing_file(folder / "result.json", overwrite=overwrite)
+
+
+def refuse_existing_file(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that may not be replaced.
+
+    Parameters
+    ----------
+    path : Path
+        Where a file shall go.
+    overwrite : bool
+        Whether a file of an earlier result may be replaced.
+
+    Raises
+    ------
+    OutputError
+        If there is one, or it is not from an earlier result.
+    """
+    if not path.exists():
+        return
+    if not overwrite:
+        msg = f"{path.name} exists already; choose another place or give --overwrite"
         raise OutputError(msg)
+    if not is_ours(path):
+        msg = f"{path.name} exists and is not a result of mrs-necrosis; choose another place"
+        raise OutputError(msg)
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether a file is from an earlier result, by its content.
+
+    Figures and pages carry no mark; they belong to the ``result.json`` beside them.
+    """
+    try:
+        if path.suffix == ".tsv":
+            with path.open("rb") as file:
+                return file.readline() == to_tsv([]).encode()
+        if path.suffix != ".json":
+            beside = path.with_name("result.json")
+            return beside.exists() and is_ours(beside)
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    first = document[0] if isinstance(document, list) and document else document
+    schema = first.get("schema") if isinstance(first, dict) else None
+    return isinstance(schema, str) and schema.rpartition("/")[0] == SCHEMA.rpartition("/")[0]
 
 
 def write_files(
@@ -107,7 +159,7 @@ def write_files(
     contents : mapping of str to bytes
         Bytes by file name.
     overwrite : bool
-        Replace files if the folder's ``result.json`` is one of ours.
+        Replace files of an earlier result.
 
     Returns
     -------
@@ -119,13 +171,8 @@ def write_files(
     OutputError
         If a file exists that may not be replaced, or the folder cannot be written.
     """
-    existing = [name for name in contents if (folder / name).exists()]
-    if existing and not (overwrite and _is_ours(folder)):
-        way_out = "choose another --out"
-        if not overwrite:
-            way_out += " or give --overwrite"
-        msg = f"{folder.name} holds {', '.join(existing)} already; {way_out}"
-        raise OutputError(msg)
+    for name in contents:
+        refuse_existing_file(folder / name, overwrite=overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [write_atomically(folder / name, data) for name, data in contents.items()]
@@ -161,12 +208,3 @@ def write_atomically(path: Path, data: bytes) -> Path:
             temporary.unlink()
         raise
     return path
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        document = json.loads((folder / "result.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    schema = document.get("schema") if isinstance(document, dict) else None
-    return isinstance(schema, str) and schema.rpartition("/")[0] == SCHEMA.rpartition("/")[0]

@@ -26,7 +26,7 @@ def summary(analysis: Analysis) -> str:
     if analysis.is_single:
         if analysis.quality is not None:
             parts.append(quality_line(analysis.quality, analysis.first_voxel))
-        parts.append(_ratio_table(analysis))
+        parts.append(ratio_table(analysis))
     else:
         parts.append(_grid_counts(analysis))
     if analysis.fit is not None:
@@ -103,9 +103,10 @@ def sides(findings: Iterable[Finding]) -> dict[Favors, list[Finding]]:
 
 
 def _assessment(assessment: Assessment) -> str:
-    lines = [f"{assessment.favors.value.upper()}: {evidence_words(assessment.evidence)}"]
+    lines = [_wrap(f"{assessment.favors.value.upper()}: {evidence_words(assessment.evidence)}")]
     if assessment.combined is not None:
-        lines.append(f"with the other examinations: {evidence_words(assessment.combined)}")
+        words = evidence_words(assessment.combined)
+        lines.append(_wrap(f"with the other examinations: {words}"))
     for side, findings in sides(assessment.findings).items():
         lines.append(f"  {side.value} ({len(findings)})")
         lines += [
@@ -115,16 +116,21 @@ def _assessment(assessment: Assessment) -> str:
             for finding in findings
         ]
     closed = [gate for gate in assessment.gates if not gate.is_open]
-    if closed:
-        lines.append("  withheld because")
-        lines += [_wrap(gate.sentence, "    - ") for gate in closed]
+    for title, gates in (
+        ("withheld because", [gate for gate in closed if gate.gives is not None]),
+        ("counts less because", [gate for gate in closed if gate.gives is None]),
+    ):
+        if gates:
+            lines.append(f"  {title}")
+            lines += [_wrap(gate.sentence, "    - ") for gate in gates]
     if assessment.caveats:
         lines.append("  mind")
         lines += [_wrap(caveat, "    - ") for caveat in assessment.caveats]
     return "\n".join(lines)
 
 
-def _ratio_table(analysis: Analysis) -> str:
+def ratio_table(analysis: Analysis) -> str:
+    """Return the ratios of a single voxel, one a line."""
     rows = list(ratio_rows(analysis))
     if not rows:
         return ""

@@ -1,0 +1,710 @@
+"""The command ``mrs-necrosis``: parses and prints. The only module that prints.
+
+Heavy imports happen inside the functions, so that ``--help`` stays instant. Results go to
+standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import math
+import re
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import mrs_necrosis
+from mrs_necrosis.errors import MRSNecrosisError, MRSNecrosisWarning, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mrs_necrosis.analysis import Analysis
+    from mrs_necrosis.classifier import Context
+    from mrs_necrosis.criteria import Criterion
+    from mrs_necrosis.simulation.phantoms import Phantom
+
+EXIT_OK = 0
+EXIT_SOME_FAILED = 1
+EXIT_USAGE = 2
+EXIT_BAD_INPUT = 3
+EXIT_OUTPUT = 4
+EXIT_INTERRUPTED = 130
+
+_EPILOG = """\
+exit codes:
+  0    all inputs were analysed ("not-evaluable" is a result, not a failure)
+  1    some inputs failed, the others were analysed; or an internal error
+  2    the command line is wrong
+  3    an input cannot be used; one sentence on standard error says why
+  4    an output exists already or cannot be written
+  130  interrupted
+
+Research use only. Not a diagnosis, not a medical device.
+"""
+_PEAK: Final = re.compile(r"[A-Za-z][\w+./-]*\s*=.*", re.DOTALL)
+_STEPS = (
+    "combine_coils", "align_averages", "reject_averages", "average", "correct_eddy_currents",
+    "remove_water", "phase", "reference_shift",
+)  # fmt: skip
+_ACQUISITION = (
+    "echo_time_s", "repetition_time_s", "mixing_time_s", "sequence",
+    "spectrometer_frequency_mhz", "dwell_time_s", "nucleus", "reference_ppm", "n_samples",
+)  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit code, see ``--help``.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            # a console that cannot show a character shows a question mark
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    parser, commands = _parsers()
+    try:
+        options = _parse(parser, commands, arguments)
+    except SystemExit as leaving:  # argparse has printed what there is to say
+        return EXIT_OK if not leaving.code else EXIT_USAGE
+    with _logging(options), _quiet_warnings() as notes:
+        try:
+            code: int = options.run(options)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        except MRSNecrosisError as error:
+            return _report_error(error)
+        except BrokenPipeError:
+            # the reader of our output has seen enough
+            sys.stderr.close()
+            return EXIT_OK
+        except Exception as error:
+            if options.verbose:
+                raise
+            message = f"internal error ({type(error).__name__}); run with -v to see where"
+            print(f"mrs-necrosis: {message}", file=sys.stderr)
+            return EXIT_SOME_FAILED
+        if not options.quiet:
+            for note in notes():
+                _print(f"note: {note}", file=sys.stderr)
+    return code
+
+
+def _report_error(error: MRSNecrosisError) -> int:
+    _print(f"mrs-necrosis: {error}", file=sys.stderr)
+    return EXIT_OUTPUT if isinstance(error, OutputError) else EXIT_BAD_INPUT
+
+
+def _print(text: str, *, file: Any = None) -> None:
+    # header text could hold terminal commands
+    shown = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+    print(shown, file=sys.stdout if file is None else file)
+
+
+@contextlib.contextmanager
+def _logging(options: argparse.Namespace) -> Iterator[None]:
+    logger = logging.getLogger("mrs_necrosis")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel({0: logging.WARNING, 1: logging.INFO}.get(options.verbose, logging.DEBUG))
+    if options.quiet:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _quiet_warnings() -> Iterator[Callable[[], list[str]]]:
+    """Keep the library's own warnings; others may quote a header and are dropped."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", MRSNecrosisWarning)
+        yield lambda: list(dict.fromkeys(str(warning.message) for warning in caught))
+
+
+# ---- the command line -------------------------------------------------------------------------
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="mrs-necrosis",
+        description="Radiation necrosis or tumour recurrence? Metabolite ratios with honest\n"
+        "intervals from proton MR spectroscopy, and the published criteria beside them.",
+        epilog=_EPILOG,
+        formatter_class=layout,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"mrs-necrosis {mrs_necrosis.__version__}"
+    )
+    adder = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    talk = common.add_argument_group("messages")
+    talk.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: all")
+    talk.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    commands = {}
+    for name, summary, add, run in (
+        ("analyze", "analyse scanner files or peak tables", _add_analyze, _analyze),
+        ("demo", "analyse the shipped reference case", _add_demo, _demo),
+        ("simulate", "make a spectrum with known truth", _add_simulate, _simulate),
+        ("criteria", "list the published criteria", _add_criteria, _criteria),
+    ):
+        one = adder.add_parser(
+            name, help=summary, description=summary.capitalize() + ".", parents=[common],
+            epilog=_EPILOG, formatter_class=layout,
+        )  # fmt: skip
+        add(one)
+        one.set_defaults(run=run, command=name)
+        commands[name] = one
+    return parser, commands
+
+
+def _parse(
+    parser: argparse.ArgumentParser,
+    commands: dict[str, argparse.ArgumentParser],
+    arguments: list[str],
+) -> argparse.Namespace:
+    if not arguments or arguments[0] not in commands:
+        parser.parse_args(arguments)
+        parser.error("which command? " + ", ".join(commands))
+    one, rest = commands[arguments[0]], arguments[1:]
+    if arguments[0] != "analyze":
+        options = one.parse_args(rest)
+        options.parser = one
+        return options
+    rest, references = _take_water_references(one, rest)
+    options = one.parse_intermixed_args(rest)
+    options.parser = one
+    options.units = _units(one, options.inputs, references)
+    return options
+
+
+def _take_water_references(
+    parser: argparse.ArgumentParser, arguments: list[str]
+) -> tuple[list[str], dict[int, str]]:
+    """Take ``--water-reference FILE`` out; return the rest and the files by input's number."""
+    rest: list[str] = []
+    references: dict[int, str] = {}
+    queue = list(arguments)
+    while queue:
+        argument = queue.pop(0)
+        option, equals, value = argument.partition("=")
+        if option != "--water-reference":
+            rest.append(argument)
+            continue
+        if not equals:
+            if not queue:
+                parser.error("argument --water-reference: expected one argument")
+            value = queue.pop(0)
+        # the inputs that stand before it are those of a command line that ends here
+        before = parser.parse_known_intermixed_args([*rest, "-"])[0].inputs[:-1]
+        if not before:
+            parser.error("--water-reference follows the input it belongs to")
+        if len(before) - 1 in references:
+            parser.error("one input has two --water-reference")
+        references[len(before) - 1] = value
+    return rest, references
+
+
+class _Unit:
+    """One thing to analyse: a file, or the peak values of the command line."""
+
+    def __init__(self, source: str | list[str], name: str, water: str | None) -> None:
+        self.source, self.name, self.water = source, name, water
+
+
+def _units(
+    parser: argparse.ArgumentParser, inputs: list[str], references: dict[int, str]
+) -> list[_Unit]:
+    units: list[_Unit] = []
+    peaks: list[str] = []
+    for number, text in enumerate(inputs):
+        if _PEAK.fullmatch(text) is None or Path(text).exists():
+            units.append(_Unit(text, text, references.get(number)))
+            continue
+        if number in references:
+            parser.error("peak values have no water reference")
+        if not peaks:
+            units.append(_Unit(peaks, "peak values", None))
+        peaks.append(text)
+    if peaks:
+        from mrs_necrosis.io import read_peak_table
+
+        try:
+            read_peak_table(peaks)
+        except (MRSNecrosisError, ValueError) as error:
+            parser.error(str(error))
+    return units
+
+
+def _quantity(units: dict[str, float], what: str, example: str) -> Callable[[str], float]:
+    """Return a parser of a number with a unit."""
+
+    def parse(text: str) -> float:
+        found = re.fullmatch(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)\s*", text)
+        if found is None or found[2] not in units:
+            msg = f"{what} is written like {example}; got {text!r}"
+            raise argparse.ArgumentTypeError(msg)
+        try:
+            return float(found[1]) * units[found[2]]
+        except ValueError:
+            msg = f"{what} is written like {example}; got {text!r}"
+            raise argparse.ArgumentTypeError(msg) from None
+
+    return parse
+
+
+_TIME = _quantity({"ms": 1e-3, "s": 1.0, "us": 1e-6}, "a time", "30ms or 0.03s")
+_FIELD = _quantity({"T": 1.0, "": 1.0}, "a field", "3T")
+_FREQUENCY = _quantity({"MHz": 1.0, "": 1.0}, "a frequency", "127.7MHz")
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low < value < high:
+            msg = f"must be a number between {low:g} and {high:g}; got {text!r}"
+            raise argparse.ArgumentTypeError(msg)
+        return value
+
+    return parse
+
+
+def _prior(text: str) -> float | str:
+    return text if text == "narloch" else _number(0, 1)(text)
+
+
+def _add_analyze(parser: argparse.ArgumentParser) -> None:
+    parser.usage = (
+        "mrs-necrosis analyze INPUT [--water-reference FILE] [INPUT ...] [--out DIR]\n"
+        "                            [--json FILE|-] [options]"
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT",
+        help="a scanner's file, a peak table (TOML, CSV), or peak values: LL=108964 Cho=33671 "
+        "Cr=29534 NAA=31278",
+    )  # fmt: skip
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="write result.json, ratios.tsv, figures and report.html there; several inputs get "
+        "numbered folders and one table",
+    )  # fmt: skip
+    output.add_argument(
+        "--json", metavar="FILE|-", help="write the result as JSON; - is standard output"
+    )
+    output.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    output.add_argument(
+        "--label", help="what the outputs call the input; file names are not written, because "
+        "they may name a person",
+    )  # fmt: skip
+    output.add_argument(
+        "--level", type=_number(0, 1), default=0.95, help="coverage of the intervals (0.95)"
+    )
+    # shown in the help; taken out before parsing, because its place decides what it belongs to
+    parser.add_argument_group("water").add_argument(
+        "--water-reference", metavar="FILE", help="water reference of the input it follows"
+    )
+    _add_acquisition(parser)
+    _add_context(parser)
+    processing = parser.add_argument_group("processing")
+    processing.add_argument("--phase", type=_number(-360, 360), metavar="DEGREES",
+                            dest="phase_deg", help="take out this phase")  # fmt: skip
+    processing.add_argument("--shift", type=_number(-10, 10), metavar="PPM", dest="shift_ppm",
+                            help="move the peaks down by this")  # fmt: skip
+    for step in _STEPS:
+        option = "--find-phase" if step == "phase" else f"--{step.replace('_', '-')}"
+        processing.add_argument(
+            option, dest=step, choices=("auto", "on", "off"), default="auto", help="auto"
+        )
+    processing.add_argument(
+        "--model", choices=("auto", "metabolites", "peaks"), default="auto",
+        help="whole metabolites, free peaks, or by what is known of the echo time (auto)",
+    )  # fmt: skip
+
+
+def _add_acquisition(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what the source does not say")
+    group.add_argument("--echo-time", "--te", type=_TIME, dest="echo_time_s", metavar="30ms")
+    group.add_argument("--repetition-time", "--tr", type=_TIME, dest="repetition_time_s",
+                       metavar="2s")  # fmt: skip
+    group.add_argument("--mixing-time", type=_TIME, dest="mixing_time_s", metavar="10ms")
+    strength = group.add_mutually_exclusive_group()
+    strength.add_argument("--field", type=_FIELD, dest="field_t", metavar="3T")
+    strength.add_argument("--frequency", type=_FREQUENCY, dest="spectrometer_frequency_mhz",
+                          metavar="127.7MHz")  # fmt: skip
+    group.add_argument("--dwell-time", type=_TIME, dest="dwell_time_s", metavar="500us")
+    group.add_argument("--nucleus", metavar="1H")
+    group.add_argument("--sequence", metavar="PRESS")
+    group.add_argument("--reference-ppm", type=_number(-1000, 1000), metavar="PPM",
+                       help="chemical shift at zero frequency")  # fmt: skip
+    group.add_argument("--samples", type=int, dest="n_samples", metavar="N",
+                       help="samples of one FID, for LCModel RAW of many voxels")  # fmt: skip
+    group.add_argument("--quantity", choices=("area", "height", "molar"),
+                       help="what the values of a peak table are")  # fmt: skip
+
+
+def _add_context(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("evidence")
+    group.add_argument(
+        "--prior", type=_prior, default=0.5, metavar="P",
+        help="prior probability of recurrence (0.5); narloch: by --months-since-irradiation",
+    )  # fmt: skip
+    group.add_argument("--criteria", type=Path, metavar="FILE",
+                       help="criteria to add or change (TOML)")  # fmt: skip
+    group.add_argument("--population", metavar="glioma|metastasis|...")
+    group.add_argument("--months-since-irradiation", type=_number(-1e-9, 1200), metavar="N")
+    group.add_argument("--perfusion", choices=("low", "high"), dest="perfusion_reading",
+                       help="the perfusion map read by eye")  # fmt: skip
+    group.add_argument("--rcbv-grey", type=_number(-1e-9, 100), metavar="X",
+                       help="rCBV of the lesion over grey matter")  # fmt: skip
+    group.add_argument("--rcbv-white", type=_number(-1e-9, 100), metavar="X",
+                       help="rCBV of the lesion over white matter")  # fmt: skip
+    group.add_argument("--mri", metavar="TEXT", help="reading of the MRI, shown and not scored")
+    for name in ("after-bevacizumab", "near-skull", "post-contrast"):
+        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=None)
+
+
+# ---- analyze ----------------------------------------------------------------------------------
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    from mrs_necrosis.report.document import to_json
+    from mrs_necrosis.report.files import refuse_existing, refuse_existing_file, write_files
+    from mrs_necrosis.report.table import to_tsv
+    from mrs_necrosis.report.text import summary
+
+    keywords = _keywords(options)
+    many = len(options.units) > 1
+    to_stdout = options.json == "-"
+    if options.out is not None:
+        refuse_existing(options.out, overwrite=options.overwrite)
+    if options.json and not to_stdout:
+        refuse_existing_file(Path(options.json), overwrite=options.overwrite)
+    done: list[Analysis] = []
+    failed: list[MRSNecrosisError] = []
+    for number, unit in enumerate(options.units, 1):
+        out = options.out
+        if out is not None and many:
+            out = out / f"{number:03d}"
+        try:
+            with _progress(options) as progress:
+                analysis = mrs_necrosis.analyze(
+                    unit.source, water_reference=unit.water, out=out,
+                    overwrite=options.overwrite, progress=progress, **keywords,
+                )  # fmt: skip
+        except OutputError:
+            raise
+        except MRSNecrosisError as error:
+            if not many:
+                raise
+            _report_error(error)
+            failed.append(error)
+            continue
+        done.append(analysis)
+        if not to_stdout and not options.quiet:
+            if many:
+                _print(f"{'' if number == 1 else chr(10)}{number:03d}  {unit.name}")
+            _print(summary(analysis))
+    if options.json and done:
+        texts = [to_json(analysis) for analysis in done]
+        text = texts[0] if not many else "[" + ",\n".join(t.rstrip() for t in texts) + "]\n"
+        if to_stdout:
+            sys.stdout.write(text)
+        else:
+            target = Path(options.json)
+            write_files(target.parent, {target.name: text.encode()}, overwrite=options.overwrite)
+    if options.out is not None and many and done:
+        write_files(options.out, {"ratios.tsv": to_tsv(done).encode()}, overwrite=True)
+    if options.out is not None and done and not options.quiet:
+        _print(f"\nwritten to {options.out}", file=sys.stderr)
+    if not failed:
+        return EXIT_OK
+    return EXIT_SOME_FAILED if done else EXIT_BAD_INPUT
+
+
+def _keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``analyze`` takes, from the options; a wrong value ends the command here."""
+    from mrs_necrosis.spectra import Acquisition
+
+    keywords: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in (*_ACQUISITION, "field_t", "quantity")
+        if getattr(options, name) is not None
+    }
+    numbers: dict[str, Any] = {
+        n: v for n, v in keywords.items() if n in _ACQUISITION and isinstance(v, float)
+    }
+    if "field_t" in keywords and not 0.01 <= keywords["field_t"] <= 23:
+        options.parser.error("--field must be in T, between 0.01 and 23")
+    try:
+        Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3, **numbers})
+    except ValueError as error:
+        options.parser.error(str(error))
+    keywords["context"] = _context(options)
+    keywords["prior"] = _prior_of(options)
+    if options.criteria is not None:
+        keywords["criteria"] = _load_criteria(options)
+    if "level" not in options:
+        return keywords
+    switch = {"auto": "auto", "on": True, "off": False}
+    keywords["preprocessing"] = {
+        **{step: switch[getattr(options, step)] for step in _STEPS
+           if getattr(options, step) != "auto"},
+        **{name: getattr(options, name) for name in ("phase_deg", "shift_ppm")
+           if getattr(options, name) is not None},
+    }  # fmt: skip
+    if options.model != "auto":
+        keywords["model"] = options.model
+    return {**keywords, "level": options.level, "label": options.label}
+
+
+def _context(options: argparse.Namespace) -> Context:
+    from mrs_necrosis.classifier import Context, Reading
+
+    readings = () if options.mri is None else (Reading(kind="mri", text=options.mri),)
+    return Context(
+        population=options.population,
+        months_since_irradiation=options.months_since_irradiation,
+        after_bevacizumab=options.after_bevacizumab,
+        near_skull=options.near_skull,
+        post_contrast=options.post_contrast,
+        rcbv_grey=options.rcbv_grey,
+        rcbv_white=options.rcbv_white,
+        perfusion_reading=options.perfusion_reading,
+        readings=readings,
+    )
+
+
+def _prior_of(options: argparse.Namespace) -> float:
+    if options.prior != "narloch":
+        return float(options.prior)
+    from mrs_necrosis.classifier import prior_after_radiosurgery
+
+    if options.months_since_irradiation is None:
+        options.parser.error("--prior narloch needs --months-since-irradiation")
+    return prior_after_radiosurgery(options.months_since_irradiation)
+
+
+def _load_criteria(options: argparse.Namespace) -> tuple[Criterion, ...]:
+    from mrs_necrosis.criteria import load_criteria
+
+    return load_criteria(options.criteria)
+
+
+@contextlib.contextmanager
+def _progress(options: argparse.Namespace) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar on a terminal, from the second second on."""
+    if options.quiet or not sys.stderr.isatty():
+        yield None
+        return
+    start = time.monotonic()
+    shown = False
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        elapsed = time.monotonic() - start
+        if elapsed < 1 or not total:
+            return
+        shown = True
+        filled = 30 * done // total
+        left = f", {elapsed / done * (total - done):.0f} s left" if done else ""
+        bar = "#" * filled + "." * (30 - filled)
+        sys.stderr.write(f"\r[{bar}] {done} of {total} voxels{left}  \033[K")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if shown:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+
+# ---- criteria ---------------------------------------------------------------------------------
+
+
+def _add_criteria(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="*", metavar="INPUT",
+                        help="show where each criterion would put this case")  # fmt: skip
+    parser.add_argument("--all", action="store_true",
+                        help="also those that are switched off, unverified ones too")  # fmt: skip
+    _add_acquisition(parser)
+    _add_context(parser)
+
+
+def _criteria(options: argparse.Namespace) -> int:
+    criteria = _load_criteria(options)
+    places = {}
+    units = _units(options.parser, options.inputs, {})
+    if len(units) > 1:
+        options.parser.error("criteria takes one input")
+    if units:
+        from mrs_necrosis.classifier import place
+
+        keywords = _keywords(options)
+        found = mrs_necrosis.analyze(units[0].source, **keywords)
+        if not found.is_single:
+            options.parser.error("criteria takes a single voxel")
+        conditions: Any = found  # has an echo time and a field
+        findings = place(found.areas, acquisition=conditions, criteria=criteria,
+                         context=keywords["context"])  # fmt: skip
+        places = {finding.id: finding for finding in findings}
+    for one in criteria:
+        if not (one.enabled or options.all):
+            continue
+        state = "" if one.enabled else (" [off]" if one.is_verified else " [off, not verified]")
+        _print(f"{one.id}{state}")
+        _print(f"    {one.statement} favors {one.side}; {one.citation}")
+        finding = places.get(one.id)
+        if finding is not None:
+            value = "" if finding.value is None else f" ({finding.value:.3g})"
+            _print(f"    this case: {finding.favors.value}{value}")
+        if one.note and options.verbose:
+            _print(f"    {one.note}")
+    return EXIT_OK
+
+
+# ---- simulate ---------------------------------------------------------------------------------
+
+
+def _add_simulate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tissue", metavar="TISSUE",
+                        help="tissue class; a wrong one lists them")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.nii.gz",
+                        help="NIfTI-MRS; the truth goes to FILE.truth.json")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("--seed", type=int, default=0, help="of all chance (0)")
+    parser.add_argument("--grid", type=int, nargs=3, default=(1, 1, 1), metavar=("X", "Y", "Z"),
+                        help="voxels (1 1 1)")  # fmt: skip
+    parser.add_argument("--echo-time", "--te", type=_TIME, default=0.03, metavar="30ms")
+    parser.add_argument("--sequence", default="PRESS", help="PRESS, STEAM or sLASER (PRESS)")
+    strength = parser.add_mutually_exclusive_group()
+    strength.add_argument("--field", type=_FIELD, metavar="3T")
+    strength.add_argument("--frequency", type=_FREQUENCY, default=123.2, metavar="123.2MHz")
+    parser.add_argument("--snr", type=_number(0, math.inf), default=20.0)
+    parser.add_argument("--linewidth", type=_number(0, 1000), default=6.0, metavar="HZ")
+    parser.add_argument("--phase", type=_number(-360, 360), default=0.0, metavar="DEGREES")
+    parser.add_argument("--shift", type=_number(-1000, 1000), default=0.0, metavar="HZ")
+    parser.add_argument("--residual-water", type=_number(-1e-9, 1e6), default=0.0, metavar="X",
+                        help="over the largest of Cho, Cr, NAA (0)")  # fmt: skip
+    parser.add_argument("--baseline", type=_number(-1e-9, 100), default=0.0, metavar="X",
+                        help="over the height of the tallest peak (0)")  # fmt: skip
+    parser.add_argument("--coils", type=int, default=1)
+    parser.add_argument("--averages", type=int, default=1)
+    parser.add_argument("--water-reference", type=Path, metavar="FILE.nii.gz",
+                        help="write a water reference as well")  # fmt: skip
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA
+    from mrs_necrosis.io import write_nifti_mrs
+    from mrs_necrosis.report.files import write_atomically
+    from mrs_necrosis.simulation import phantom
+
+    name = options.out.name
+    if not name.endswith((".nii", ".nii.gz")):
+        options.parser.error(f"--out must end in .nii or .nii.gz; got {name!r}")
+    truth_path = options.out.with_name(name.removesuffix(".gz").removesuffix(".nii"))
+    truth_path = truth_path.with_name(truth_path.name + ".truth.json")
+    targets = [options.out, truth_path, *filter(None, [options.water_reference])]
+    for target in targets:
+        if target.exists() and not options.overwrite:
+            msg = f"{target.name} exists already; choose another place or give --overwrite"
+            raise OutputError(msg)
+        if not target.parent.is_dir():
+            msg = f"the folder of {target.name} does not exist"
+            raise OutputError(msg)
+    frequency = options.frequency
+    if options.field is not None:
+        frequency = options.field * PROTON_MHZ_PER_TESLA
+    try:
+        made = phantom(
+            options.tissue, np.random.default_rng(options.seed), grid=tuple(options.grid),
+            spectrometer_frequency_mhz=frequency, echo_time_s=options.echo_time,
+            sequence=options.sequence, snr=options.snr, linewidth_hz=options.linewidth,
+            phase_rad=math.radians(options.phase), shift_hz=options.shift,
+            residual_water=options.residual_water, baseline=options.baseline,
+            coils=options.coils, averages=options.averages,
+            water_reference=options.water_reference is not None,
+        )  # fmt: skip
+    except (ValueError, KeyError) as error:
+        options.parser.error(str(error.args[0]))
+    write_nifti_mrs(options.out, made.data)
+    if options.water_reference is not None and made.data.water is not None:
+        write_nifti_mrs(options.water_reference, made.data.water)
+    write_atomically(truth_path, _truth(options, made).encode())
+    if not options.quiet:
+        _print(f"written to {options.out} and {truth_path}")
+    return EXIT_OK
+
+
+def _truth(options: argparse.Namespace, made: Phantom) -> str:
+    import json
+
+    from mrs_necrosis.report.document import plain
+
+    truth = made.truth
+    document = {
+        "schema": "mrs-necrosis/truth/1",
+        "tissue": options.tissue,
+        "seed": options.seed,
+        "areas": {name: plain(truth.areas.value(name)) for name in truth.areas.names},
+        "snr": plain(truth.snr),
+        "noise_sd": plain(truth.noise_sd),
+        "parameters": plain(truth.parameters),
+    }
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+# ---- demo -------------------------------------------------------------------------------------
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("mrs-necrosis-demo"), metavar="DIR",
+                        help="where the reports go (mrs-necrosis-demo)")  # fmt: skip
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from mrs_necrosis.report.text import ratio_table, summary
+    from mrs_necrosis.simulation import sample_path
+
+    _print("The reference case: peak values as a console printed them (Zhuang et al. 2016)\n")
+    table = sample_path("reference_case.toml")
+    found = mrs_necrosis.analyze(table, out=options.out / "peak-table", overwrite=True)
+    _print(summary(found))
+    for echo_time in ("30", "144"):
+        spectrum = sample_path(f"reference_case_te{echo_time}.nii.gz")
+        folder = options.out / f"spectrum-te{echo_time}"
+        with _progress(options) as progress:
+            found = mrs_necrosis.analyze(spectrum, out=folder, overwrite=True, progress=progress)
+        _print(f"\nA simulated spectrum with the same areas, echo time {echo_time} ms\n")
+        _print(ratio_table(found))
+        assert found.assessment is not None
+        _print(f"\n  {found.assessment.favors.value}")
+    _print(f"\nThe reports are in {options.out}: open report.html in each folder.")
+    return EXIT_OK

@@ -1,0 +1,300 @@
+"""The house's sentence as code: read, preprocess, fit, ratio, assess."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+import mrs_necrosis
+from mrs_necrosis.analysis import Analysis, Source
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA, STANDARD_RATIOS
+from mrs_necrosis.errors import FormatError, SignalError
+from mrs_necrosis.ratios import parse_ratio, ratio
+from mrs_necrosis.spectra import Spectra, SpectralData
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mrs_necrosis.classifier import Context
+    from mrs_necrosis.criteria import Criterion
+    from mrs_necrosis.fitting import Fit, Model
+    from mrs_necrosis.io import PeakTable
+    from mrs_necrosis.ratios import Ratio
+
+    Progress = Callable[[int, int], None]
+
+Input = (
+    str | os.PathLike[str] | SpectralData | Spectra | PeakAreas | Mapping[str, float]
+    | Sequence[str]
+)  # fmt: skip
+"""What can be analysed: a file, what was read from one, or peak values."""
+
+_SOFTWARE = ("numpy", "scipy", "numba")
+_TABLES = frozenset({".toml", ".csv", ".tsv"})
+
+
+def analyze(
+    source: Input,
+    *,
+    water_reference: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    preprocessing: Mapping[str, Any] | None = None,
+    model: Model | Literal["metabolites", "peaks"] | None = None,
+    criteria: Sequence[Criterion] | None = None,
+    prior: float = 0.5,
+    context: Context | None = None,
+    level: float = 0.95,
+    label: str | None = None,
+    progress: Progress | None = None,
+    **acquisition: Any,
+) -> Analysis:
+    """Analyse one acquisition or peak table, from the source to the assessment.
+
+    Parameters
+    ----------
+    source : path, SpectralData, Spectra, PeakAreas, mapping or sequence of str
+        A scanner's file, a peak table (a file, values by name, or words such as ``"LL=108964"``),
+        or what was read from one. A peak table goes straight to the ratios.
+    water_reference : path or None
+        Second file with the water reference of the same voxels.
+    out : path or None
+        Folder for ``result.json``, ``ratios.tsv``, figures and ``report.html``.
+    overwrite : bool
+        Replace an earlier result in `out`.
+    preprocessing : mapping or None
+        Keyword arguments of ``preprocess``.
+    model : Model, "metabolites", "peaks" or None
+        Chosen from the acquisition if None.
+    criteria : sequence of Criterion or None
+        The shipped ones if None.
+    prior : float
+        Prior probability of recurrence.
+    context : Context or None
+        What else is known of the case: time since irradiation, perfusion, ….
+    level : float
+        Coverage of the intervals.
+    label : str or None
+        What the source is called in the outputs. File names are not written, because they may
+        name a person.
+    progress : callable or None
+        Called with the voxels done and the voxels in all.
+    **acquisition
+        What the source does not say, as in ``read``: ``echo_time_s=0.03``, …; also ``field_t``,
+        and ``quantity`` for a peak table.
+
+    Returns
+    -------
+    Analysis
+        Areas, ratios with intervals, the assessment, and all that led to them.
+
+    Raises
+    ------
+    MRSNecrosisError
+        If the source cannot be read, holds no signal, or is not of protons.
+    OutputError
+        If `out` holds a result already and `overwrite` is False.
+
+    Examples
+    --------
+    >>> found = analyze({"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278})
+    >>> round(float(found.ratios["Cho/Cr"].value), 2)
+    1.14
+    >>> found.assessment.favors.value
+    'necrosis-favoring'
+    """
+    from mrs_necrosis.classifier import assess, assess_grid
+    from mrs_necrosis.report import files
+
+    if out is not None:
+        files.refuse_existing(Path(out), overwrite=overwrite)
+    data = _read(source, water_reference, acquisition)
+    if isinstance(data, SpectralData):
+        data = _preprocessed(data, preprocessing or {}, progress)
+    fitted = _fitted(data, model, progress) if isinstance(data, Spectra) else None
+    areas = (data.areas if fitted is None else fitted.areas).with_ll()  # type: ignore[union-attr]
+    conditions = data.acquisition if isinstance(data, Spectra) else data
+    evidence: dict[str, Any] = {
+        "quality": None if fitted is None else fitted.quality,
+        "acquisition": conditions,
+        "criteria": criteria,
+        "prior": prior,
+        "context": context,
+    }
+    single = areas.values.size == len(areas.names)
+    analysis = Analysis(
+        source=_origin(source, water_reference, data, label),
+        areas=areas,
+        ratios=ratios_of(areas),
+        assessment=assess(areas, **evidence) if single else None,
+        grid_assessment=None if single else assess_grid(areas, **evidence),
+        spectra=data if isinstance(data, Spectra) else None,
+        fit=fitted,
+        echo_time_s=conditions.echo_time_s,
+        field_t=conditions.field_t,
+        level=level,
+        provenance=_provenance(data, {"given": acquisition, "preprocessing": preprocessing or {},
+                                      "prior": prior, "level": level}),
+    )  # fmt: skip
+    if out is not None:
+        files.write(analysis, out, overwrite=overwrite)
+    return analysis
+
+
+def ratios_of(areas: PeakAreas) -> dict[str, Ratio]:
+    """Return the standard ratios of the peaks that there are.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        K peaks, in any number of voxels.
+
+    Returns
+    -------
+    dict of str to Ratio
+        By name, in the order of ``STANDARD_RATIOS``.
+    """
+    pairs = [(name, parse_ratio(name)) for name in STANDARD_RATIOS]
+    return {name: ratio(areas, *pair) for name, pair in pairs if all(p in areas for p in pair)}
+
+
+def sha256(path: Path) -> str:
+    """Return the checksum of a file, or of all files of a folder in the order of their names.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    FormatError
+        If there is no such file, or it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            with file.open("rb") as stream:
+                while block := stream.read(2**20):
+                    digest.update(block)
+    except OSError as error:
+        raise FormatError(path, f"cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def _read(
+    source: Input, water_reference: str | os.PathLike[str] | None, given: Mapping[str, Any]
+) -> SpectralData | Spectra | PeakTable:
+    from mrs_necrosis.io import PeakTable, is_peak_table, read, read_peak_table
+
+    if isinstance(source, PeakAreas):
+        return PeakTable(source, **_of_a_table(given))
+    if isinstance(source, Mapping):
+        words = [f"{name}={float(value)!r}" for name, value in source.items()]
+        return read_peak_table(words, **_of_a_table(given))
+    if isinstance(source, (SpectralData, Spectra)):
+        known = replace(source.acquisition, **_without_field(given))
+        data: SpectralData | Spectra = replace(source, acquisition=known)
+        return data
+    if not isinstance(source, os.PathLike) and not isinstance(source, str):
+        return read_peak_table(source, **_of_a_table(given))
+    if Path(source).suffix.lower() in _TABLES or is_peak_table(source):
+        return read_peak_table(source, **_of_a_table(given))
+    return read(source, water_reference=water_reference, **_without_field(given))
+
+
+def _of_a_table(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what can be said of a peak table; the rest has no meaning for it."""
+    table = {name: given[name] for name in ("echo_time_s", "field_t", "quantity") if name in given}
+    if "spectrometer_frequency_mhz" in given:
+        table["field_t"] = given["spectrometer_frequency_mhz"] / PROTON_MHZ_PER_TESLA
+    return table
+
+
+def _without_field(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what can be said of a spectrum: a field strength as the frequency of protons."""
+    spectrum = {name: value for name, value in given.items() if name != "quantity"}
+    if "field_t" in spectrum:
+        spectrum["spectrometer_frequency_mhz"] = spectrum.pop("field_t") * PROTON_MHZ_PER_TESLA
+    return spectrum
+
+
+def _preprocessed(
+    data: SpectralData, options: Mapping[str, Any], progress: Progress | None
+) -> Spectra:
+    from mrs_necrosis.preprocessing import preprocess
+
+    return preprocess(data, progress=progress, **options)
+
+
+def _fitted(spectra: Spectra, model: Model | str | None, progress: Progress | None) -> Fit:
+    from mrs_necrosis.fitting import default_model, fit
+
+    nucleus = spectra.acquisition.nucleus
+    if nucleus not in {None, "1H"}:
+        msg = f"the spectra are of {nucleus}; only 1H is analysed"
+        raise SignalError(msg)
+    if not np.isfinite(spectra.fid).all(axis=3).any():
+        msg = "no voxel has a finite FID; there is nothing to analyse"
+        raise SignalError(msg)
+    if not np.nan_to_num(spectra.fid).any():
+        msg = "every FID is zero; there is nothing to analyse"
+        raise SignalError(msg)
+    if isinstance(model, str):
+        model = default_model(spectra.acquisition, kind=model)  # type: ignore[arg-type]
+    return fit(spectra, model, progress=progress)
+
+
+def _origin(
+    source: Input,
+    water_reference: str | os.PathLike[str] | None,
+    data: Spectra | PeakTable,
+    label: str | None,
+) -> Source:
+    name = data.source_format if isinstance(data, Spectra) else "peak table"
+    is_file = isinstance(source, (str, os.PathLike)) and Path(source).exists()
+    return Source(
+        format=name or "spectra from memory",
+        sha256=sha256(Path(source)) if is_file else None,  # type: ignore[arg-type]
+        water_sha256=None if water_reference is None else sha256(Path(water_reference)),
+        label=label,
+    )
+
+
+def _provenance(data: Spectra | PeakTable, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    steps = data.history if isinstance(data, Spectra) else ()
+    return {
+        "software": {
+            "mrs_necrosis": mrs_necrosis.__version__,
+            "python": platform.python_version(),
+            **{name: _version(name) for name in _SOFTWARE},
+        },
+        "machine": platform.machine(),
+        "parameters": dict(parameters),
+        "steps": [
+            {"name": step.name, "parameters": dict(step.parameters), "note": step.note}
+            for step in steps
+        ],
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
