@@ -46,12 +46,12 @@ if TYPE_CHECKING:
 Kind = Literal["quantity", "code", "bits"]
 
 LABEL_CODES = {
-    Favors.NOT_EVALUABLE: 0,
     Favors.NECROSIS: 1,
-    Favors.INDETERMINATE: 2,
-    Favors.RECURRENCE: 3,
+    Favors.RECURRENCE: 2,
+    Favors.INDETERMINATE: 3,
+    Favors.NOT_EVALUABLE: 4,
 }
-"""Codes of ``desc-label``."""
+"""Codes of ``desc-label``; none is zero, because zero is never written for failure."""
 
 RATIO_CODES = {
     RatioStatus.OK: 0,
@@ -418,7 +418,7 @@ def label_maps(
     if not np.isin(labels, known).all():
         msg = f"labels must be among {known}"
         raise ValueError(msg)
-    codes = np.zeros(labels.shape, dtype=np.uint8)
+    codes = np.full(labels.shape, LABEL_CODES[Favors.NOT_EVALUABLE])
     for favors, code in LABEL_CODES.items():
         codes[labels == favors.value] = code
     maps = [
@@ -519,10 +519,44 @@ def write_maps(
 
     Raises
     ------
-    ValueError
-        If the stem is no part of a file name, or two maps have one name.
     OutputError
         If the folder cannot be written.
+    """
+    contents = map_files(stem, maps, affine=affine, provenance=provenance)
+    home = Path(folder)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            _replace(home / name, content)
+    except OSError as error:
+        msg = f"cannot write maps into {home.name!r}: {error.strerror}"
+        raise OutputError(msg) from error
+    return [home / name for name in contents if name.endswith(".nii.gz")]
+
+
+def map_files(
+    stem: str,
+    maps: Iterable[Map],
+    *,
+    affine: NDArray[np.float64] | None,
+    provenance: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:
+    """Return the files of ``write_maps`` by name, each map after its sidecar.
+
+    Parameters
+    ----------
+    stem, maps, affine, provenance :
+        As in ``write_maps``.
+
+    Returns
+    -------
+    dict of str to bytes
+        NIfTI and JSON.
+
+    Raises
+    ------
+    ValueError
+        If the stem is no part of a file name, or two maps have one name.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", stem):
         msg = f"stem must be a plain file name of letters, digits and ._+-; got {stem!r}"
@@ -533,20 +567,13 @@ def write_maps(
     if twice:
         msg = f"two maps have the same name: {', '.join(twice)}"
         raise ValueError(msg)
-    home = Path(folder)
-    written = []
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        for one in listed:
-            path = home / f"{stem}_{one.name}_mrsmap.nii.gz"
-            sidecar = json.dumps(_sidecar(one, affine, provenance or {}), indent=2) + "\n"
-            _replace(path.with_name(path.name[: -len(".nii.gz")] + ".json"), sidecar.encode())
-            _replace(path, _nifti(one, affine))
-            written.append(path)
-    except OSError as error:
-        msg = f"cannot write maps into {home.name!r}: {error.strerror}"
-        raise OutputError(msg) from error
-    return written
+    contents = {}
+    for one in listed:
+        name = f"{stem}_{one.name}_mrsmap"
+        sidecar = json.dumps(_sidecar(one, affine, provenance or {}), indent=2) + "\n"
+        contents[f"{name}.json"] = sidecar.encode()
+        contents[f"{name}.nii.gz"] = _nifti(one, affine)
+    return contents
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -49,7 +49,7 @@ def test_voxels_without_a_label_are_not_drawn():
     shown = panel(grid_figure(label_maps(labels)[0], affine=AFFINE))
 
     assert shown.mask.tolist() == [[False, True]]
-    assert shown[0, 0] == 1
+    assert shown[0, 0] == 0
 
 
 def test_the_same_map_gives_the_same_picture():

@@ -4,7 +4,7 @@
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
   const [X, Y, Z] = data.shape;
-  const LABEL_COLOURS = ["#c9ced6", "#0072b2", "#e8d9a0", "#d55e00"];
+  const LABEL_COLOURS = { 1: "#0072b2", 2: "#d55e00", 3: "#e8d9a0" }; // 4, not evaluable, has none;
   const CODE_COLOURS = ["#2c7fb8", "#e8b23a", "#d55e00", "#8e5ea2", "#5aa469", "#c9ced6", "#444b57", "#b7d3e9"];
 
   if (typeof DecompressionStream === "undefined") {
@@ -133,7 +133,7 @@
       const row = 3 * Math.round(share * 255), t = tableOf(m);
       return "rgb(" + t[row] + "," + t[row + 1] + "," + t[row + 2] + ")";
     }
-    if (m.desc === "label") return m.values[v] === 0 ? null : LABEL_COLOURS[m.values[v]];
+    if (m.desc === "label") return LABEL_COLOURS[m.values[v]] || null;
     if (m.kind === "bits") return m.values[v] === 0 ? null : CODE_COLOURS[Math.log2(m.values[v] & -m.values[v]) % 8];
     return CODE_COLOURS[m.values[v] % 8];
   }
@@ -304,7 +304,7 @@
     } else {
       for (const [code, text] of Object.entries(m.key)) {
         const item = document.createElement("li"), patch = document.createElement("i"), c = Number(code);
-        const colour = m.desc === "label" ? (c === 0 ? null : LABEL_COLOURS[c]) : CODE_COLOURS[(m.kind === "bits" ? Math.log2(c) : c) % 8];
+        const colour = m.desc === "label" ? LABEL_COLOURS[c] : CODE_COLOURS[(m.kind === "bits" ? Math.log2(c) : c) % 8];
         patch.style.background = colour || "#171d26";
         item.append(patch, text.split(": ")[0]);
         item.title = text;

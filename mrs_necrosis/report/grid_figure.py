@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mrs_necrosis.maps import Map
     from mrs_necrosis.report.grid_page import Anatomy, Geometry
 
-LABEL_COLOURS = ("#c9ced6", "#0072b2", "#e8d9a0", "#d55e00")
-"""Not evaluable (drawn as nothing), necrosis, indeterminate, recurrence."""
+LABEL_COLOURS = ("#0072b2", "#d55e00", "#e8d9a0", "#c9ced6")
+"""Necrosis, recurrence, indeterminate; not evaluable, which is not drawn."""
 
 _PER_VOXEL = 16
 
@@ -93,7 +93,7 @@ def grid_figure(
         norm = BoundaryNorm(np.arange(len(codes) + 1) - 0.5, len(codes))
         shown = np.searchsorted(codes, values)
         if one.desc == "label":
-            shown = np.ma.masked_equal(shown, 0)
+            shown = np.ma.masked_equal(shown, len(codes) - 1)
 
     margin = max(1, round(0.12 * max(x, y))) if anatomy is not None and affine is not None else 0
     background = None
@@ -136,7 +136,7 @@ def grid_figure(
         bar.set_ticks(range(len(one.key)))
         names = [one.key[code].partition(": ")[0] for code in sorted(one.key)]
         if one.desc == "label":
-            names[0] += " (not drawn)"
+            names[-1] += " (not drawn)"
         bar.set_ticklabels(names)
     bar.outline.set_visible(False)
     view = "radiological view" if screen.view else "orientation unknown"
