@@ -16,12 +16,15 @@ import numpy as np
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Favors
+from mrs_necrosis.quality import FitStatus, QualityThresholds
 from mrs_necrosis.ratios import Ratio, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from mrs_necrosis.quality import Quality
 
 MINIMUM_NORMAL_VOXELS = 20
 """Assumed: the spread of 20 voxels is known to about 17 %, and with it every index."""
@@ -160,6 +163,33 @@ def mirrored(
     return result.reshape(mask.shape)
 
 
+def usable_voxels(
+    quality: Quality, thresholds: QualityThresholds | None = None
+) -> NDArray[np.bool_]:
+    """Return where a voxel is good enough to stand for its tissue, shape (X, Y, Z).
+
+    Parameters
+    ----------
+    quality : Quality
+        Of shape (X, Y, Z).
+    thresholds : QualityThresholds or None
+        Those beyond which a label would be withheld.
+
+    Returns
+    -------
+    ndarray of bool
+        True where the fit converged and SNR and linewidth are within the limits.
+    """
+    limits = thresholds or QualityThresholds()
+    converged = np.isin(quality.status, [FitStatus.OK, FitStatus.AT_BOUND])
+    usable: NDArray[np.bool_] = (
+        converged
+        & (quality.snr >= limits.snr_fail)
+        & (quality.linewidth_ppm <= limits.linewidth_fail_ppm)
+    )
+    return usable
+
+
 # ------------------------------------------------------------------ Cho/NAA index
 
 
@@ -214,6 +244,19 @@ def _line(
     return line, spread, information * spread**2
 
 
+def _no_index(nothing: NDArray[np.float64], areas: PeakAreas, problem: str) -> ChoNAAIndex:
+    return ChoNAAIndex(
+        value=nothing,
+        sd=None if areas.covariance is None else nothing.copy(),
+        normal=np.zeros(nothing.shape, dtype=bool),
+        slope=float("nan"),
+        intercept=float("nan"),
+        spread=float("nan"),
+        is_refused=True,
+        sentence=problem,
+    )
+
+
 def cho_naa_index(
     areas: PeakAreas,
     *,
@@ -257,6 +300,9 @@ def cho_naa_index(
     ----------
     McKnight et al., J. Magn. Reson. Imaging 13, 167 (2001).
     """
+    if not {"Cho", "NAA"} <= set(areas.names):
+        nothing = np.full(usable.shape, np.nan)
+        return _no_index(nothing, areas, "no Cho/NAA index: Cho or NAA is not among the peaks")
     cho, naa = areas.value("Cho"), areas.value("NAA")
     answer = usable & np.isfinite(cho) & np.isfinite(naa)
     start = answer & areas.detected("Cho") & areas.detected("NAA")
@@ -290,17 +336,7 @@ def cho_naa_index(
             "so they are not normal tissue; give a mask of normal tissue"
         )
     if problem:
-        nothing = np.full(cho.shape, np.nan)
-        return ChoNAAIndex(
-            value=nothing,
-            sd=None if areas.covariance is None else nothing.copy(),
-            normal=np.zeros(cho.shape, dtype=bool),
-            slope=float("nan"),
-            intercept=float("nan"),
-            spread=float("nan"),
-            is_refused=True,
-            sentence=problem,
-        )
+        return _no_index(np.full(cho.shape, np.nan), areas, problem)
 
     value = np.where(answer, (cho - line[0] - line[1] * naa) / spread, np.nan)
     sd = None
@@ -437,7 +473,7 @@ def normalised_ratios(areas: PeakAreas, reference: Reference) -> tuple[Ratio, ..
     Parameters
     ----------
     areas : PeakAreas
-        values of shape (X, Y, Z, K), with Cho, Cr and NAA.
+        values of shape (X, Y, Z, K); ratios of peaks that are not there are left out.
     reference : Reference
         Made by ``contralateral_reference``.
 
@@ -456,12 +492,17 @@ def normalised_ratios(areas: PeakAreas, reference: Reference) -> tuple[Ratio, ..
     if normal is None:
         return ()
     results = []
+    known = set(areas.names)
     for top, bottom in (("Cho", "Cho"), ("Cr", "Cr"), ("Cho", "Cr")):
+        if not {top, bottom} <= known:
+            continue
         at = normal.index(bottom)
         assert normal.covariance is not None
         mean, variance = normal.values[at], normal.covariance[at, at]
         results.append(_against(areas, top, f"n{bottom}", mean, variance, 0.0))
     for top, bottom in (("Cho", "Cr"), ("Cho", "NAA")):
+        if not {top, bottom} <= known:
+            continue
         quotient = ratio(normal, top, bottom)
         assert quotient.sd is not None
         scale, scale_variance = float(quotient.value), float(quotient.sd) ** 2

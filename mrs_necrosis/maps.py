@@ -30,6 +30,15 @@ import numpy as np
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.errors import OutputError
+from mrs_necrosis.lesion import (
+    JUDGED,
+    cho_naa_index,
+    contralateral_reference,
+    mask_weights,
+    normalised_ratios,
+    summarise_lesion,
+    usable_voxels,
+)
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
 
@@ -39,11 +48,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.areas import PeakAreas
-    from mrs_necrosis.lesion import ChoNAAIndex, Reference
+    from mrs_necrosis.classifier import GridAssessment
+    from mrs_necrosis.lesion import ChoNAAIndex, LesionSummary, PointSpread, Reference
     from mrs_necrosis.quality import Quality
     from mrs_necrosis.ratios import Ratio
 
 Kind = Literal["quantity", "code", "bits"]
+StatementKind = Literal["gate", "recurrence", "necrosis", "caveat"]
 
 LABEL_CODES = {
     Favors.NECROSIS: 1,
@@ -128,6 +139,116 @@ class Map:
         """Entities of the file name: ``"met-ChoCr_desc-ratio"``."""
         peaks = re.sub(r"[^A-Za-z0-9]", "", self.met)
         return (f"met-{peaks}_" if peaks else "") + f"desc-{self.desc}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """A sentence that holds in some voxels: a closed gate, a criterion that is met.
+
+    Parameters
+    ----------
+    kind : {"gate", "recurrence", "necrosis", "caveat"}
+        A closed gate, a criterion that favours a side, anything else worth knowing.
+    text : str
+        The sentence.
+    where : ndarray of bool, shape (X, Y, Z)
+        The voxels in which it holds.
+    """
+
+    kind: StatementKind
+    text: str
+    where: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anatomy:
+    """An image to lay the grid on.
+
+    Parameters
+    ----------
+    values : ndarray, shape (A, B, C)
+        In any space.
+    affine : ndarray of float64, shape (4, 4)
+        Its indices to RAS+ mm.
+    """
+
+    values: NDArray[Any]
+    affine: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Surroundings:
+    """What is known of a grid besides its own spectra.
+
+    Parameters
+    ----------
+    lesion : Anatomy or None
+        Mask of the lesion, in any space.
+    reference : Anatomy or None
+        Mask of normal tissue, in any space; found automatically if None.
+    anatomy : Anatomy or None
+        To lay the maps on.
+    point_spread : {"hamming", "sinc", "box"}
+        Response of a voxel, for the masks.
+    midline_mm : float
+        World x of the mid-sagittal plane.
+    """
+
+    lesion: Anatomy | None = None
+    reference: Anatomy | None = None
+    anatomy: Anatomy | None = None
+    point_spread: PointSpread = "hamming"
+    midline_mm: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OwnTissue:
+    """The lesion and the normal tissue of one grid.
+
+    Parameters
+    ----------
+    lesion_weights : ndarray of float64, shape (X, Y, Z), or None
+        Share of each voxel's signal that comes from the lesion.
+    index : ChoNAAIndex
+        Against the subject's own normal voxels, or refused.
+    reference : Reference
+        Mean areas of normal tissue, or refused.
+    normalised : tuple of Ratio
+        Against the reference.
+    """
+
+    lesion_weights: NDArray[np.float64] | None
+    index: ChoNAAIndex
+    reference: Reference
+    normalised: tuple[Ratio, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GridResult:
+    """Everything that is written and drawn of a grid.
+
+    Parameters
+    ----------
+    maps : tuple of Map
+        The label first.
+    own : OwnTissue
+        Lesion and normal tissue.
+    lesion : LesionSummary or None
+        None without a mask of the lesion.
+    statements : tuple of Statement
+        Reasons, per voxel.
+    anatomy : Anatomy or None
+        To lay the maps on.
+    notes : tuple of str
+        Sentences about the whole grid.
+    """
+
+    maps: tuple[Map, ...]
+    own: OwnTissue
+    lesion: LesionSummary | None
+    statements: tuple[Statement, ...]
+    anatomy: Anatomy | None
+    notes: tuple[str, ...]
 
 
 # ------------------------------------------------------------------ results to maps
@@ -483,6 +604,172 @@ def standard_maps(
             chosen = (cutoffs or {}).get(name, ())
             maps += ratio_maps(ratio(areas, top, bottom), level=level, cutoffs=chosen)
     return (*maps, *area_maps(areas), *quality_maps(quality))
+
+
+# ------------------------------------------------------------------ the whole grid
+
+
+def own_tissue(
+    areas: PeakAreas,
+    quality: Quality,
+    *,
+    affine: NDArray[np.float64] | None,
+    surroundings: Surroundings | None = None,
+) -> OwnTissue:
+    """Return the lesion's weights and the subject's own normal tissue.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (X, Y, Z, K).
+    quality : Quality
+        Of shape (X, Y, Z).
+    affine : ndarray of float64, shape (4, 4), or None
+        Grid indices to RAS+ mm.
+    surroundings : Surroundings or None
+        Masks.
+
+    Returns
+    -------
+    OwnTissue
+        Index and reference are refused, with the reason, where the grid does not carry them.
+
+    Raises
+    ------
+    ValueError
+        If a mask is given and the grid has no position.
+    """
+    around = surroundings or Surroundings()
+    x, y, z = quality.snr.shape
+
+    def weights_of(mask: Anatomy) -> NDArray[np.float64]:
+        if affine is None:
+            msg = "a mask needs a grid with a position; this source gives none"
+            raise ValueError(msg)
+        values = np.asarray(mask.values) > 0
+        return mask_weights(
+            values, mask.affine, shape=(x, y, z), affine=affine, psf=around.point_spread
+        )
+
+    weights = None if around.lesion is None else weights_of(around.lesion)
+    chosen = None if around.reference is None else weights_of(around.reference) >= 0.5
+    usable = usable_voxels(quality)
+    normal = chosen
+    if normal is None and weights is not None:
+        normal = weights < 0.05
+    index = cho_naa_index(areas, usable=usable, presumed_normal=normal)
+    reference = contralateral_reference(
+        areas,
+        usable=usable,
+        chosen=chosen,
+        lesion=None if weights is None else weights >= 0.5,
+        affine=affine,
+        index=index,
+        midline_mm=around.midline_mm,
+    )
+    normalised = normalised_ratios(areas, reference)
+    return OwnTissue(
+        lesion_weights=weights, index=index, reference=reference, normalised=normalised
+    )
+
+
+def grid_result(
+    areas: PeakAreas,
+    quality: Quality,
+    assessment: GridAssessment,
+    own: OwnTissue,
+    *,
+    level: float = 0.95,
+    cutoffs: Mapping[str, Sequence[float]] | None = None,
+    anatomy: Anatomy | None = None,
+) -> GridResult:
+    """Return everything that is written and drawn of a grid.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (X, Y, Z, K).
+    quality : Quality
+        Of shape (X, Y, Z).
+    assessment : GridAssessment
+        Made by ``classifier.assess_grid``.
+    own : OwnTissue
+        Made by ``own_tissue``.
+    level : float
+        Coverage of the intervals.
+    cutoffs : mapping of str to sequence of float, or None
+        Cut-offs by name of the ratio, for maps of probability.
+    anatomy : Anatomy or None
+        To lay the maps on.
+
+    Returns
+    -------
+    GridResult
+        The same input gives the same result.
+    """
+    label_of = np.array([favors.value for favors in LABEL_CODES])
+    labels = label_of[assessment.codes]
+    likelihood = np.exp(assessment.log_likelihood_ratio)
+    chance = assessment.label_probability
+    maps = (
+        *label_maps(
+            labels,
+            likelihood_ratio=likelihood,
+            label_probability=None
+            if chance is None
+            else {label.value: chance[..., i] for i, label in enumerate(JUDGED)},
+            closed_gates=assessment.closed,
+        ),
+        *standard_maps(areas, quality, level=level, cutoffs=cutoffs),
+        *index_maps(own.index),
+        *reference_maps(own.reference, own.normalised),
+    )
+    notes = [own.index.sentence, own.reference.sentence]
+    summary = None
+    if own.lesion_weights is not None:
+        maps = (*maps, lesion_map(own.lesion_weights))
+        if own.lesion_weights.max() > 0.05:
+            summary = summarise_lesion(
+                own.lesion_weights,
+                labels,
+                label_probability=chance,
+                likelihood_ratio=likelihood,
+                ratios=tuple(
+                    ratio(areas, *parse_ratio(name))
+                    for name in STANDARD_RATIOS
+                    if set(parse_ratio(name)) <= set(areas.names)
+                ),
+            )
+        else:
+            notes.append("the lesion mask does not touch the grid; check its space")
+    statements = tuple(
+        Statement("gate", gate, closed) for gate, closed in assessment.closed.items()
+    )
+    return GridResult(
+        maps=maps,
+        own=own,
+        lesion=summary,
+        statements=statements,
+        anatomy=anatomy,
+        notes=tuple(notes),
+    )
+
+
+def lesion_map(weights: NDArray[np.float64]) -> Map:
+    """Return the share of each voxel's signal that comes from the lesion.
+
+    Parameters
+    ----------
+    weights : ndarray of float64, shape (X, Y, Z)
+        Made by ``lesion.mask_weights``.
+
+    Returns
+    -------
+    Map
+        ``desc-lesion``.
+    """
+    meaning = "share of the voxel's signal that comes from the lesion mask, by the point spread"
+    return Map("lesion", weights, "Signal from the lesion", meaning)
 
 
 # ------------------------------------------------------------------ files

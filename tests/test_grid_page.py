@@ -22,11 +22,9 @@ from hypothesis.extra.numpy import arrays
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.fitting.result import Curves
 from mrs_necrosis.lesion import mask_weights, summarise_lesion
-from mrs_necrosis.maps import Map, label_maps, standard_maps
+from mrs_necrosis.maps import Anatomy, Map, Statement, label_maps, standard_maps
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.report.grid_page import (
-    Anatomy,
-    Statement,
     _packed,
     _shortened,
     anatomy_slices,

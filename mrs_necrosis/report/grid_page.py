@@ -18,7 +18,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
     from mrs_necrosis.fitting.result import Curves
     from mrs_necrosis.lesion import LesionSummary
-    from mrs_necrosis.maps import Map
+    from mrs_necrosis.maps import Anatomy, Map, Statement
     from mrs_necrosis.quality import Quality
-
-StatementKind = Literal["gate", "recurrence", "necrosis", "caveat"]
 
 _LEVELS = 4000  # of a curve's own range: finer than the screen
 _MANTISSA_BITS = 12  # kept of 23: a relative error of 1e-4, where three digits are shown
@@ -55,41 +53,6 @@ _GROUPS = {
     "residual": "Quality",
     "status": "Quality",
 }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Statement:
-    """A sentence that holds in some voxels: a closed gate, a criterion that is met.
-
-    Parameters
-    ----------
-    kind : {"gate", "recurrence", "necrosis", "caveat"}
-        A closed gate, a criterion that favours a side, anything else worth knowing.
-    text : str
-        The sentence.
-    where : ndarray of bool, shape (X, Y, Z)
-        The voxels in which it holds.
-    """
-
-    kind: StatementKind
-    text: str
-    where: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Anatomy:
-    """An image to lay the grid on.
-
-    Parameters
-    ----------
-    values : ndarray, shape (A, B, C)
-        In any space.
-    affine : ndarray of float64, shape (4, 4)
-        Its indices to RAS+ mm.
-    """
-
-    values: NDArray[Any]
-    affine: NDArray[np.float64]
 
 
 # ------------------------------------------------------------------ geometry
