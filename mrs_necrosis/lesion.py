@@ -102,8 +102,6 @@ def mask_weights(
     ValueError
         If the mask is not three-dimensional or holds numbers outside 0 to 1.
     """
-    from scipy.ndimage import map_coordinates
-
     values = np.asarray(mask, dtype=np.float64)
     if values.ndim != 3:
         msg = f"a mask must have three axes; got shape {values.shape}"
@@ -120,12 +118,16 @@ def mask_weights(
     places = [(np.arange(n * f) + 0.5) / f - 0.5 for n, f in zip(shape, fine, strict=True)]
     plane_i, plane_j = np.meshgrid(places[0], places[1], indexing="ij")
     weights = np.zeros(shape)
+    size = np.array(values.shape)[:, None, None]
     # plane by plane, so that memory does not grow with the number of slices
     for at, place_k in enumerate(places[2]):
         index = np.stack([plane_i, plane_j, np.full_like(plane_i, place_k)])
         where = np.tensordot(to_mask[:3, :3], index, axes=1) + to_mask[:3, 3, None, None]
-        plane = map_coordinates(values, where, order=1, mode="constant", cval=0.0)
-        if plane.any():
+        nearest = np.rint(where).astype(np.intp)
+        inside = np.all((nearest >= 0) & (nearest < size), axis=0)
+        if inside.any():
+            plane = np.zeros(inside.shape)
+            plane[inside] = values[tuple(nearest[:, inside])]
             seen = kernels[0] @ plane @ kernels[1].T
             weights += seen[:, :, None] * kernels[2][None, None, :, at]
     clipped: NDArray[np.float64] = np.clip(weights, 0.0, 1.0)

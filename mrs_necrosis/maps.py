@@ -64,6 +64,8 @@ LABEL_CODES = {
 }
 """Codes of ``desc-label``; none is zero, because zero is never written for failure."""
 
+_ASSESSED = tuple(LABEL_CODES)  # in the order of the codes of GridAssessment
+
 RATIO_CODES = {
     RatioStatus.OK: 0,
     RatioStatus.BELOW_DETECTION: 1,
@@ -742,17 +744,31 @@ def grid_result(
             )
         else:
             notes.append("the lesion mask does not touch the grid; check its space")
-    statements = tuple(
-        Statement("gate", gate, closed) for gate, closed in assessment.closed.items()
-    )
     return GridResult(
         maps=maps,
         own=own,
         lesion=summary,
-        statements=statements,
+        statements=_statements(assessment),
         anatomy=anatomy,
         notes=tuple(notes),
     )
+
+
+def _statements(assessment: GridAssessment) -> tuple[Statement, ...]:
+    statements = []
+    for gate, closed in assessment.closed.items():
+        asked = assessment.requirements.get(gate, "")
+        text = f"{gate} (asks for: {asked})" if asked else gate
+        statements.append(Statement("gate", text, closed))
+    sides: tuple[tuple[StatementKind, Favors], ...] = (
+        ("recurrence", Favors.RECURRENCE),
+        ("necrosis", Favors.NECROSIS),
+    )
+    for finding in assessment.findings:
+        for kind, favors in sides:
+            where = finding.codes == _ASSESSED.index(favors)
+            statements.append(Statement(kind, f"by {finding.statement}", where))
+    return tuple(statements)
 
 
 def lesion_map(weights: NDArray[np.float64]) -> Map:

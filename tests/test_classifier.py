@@ -202,6 +202,23 @@ def test_a_grid_gives_each_voxel_the_answer_of_assess():
     assert set(grid.codes) >= {0, 1, 2}
 
 
+def test_findings_of_a_grid_are_those_of_each_voxel():
+    areas = PeakAreas(
+        ("LL", "Cho", "Cr", "NAA"),
+        np.array([[REFERENCE, [1000.0, 60000.0, 29534.0, 10000.0]]]),
+    )
+    found = assess_grid(areas)
+
+    for voxel in range(2):
+        single = assess(PeakAreas(areas.names, areas.values[0, voxel]))
+        expected = {f.id: f.favors for f in single.findings if f.scored}
+        seen = {
+            f.id: tuple(Favors)[f.codes[0, voxel]] for f in found.findings if f.codes[0, voxel] < 3
+        }
+        assert seen == expected
+    assert set(found.requirements) == set(found.closed)
+
+
 def test_pieces_of_a_grid_do_not_change_its_answers(monkeypatch):
     rng = np.random.default_rng(3)
     values = np.exp(rng.normal(0, 0.5, (50, 4)))

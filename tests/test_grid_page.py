@@ -75,7 +75,7 @@ def parts(hostile="", affine=AFFINE):
         "affine": affine,
         "curves": curves,
         "statements": [
-            Statement("recurrence", f"Cho/Cr > 1.5 {hostile}", i > 2),
+            Statement("recurrence", f"by Cho/Cr > 1.5 {hostile}", i > 2),
             Statement("gate", "SNR is below 5 (assumed)", status != 0),
         ],
         "anatomy": anatomy,
@@ -395,7 +395,7 @@ def test_a_click_shows_the_voxel_its_ratios_and_its_reasons(opened):
     # centre at (25 - 40, -20 + 30, 15) mm
     assert opened.text("#voxel-where") == "centre at L 15.0, A 10.0, S 15.0 mm"
     assert "Cho/Cr1.80 ± 0.21" in opened.text("#ratios tbody")
-    assert "For recurrence: Cho/Cr > 1.5" in opened.text("#reasons")
+    assert "Recurrence, by Cho/Cr > 1.5" in opened.text("#reasons")
     assert "voxel=4,3,1" in opened.run("location.hash")
 
 

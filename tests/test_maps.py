@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Favors
+from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.maps import (
     LABEL_CODES,
     RATIO_CODES,
+    Anatomy,
     Map,
+    Surroundings,
+    grid_result,
     label_maps,
+    own_tissue,
     ratio_maps,
     standard_maps,
     write_maps,
@@ -208,3 +213,93 @@ def test_a_name_that_could_leave_the_folder_is_refused(tmp_path):
         Map("a/b", np.ones((1, 1, 1)), "", "")
     with pytest.raises(ValueError, match=r"shape \(X, Y, Z\)"):
         Map("a", np.ones(3), "", "")
+
+
+# ------------------------------------------------------------------ the whole grid
+
+
+def whole_grid(**surroundings):
+    """A column of tumour in a grid of normal tissue, judged and mapped."""
+    shape = (12, 10, 1)
+    rng = np.random.default_rng(3)
+    values = np.array([1.0, 1.0, 1.7, 0.1]) * rng.normal(1, 0.04, (*shape, 4))
+    values[2:4, 3:7] = [2.6, 1.0, 0.6, 0.3]
+    covariance = np.broadcast_to(np.eye(4) * 0.03**2, (*shape, 4, 4))
+    areas = PeakAreas(("Cho", "Cr", "NAA", "LL"), values, covariance)
+    number = np.full(shape, 30.0)
+    quality = Quality(
+        number, number / 5, number / 600, number / 30, np.zeros(shape), np.full(shape, np.nan)
+    )
+    affine = np.diag([10.0, 10.0, 10.0, 1.0])
+    affine[:3, 3] = (-55, -45, 0)
+    own = own_tissue(areas, quality, affine=affine, surroundings=Surroundings(**surroundings))
+    return grid_result(areas, quality, assess_grid(areas, quality=quality), own), own, affine
+
+
+def tumour_mask():
+    mask = np.zeros((12, 10, 1))
+    mask[2:4, 3:7] = 1
+    affine = np.diag([10.0, 10.0, 10.0, 1.0])
+    affine[:3, 3] = (-55, -45, 0)
+    return Anatomy(mask, affine)
+
+
+def test_a_tumour_in_normal_tissue_is_found_with_its_own_reference(tmp_path):
+    result, own, affine = whole_grid(lesion=tumour_mask(), point_spread="box")
+
+    assert result.lesion.favors is Favors.RECURRENCE
+    assert result.lesion.n_voxels == pytest.approx(8)
+    assert (
+        result.lesion.fractions["recurrence-favoring"][0] > 0.9
+    )  # a label holds in 90 % of draws
+    assert own.reference.mask[8:10, 3:7].any()
+    assert not own.reference.mask[:6].any()
+    label = next(m for m in result.maps if m.name == "desc-label")
+    assert (label.values[2:4, 3:7] == LABEL_CODES[Favors.RECURRENCE]).all()
+    assert not (label.values == LABEL_CODES[Favors.RECURRENCE])[4:].any()
+    paths = write_maps(tmp_path, "x", result.maps, affine=affine)
+    names = {p.name for p in paths}
+    assert {
+        "x_met-ChoNAA_desc-index_mrsmap.nii.gz",
+        "x_met-ChoCrn_desc-ratio_mrsmap.nii.gz",
+        "x_met-ChonCho_desc-upper_mrsmap.nii.gz",
+        "x_desc-lesion_mrsmap.nii.gz",
+        "x_desc-gates_mrsmap.nii.gz",
+    } <= names
+
+
+def test_reasons_of_a_grid_are_where_they_hold():
+    result, *_ = whole_grid()
+
+    near_normal = next(s for s in result.statements if s.text.startswith("near-normal"))
+    assert near_normal.where[6:].all()
+    assert not near_normal.where[2:4, 3:7].any()
+    for_recurrence = [s for s in result.statements if s.kind == "recurrence"]
+    assert any(s.where[2:4, 3:7].all() and not s.where[6:].any() for s in for_recurrence)
+    assert result.lesion is None
+
+
+def test_a_chosen_reference_replaces_the_search():
+    chosen = np.zeros((12, 10, 1))
+    chosen[9:, :3] = 1
+
+    _, own, _ = whole_grid(reference=Anatomy(chosen, tumour_mask().affine), point_spread="box")
+
+    np.testing.assert_array_equal(own.reference.mask, chosen > 0)
+    assert "chosen reference region" in own.reference.sentence
+
+
+def test_a_mask_needs_a_position():
+    areas, quality = grid_areas(), grid_quality()
+    with pytest.raises(ValueError, match="needs a grid with a position"):
+        own_tissue(areas, quality, affine=None, surroundings=Surroundings(lesion=tumour_mask()))
+
+
+def test_a_lesion_elsewhere_is_said():
+    far = tumour_mask()
+    far.affine[:3, 3] += 5000
+
+    result, *_ = whole_grid(lesion=far)
+
+    assert result.lesion is None
+    assert any("does not touch the grid" in note for note in result.notes)

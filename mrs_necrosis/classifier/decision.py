@@ -60,6 +60,24 @@ _ELEMENTS = 2**18  # voxels times draws at a time: stays in the processor's cach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GridFinding:
+    """One scored criterion laid beside every voxel of a grid.
+
+    Parameters
+    ----------
+    id, statement, citation : str
+        As in ``Finding``.
+    codes : ndarray of uint8, shape (...)
+        0 necrosis-favoring, 1 recurrence-favoring, 3 not-evaluable.
+    """
+
+    id: str
+    statement: str
+    citation: str
+    codes: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GridAssessment:
     """Labels and evidence of every voxel of a grid.
 
@@ -81,6 +99,10 @@ class GridAssessment:
         Log-likelihood ratio of each family; NaN without evidence.
     prior : float
         Prior probability of recurrence.
+    findings : tuple of GridFinding
+        The criteria that were scored.
+    requirements : mapping of str to str
+        What each gate asks for.
     """
 
     codes: NDArray[np.uint8]
@@ -91,6 +113,8 @@ class GridAssessment:
     closed: Mapping[str, NDArray[np.bool_]]
     family_scores: Mapping[str, NDArray[np.float64]]
     prior: float
+    findings: tuple[GridFinding, ...] = ()
+    requirements: Mapping[str, str] = field(default_factory=dict)
 
     def counts(self, mask: NDArray[np.bool_] | None = None) -> dict[Favors, int]:
         """Return how many voxels have each label.
@@ -318,7 +342,34 @@ def assess_grid(
         family_scores={name: np.array(values).reshape(shape)
                        for name, values in nominal.families.items()},
         prior=prior,
+        findings=_grid_findings(case, nominal, shape),
+        requirements={check.name: check.threshold for check in checks},
     )  # fmt: skip
+
+
+def _grid_findings(case: _Case, nominal: Score, shape: tuple[int, ...]) -> tuple[GridFinding, ...]:
+    findings = []
+    for one in case.criteria:
+        criterion = one.criterion
+        if criterion.id not in nominal.outcomes:
+            continue
+        outcome = nominal.outcomes[criterion.id][0]
+        met, other = (
+            LABELS.index(_side(criterion, met=True)),
+            LABELS.index(_side(criterion, met=False)),
+        )
+        codes = np.where(
+            outcome.is_decided, np.where(outcome.is_met, met, other), NOT_EVALUABLE
+        ).astype(np.uint8)
+        findings.append(
+            GridFinding(
+                id=criterion.id,
+                statement=criterion.statement,
+                citation=criterion.citation,
+                codes=codes.reshape(shape),
+            )
+        )
+    return tuple(findings)
 
 
 def place(

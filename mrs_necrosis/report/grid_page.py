@@ -164,10 +164,14 @@ def anatomy_slices(
     ]
     i, j = np.meshgrid(*ticks, indexing="ij")
     slices = np.zeros((shape[2], *i.shape), dtype=np.uint8)
+    size = np.array(values.shape)[:, None, None]
     for k in range(shape[2]):
         index = np.stack([i, j, np.full_like(i, float(k))])
         where = np.tensordot(to_image[:3, :3], index, axes=1) + to_image[:3, 3, None, None]
-        plane = map_coordinates(values, where, order=1, mode="constant", cval=0.0)
+        # an image's outermost voxels reach half a voxel beyond their centres
+        outside = ((where < -0.5) | (where > size - 0.5)).any(axis=0)
+        plane = map_coordinates(values, where, order=1, mode="nearest")
+        plane[outside] = 0
         slices[k] = np.clip((plane - black) / (white - black) * 255, 0, 255)
     return slices
 
