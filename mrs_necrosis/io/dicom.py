@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.io.source import Source
 
 NAME: Final = "DICOM"
+_UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _MR_SPECTROSCOPY: Final = "1.2.840.10008.5.1.4.1.1.4.2"
 _SIEMENS_CSA: Final = "1.3.12.2.1107.5.9.1"
@@ -56,6 +57,12 @@ def _parse(source: Source) -> Recording:
             source.fail("is a deflated DICOM file; inflate it first (dcmconv +te)")
     content = source.content
     dataset = dcmread(io.BytesIO(content), force=True)
+    for element in dataset.values():
+        promised, value = getattr(element, "length", 0), element.value
+        if promised != _UNDEFINED_LENGTH and isinstance(value, bytes) and len(value) < promised:
+            source.fail(
+                f"is truncated: an element promises {promised} bytes, {len(value)} are there"
+            )
     kind = _text(dataset, "SOPClassUID") or _text(dataset.file_meta, "MediaStorageSOPClassUID")
     if kind == _MR_SPECTROSCOPY:
         return dicom_mrs.parse(source, dataset)

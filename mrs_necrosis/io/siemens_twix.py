@@ -21,6 +21,7 @@ from mrs_necrosis.io.spec2nii_bridge import bounded, convert
 
 NAME: Final = "Siemens TWIX"
 _END_OF_ACQUISITION: Final = 1
+_IS_SYNC_DATA: Final = 0x20
 _DMA_LENGTH: Final = 0x1FFFFFF
 _LONGEST_HEADER: Final = 2**26
 
@@ -34,7 +35,9 @@ def _is_vb(source: Source) -> bool:
     if len(source.head) < 64:
         return False
     length, n_parts = struct.unpack_from("<2I", source.head)
-    return 64 < length < _LONGEST_HEADER and 0 < n_parts < 64 and source.head[8:15] == b"Config\0"
+    return (
+        10000 <= length < _LONGEST_HEADER and 0 < n_parts < 64 and source.head[8:15] == b"Config\0"
+    )
 
 
 def _is_vd(source: Source) -> bool:
@@ -52,7 +55,7 @@ def parse(source: Source) -> Recording:
     bounded(source)
     content = source.content
     if _is_vb(source):
-        _walk(source, content, struct.unpack_from("<I", content)[0], flags_at=20, header=128)
+        _walk(source, content, struct.unpack_from("<I", content)[0], is_vd=False)
     else:
         n_measurements = struct.unpack_from("<I", content, 4)[0]
         for index in range(n_measurements):
@@ -60,7 +63,7 @@ def parse(source: Source) -> Recording:
             if offset + 4 > len(content):
                 source.fail("is truncated: one of its measurements is not there")
             length = struct.unpack_from("<I", content, offset)[0]
-            _walk(source, content, offset + length, flags_at=40, header=192)
+            _walk(source, content, offset + length, is_vd=True)
 
     def run() -> Any:
         from mapvbvd import mapVBVD
@@ -74,14 +77,21 @@ def parse(source: Source) -> Recording:
     return convert(source, NAME, run, manufacturer="Siemens")
 
 
-def _walk(source: Source, content: bytes, start: int, *, flags_at: int, header: int) -> None:
+def _walk(source: Source, content: bytes, start: int, *, is_vd: bool) -> None:
+    """Follow the scans to the one that ends the acquisition."""
+    # VD has one header for the scan and short ones for the receivers, VB one for each receiver
+    header, of_scan, of_receiver, flags_at = (192, 192, 32, 40) if is_vd else (128, 0, 128, 20)
     offset = start
     while offset + header <= len(content):
-        length = struct.unpack_from("<I", content, offset)[0] & _DMA_LENGTH
-        if content[offset + flags_at] & _END_OF_ACQUISITION:
+        flags = content[offset + flags_at]
+        if flags & _END_OF_ACQUISITION:
             return
-        if length < header or offset + length > len(content):
+        if flags & _IS_SYNC_DATA:
+            length = struct.unpack_from("<I", content, offset)[0] & _DMA_LENGTH
+        else:
+            n_samples, n_receivers = struct.unpack_from("<2H", content, offset + flags_at + 8)
+            length = of_scan + (8 * n_samples + of_receiver) * n_receivers
+        if length < header:
             break
-        # in version VB the length counts one receiver or all of them, as the scan's header says
         offset += length
     source.fail("is truncated: its last scans are missing")
