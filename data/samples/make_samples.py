@@ -7,12 +7,14 @@ the same bytes; other ones agree to about 1e-6.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.io import write_nifti_mrs
+from mrs_necrosis.simulation.grids import LABELS, grid_phantom
 from mrs_necrosis.simulation.phantoms import Phantom, phantom
 from mrs_necrosis.simulation.tissues import sums, typical, with_sums
 from mrs_necrosis.spectra import Acquisition, SpectralData
@@ -125,6 +127,22 @@ def spectra() -> dict[str, Phantom]:
     return made
 
 
+def image() -> Phantom:
+    """Return a small spectroscopic image."""
+    made = grid_phantom(
+        np.random.default_rng([SEED, 100]),
+        grid=(10, 10, 1),
+        echo_time_s=0.144,
+        n_samples=512,
+        dwell_time_s=8e-4,
+        snr=30.0,
+        lesion_radius=0.5,
+        b0_hz=6.0,
+        voxel_size_mm=(16.0, 16.0, 15.0),
+    )
+    return Phantom(replace(made.data, fid=made.data.fid * NORMAL_CREATINE), made.truth)
+
+
 def single_precision(data: SpectralData) -> SpectralData:
     """Return the data as a file in single precision holds them, which also halves the file."""
     return SpectralData(
@@ -135,7 +153,7 @@ def single_precision(data: SpectralData) -> SpectralData:
     )
 
 
-def truth_table(made: dict[str, Phantom]) -> str:
+def truth_table(made: dict[str, Phantom], grid: Phantom) -> str:
     """Return the true areas as TOML."""
     lines = [
         "# True areas of the simulated spectra beside this file (make_samples.py). How LL divides",
@@ -153,6 +171,16 @@ def truth_table(made: dict[str, Phantom]) -> str:
             f"linewidth_hz = {one.truth.parameters['linewidth_hz'].item():g}",
         ]
         lines += [f"{peak} = {one.truth.areas.value(peak).item():.7g}" for peak in TRUTH]
+    labels = grid.truth.labels[:, :, 0]
+    lines += [
+        "",
+        "[grid_te144]",
+        "# what each voxel is: one row of digits per index along X, one digit per index along Y",
+        f"labels = {list(LABELS)}".replace("'", '"'),
+        "map = [",
+        *(f'  "{"".join(str(label) for label in row)}",' for row in labels),
+        "]",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -160,9 +188,11 @@ def main(folder: Path) -> None:
     made = spectra()
     for name, one in made.items():
         write_nifti_mrs(folder / f"{name}.nii.gz", single_precision(one.data))
+    grid = image()
+    write_nifti_mrs(folder / "grid_te144.nii.gz", single_precision(grid.data))
     rng = np.random.default_rng([SEED, 31])
     write_nifti_mrs(folder / "phosphorus_31p.nii.gz", single_precision(phosphorus(rng)))
-    (folder / "truth.toml").write_text(truth_table(made), encoding="utf-8")
+    (folder / "truth.toml").write_text(truth_table(made, grid), encoding="utf-8")
 
 
 if __name__ == "__main__":

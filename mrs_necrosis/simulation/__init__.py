@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mrs_necrosis.simulation.grids import grid_phantom as grid_phantom
     from mrs_necrosis.simulation.phantoms import phantom as phantom
     from mrs_necrosis.simulation.samples import sample_path as sample_path
     from mrs_necrosis.simulation.spins import metabolite_lines as metabolite_lines
@@ -15,6 +16,7 @@ _HOMES = {
     "cohort": "tissues",
     "phantom": "phantoms",
     "sample_path": "samples",
+    "grid_phantom": "grids",
     "metabolite_lines": "spins",
 }
 

@@ -78,6 +78,8 @@ class Truth:
         Index of each voxel's tissue in ``label_names``, for grids.
     label_names : tuple of str
         Names of the labels.
+    spoiled : ndarray of uint8, shape (X, Y, Z), or None
+        What was done to make a voxel useless, as an index of ``grids.SPOILINGS``; 0 is nothing.
     """
 
     areas: PeakAreas
@@ -87,6 +89,7 @@ class Truth:
     components: Mapping[str, NDArray[np.complex128]] = field(default_factory=dict)
     labels: NDArray[np.uint8] | None = None
     label_names: tuple[str, ...] = ()
+    spoiled: NDArray[np.uint8] | None = None
 
     def ratio(self, numerator: str, denominator: str) -> NDArray[np.float64]:
         """Return the true ratio of two areas, shape (X, Y, Z).
@@ -162,8 +165,14 @@ class _Voigt:
     def __call__(self, time_s: NDArray[np.float64]) -> NDArray[np.complex128]:
         tau = time_s + self.begin_time_s
         decay = -np.pi * self.lorentz_hz * tau - _FWHM_TO_DECAY * (self.gauss_hz * tau) ** 2
-        turn = self.phase_rad + 2 * np.pi * self.shift_hz * tau
-        damping: NDArray[np.complex128] = np.exp(decay) * np.exp(1j * turn)
+        turn = np.exp(1j * (self.phase_rad + 2 * np.pi * self.shift_hz * self.begin_time_s))
+        if self.shift_hz.any():
+            # powers of one step instead of an exponential per sample
+            step = np.exp(2j * np.pi * self.shift_hz * (time_s[1] - time_s[0]))
+            powers = np.broadcast_to(step, tau.shape).copy()
+            powers[:, 0] = turn[:, 0]
+            turn = np.cumprod(powers, axis=1)
+        damping: NDArray[np.complex128] = np.exp(decay) * turn
         return damping
 
 
@@ -570,9 +579,7 @@ def _broad(
         for name, value in areas.items():
             for ppm, fwhm_ppm, weight in lines[name]:
                 fwhm_hz = fwhm_ppm * frequency_mhz * width[rows]
-                # beyond e^-40 there is nothing left of a broad line
-                longest_s = math.sqrt(40 / _FWHM_TO_DECAY) / max(float(fwhm_hz.min()), 1e-9)
-                until = min(len(time_s), 1 + int(longest_s / acquisition.dwell_time_s))
+                until = _dies_out(float(fwhm_hz.min()), acquisition.dwell_time_s, len(time_s))
                 tau = time_s[:until] + part.begin_time_s
                 turn_hz = (ppm + shift_ppm[rows] - WATER_PPM) * frequency_mhz
                 fid[rows, :until] += (weight * value[rows, None]) * np.exp(
@@ -580,6 +587,12 @@ def _broad(
                 )
         fid[rows] *= part(time_s)
     return fid
+
+
+def _dies_out(fwhm_hz: float, dwell_time_s: float, n_samples: int) -> int:
+    """Return the samples after which nothing is left of a Gaussian line (e to the -40)."""
+    longest_s = math.sqrt(40 / _FWHM_TO_DECAY) / max(fwhm_hz, 1e-9)
+    return min(n_samples, 1 + int(longest_s / dwell_time_s))
 
 
 def _tallest(
@@ -625,10 +638,12 @@ def _baseline(
         centre_hz = (rng.uniform(0.0, 4.8, (n_voxels, 10)) - WATER_PPM) * frequency_mhz
         fwhm_hz = rng.uniform(0.4, 0.9, (n_voxels, 10)) * frequency_mhz
         amplitude = rng.standard_normal((n_voxels, 10)) * fwhm_hz
+        until = _dies_out(float(fwhm_hz.min()), acquisition.dwell_time_s, n)
+        tau = time_s[:until]
         for k in range(10):
-            fid += amplitude[:, k, None] * np.exp(
-                2j * np.pi * centre_hz[:, k, None] * time_s
-                - _FWHM_TO_DECAY * (fwhm_hz[:, k, None] * time_s) ** 2
+            fid[:, :until] += amplitude[:, k, None] * np.exp(
+                2j * np.pi * centre_hz[:, k, None] * tau
+                - _FWHM_TO_DECAY * (fwhm_hz[:, k, None] * tau) ** 2
             )
     else:
         # white noise under an envelope of 6 ms at 3 T: structure of about half a ppm
@@ -658,10 +673,11 @@ def _water(
     width_hz = rng.uniform(1.0, 12.0, (n_voxels, 4))
     phase = rng.uniform(-np.pi, np.pi, (n_voxels, 1)) + rng.normal(0.0, 0.7, (n_voxels, 4))
     for k in range(4):
-        turn = 2j * np.pi * place_hz[:, k, None] * time_s + 1j * phase[:, k, None]
-        fid += (amplitude * share[:, k])[:, None] * np.exp(
-            turn - np.pi * width_hz[:, k, None] * time_s
-        )
+        # powers of one step instead of an exponential per sample
+        step = (2j * np.pi * place_hz[:, k] - np.pi * width_hz[:, k]) * (time_s[1] - time_s[0])
+        line = np.broadcast_to(np.exp(step)[:, None], fid.shape).copy()
+        line[:, 0] = amplitude * share[:, k] * np.exp(1j * phase[:, k])
+        fid += np.cumprod(line, axis=1)
     return fid * damping(time_s)
 
 
