@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox
 
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import PEAK_PPM
-from mrs_necrosis.report.rows import number, ratio_rows
+from mrs_necrosis.report.rows import DASH, number, ratio_rows, row_of
 from mrs_necrosis.report.text import field_words, milliseconds
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
 
 
 def _settle(figure: Figure) -> None:
+    # room for letters that are a little wider at another resolution
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.05)
     # the layout solver's last bits change from run to run; rounded positions do not
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -159,7 +161,8 @@ def _draw_main(axes: Axes, curves: Curves, groups: Mapping[str, NDArray[np.float
     axes.plot(curves.ppm, curves.baseline.real, color=BASELINE, linewidth=1.0, label="baseline")
     inside = _inside(curves)
     data, ppm = curves.data.real[inside], curves.ppm[inside]
-    top, bottom = float(np.nanmax(data)), float(np.nanmin(data))
+    shown = np.concatenate([data, curves.fit.real[inside], curves.baseline.real[inside]])
+    top, bottom = float(np.nanmax(shown)), float(np.nanmin(shown))
     room = 0.12 * (top - bottom)
     axes.set_ylim(bottom - 0.5 * room, top + 2.2 * room)
     for text, centre, width in _peak_labels(groups):
@@ -264,13 +267,13 @@ def evidence(analysis: Analysis) -> Figure:
         raise ValueError(msg)
     rows = {row.name: row for row in ratio_rows(analysis, [analysis.first_voxel])}
     with rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 0.9 + 0.32 * len(findings)), layout="constrained")
+        figure = Figure(figsize=(7.2, 0.9 + 0.27 * len(findings)), layout="constrained")
         axes = figure.subplots()
         for height, finding in enumerate(reversed(findings)):
             assert finding.value is not None
             assert finding.cutoff is not None
             colour = SIDE_COLOUR[finding.favors]
-            row = rows.get(finding.expression)
+            row = row_of(finding, rows)
             if row is not None and row.shape == "bounded" and row.lower and row.upper:
                 # a logarithmic axis has no place below zero
                 axes.plot([max(row.lower, 1e-3), row.upper], [height] * 2, color=colour,
@@ -278,10 +281,11 @@ def evidence(analysis: Analysis) -> Figure:
             axes.plot([finding.cutoff] * 2, [height - 0.33, height + 0.33], color=INK,
                       linewidth=1.6)  # fmt: skip
             axes.plot([finding.value], [height], "o", color=colour, markersize=5.5)
-            axes.annotate(
-                number(finding.value), (finding.value, height), (0, 4.5),
-                textcoords="offset points", ha="center", fontsize=6.5, color=GREY,
-            )  # fmt: skip
+            words = number(finding.value)
+            if row is not None and row.interval_text != DASH:
+                words += f"  ({row.interval_text})"
+            axes.text(1.02, height, words, transform=axes.get_yaxis_transform(), va="center",
+                      fontsize=7.5, color=INK)  # fmt: skip
         axes.set_xscale("log")
         axes.set_yticks(range(len(findings)))
         axes.set_yticklabels([f.statement for f in reversed(findings)], parse_math=False)
@@ -307,7 +311,11 @@ def evidence(analysis: Analysis) -> Figure:
 
 def _log_ticks(axes: Axes) -> None:
     low, high = axes.get_xlim()
-    ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= t <= high]
+    ticks = [
+        t
+        for t in (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50)
+        if low <= t <= high
+    ]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
 

@@ -18,7 +18,7 @@ from mrs_necrosis.assessment import Favors
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.document import RESEARCH_USE
 from mrs_necrosis.report.reporting import methods_paragraph, mrsinmrs_rows
-from mrs_necrosis.report.rows import DASH, number, ratio_rows
+from mrs_necrosis.report.rows import DASH, number, ratio_rows, row_of
 from mrs_necrosis.report.text import (
     evidence_words,
     field_words,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mrs_necrosis.assessment import Assessment, Finding
     from mrs_necrosis.report.rows import Row
 
+_PEAKS = ("LL", "Cho", "Cr", "NAA", "Lip13", "Lip09", "Lip20", "Lac", "mI", "Glx")
+"""Shown where a fit has more peaks than a reader wants; the JSON has them all."""
 _ORDER = (Favors.NECROSIS, Favors.RECURRENCE, Favors.INDETERMINATE, Favors.NOT_EVALUABLE)
 
 
@@ -64,7 +66,7 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str]) -> str:
             label=assessment.favors.value if assessment else "no label",
             evidence_words=evidence_words,
             rows=rows,
-            row_of={row.name: row for row in rows},
+            by_name={row.name: row for row in rows},
             peaks=_peaks(analysis) if analysis.is_single else [],
             groups=_groups(assessment) if assessment else [],
             other=[f for f in assessment.findings if not f.scored] if assessment else [],
@@ -128,8 +130,9 @@ def _header(analysis: Analysis) -> list[tuple[str, str]]:
 
 def _peaks(analysis: Analysis) -> list[dict[str, str]]:
     areas, voxel = analysis.areas, analysis.first_voxel
+    few = len(areas.names) <= len(_PEAKS)
     peaks = []
-    for name in areas.names:
+    for name in areas.names if few else [name for name in _PEAKS if name in areas]:
         sd = areas.sd(name)
         peaks.append(
             {
@@ -147,10 +150,10 @@ def _groups(assessment: Assessment) -> list[tuple[str, list[Finding]]]:
     return [(side.value, by_side[side]) for side in _ORDER if side in by_side]
 
 
-def _finding_value(finding: Finding, row_of: Mapping[str, Row]) -> str:
+def _finding_value(finding: Finding, rows: Mapping[str, Row]) -> str:
     if finding.value is None:
         return DASH
-    row = row_of.get(finding.expression)
+    row = row_of(finding, rows)
     words = number(finding.value)
     if row is not None and row.interval_text != DASH:
         words += f" ({row.interval_text})"

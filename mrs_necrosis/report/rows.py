@@ -11,9 +11,10 @@ import numpy as np
 from mrs_necrosis.ratios import RatioStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mrs_necrosis.analysis import Analysis, Voxel
+    from mrs_necrosis.assessment import Finding
     from mrs_necrosis.ratios import Ratio
 
 DASH = "\N{EN DASH}"
@@ -109,6 +110,18 @@ def ratio_rows(analysis: Analysis, voxels: list[Voxel] | None = None) -> Iterato
     for voxel in np.ndindex(analysis.grid) if voxels is None else voxels:
         for column in columns:
             yield column.row(voxel)
+
+
+def row_of(finding: Finding, rows: Mapping[str, Row]) -> Row | None:
+    """Return the row of the ratio that a finding looked at.
+
+    None if it looked at a sum of ratios, or at another ratio than the one that it names: a
+    published ratio that its expression stands in for.
+    """
+    row = rows.get(finding.expression)
+    if row is None or row.value is None or finding.value is None:
+        return None
+    return row if math.isclose(row.value, finding.value, rel_tol=1e-6) else None
 
 
 class _Columns:
