@@ -563,8 +563,8 @@ def twix_file(path, fid):
     for name, value in (
         ("lFrequency", 123200000), ("lFinalMatrixSizePhase", 1), ("lFinalMatrixSizeRead", 1),
         ("lFinalMatrixSizeSlice", 1), ("lVectorSize", N // 2), ("flUsedPatientWeight", 60),
-        ("lPatientSex", 1), ("UsedPatientWeight", 60), ("PatientSex", 1), ("Frequency", 123200000), ("TR", 2000000), ("FlipAngle", 90),
-        ("dDeltaFrequency", 0),
+        ("lPatientSex", 1), ("UsedPatientWeight", 60), ("PatientSex", 1), ("TR", 2000000),
+        ("Frequency", 123200000), ("FlipAngle", 90), ("dDeltaFrequency", 0),
     ):  # fmt: skip
         xprotocol += f'  <ParamLong."{name}"> {{ {value} }}\n'
     xprotocol += "}\n"

@@ -1,0 +1,189 @@
+"""Peak tables: what a console printed, in three spellings."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mrs_necrosis.errors import FormatError
+from mrs_necrosis.io import is_peak_table, read_peak_table, read_peaks
+
+CASE = {"LL": 108964.0, "Cho": 33671.0, "Cr": 29534.0, "NAA": 31278.0}  # Oncotarget 7, 13265
+
+
+def as_dict(areas):
+    return dict(zip(areas.names, areas.values.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "LL=108964 Cho=33671 Cr=29534 NAA=31278",
+        "LL = 108964, Cho = 33671; tCr=29534\ntNAA=3.1278e4",
+        ["LL=108964", "Cho=33671", "Cr=29534", "NAA=31278"],
+        ["LL=108964 Cho=33671", "Cr=29534 NAA=31278"],
+    ],
+)
+def test_the_reference_case_is_read_from_text_and_nothing_is_added(source):
+    areas = read_peaks(source)
+
+    assert as_dict(areas) == CASE
+    assert areas.unit is None
+    assert areas.covariance is None
+    assert areas.quantity == "area"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("case.toml", "[peaks]\nLL = 108964\nCho = 33671\nCr = 29534\nNAA = 31278\n"),
+        ("case.csv", "peak,area\nLL,108964\nCho,33671\nCr,29534\nNAA,31278\n"),
+        (
+            "case.tsv",
+            "# console\nMetabolite\tvalue\nLL\t108964\nCho\t33671\nCr\t29534\nNAA\t31278",
+        ),
+        ("wide.csv", "LL;Cho;Cr;NAA\n108964;33671;29534;31278\n"),
+    ],
+)
+def test_the_reference_case_is_read_from_a_file(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+
+    table = read_peak_table(path)
+
+    assert as_dict(table.areas) == CASE
+    assert table.areas.covariance is None
+    assert table.echo_time_s is None
+    assert table.field_t is None
+    assert is_peak_table(path)
+
+
+def test_a_toml_table_carries_its_context(tmp_path):
+    path = tmp_path / "case.toml"
+    path.write_text(
+        'title = "follow-up"\ndate = 2012-09-01\nquantity = "height"\nunit = "a.u."\n'
+        "echo_time_ms = 30\nfield_t = 3\n[peaks]\nCho = { value = 20, sd = 2 }\n"
+        "Cr = { value = 10, sd = 1 }\n",
+        encoding="utf-8",
+    )
+
+    table = read_peak_table(path)
+
+    assert table.echo_time_s == 0.03
+    assert table.field_t == 3.0
+    assert table.date == "2012-09-01"
+    assert table.title == "follow-up"
+    assert table.areas.quantity == "height"
+    assert table.areas.unit == "a.u."
+    assert np.array_equal(table.areas.covariance, np.diag([4.0, 1.0]))
+
+
+def test_a_covariance_is_taken_as_it_stands(tmp_path):
+    path = tmp_path / "case.toml"
+    path.write_text("covariance = [[4, 1], [1, 2]]\n[peaks]\nCho = 20\nCr = 10\n")
+
+    assert np.array_equal(read_peaks(path).covariance, [[4.0, 1.0], [1.0, 2.0]])
+
+
+def test_an_sd_may_stand_behind_each_value():
+    areas = read_peaks("Cho=33671±300 Cr=29534+-400")
+
+    assert np.allclose(areas.sd("Cho"), 300.0)
+    assert np.allclose(areas.sd("Cr"), 400.0)
+
+
+@pytest.mark.parametrize(
+    ("echo_time_s", "name"),
+    [
+        (None, "LL"), (0.030, "LL"), (0.119, "LL"), (0.120, "LL_net"), (0.144, "LL_net"),
+        (0.160, "LL_net"), (0.161, "LL"), (0.288, "LL"),
+    ],
+)  # fmt: skip
+def test_ll_is_a_net_value_where_lactate_is_inverted(echo_time_s, name):
+    areas = read_peaks("LL=10 Cr=5", echo_time_s=echo_time_s)
+
+    assert areas.names == (name, "Cr")
+
+
+def test_an_absent_value_is_nan_and_not_zero(tmp_path):
+    path = tmp_path / "case.csv"
+    path.write_text("peak,value,sd\nCho,20,\nCr,n/a,\n")
+
+    areas = read_peaks(path)
+
+    assert areas.values[0] == 20.0
+    assert math.isnan(areas.values[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Cho=1 Cho=2", "names a peak twice"),
+        ("Cho=1 tCho=2", "names a peak twice"),
+        ("Cho=n/a Cr=n/a", "has no peak with a value"),
+        ("Cho=1±2 Cr=3", "must give an sd of 0 or more for every peak or for none"),
+    ],
+)
+def test_text_that_is_no_table_is_refused(text, sentence):
+    with pytest.raises(FormatError, match=sentence):
+        read_peaks(text)
+
+
+def test_words_that_are_no_assignments_are_refused():
+    with pytest.raises(FormatError, match="must be written NAME=VALUE, for example LL=108964"):
+        read_peaks(["LL=108964", "Cho"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("a.toml", "[peaks\n", "it is not valid TOML"),
+        ("a.toml", "x = 1\n", r"it has no \[peaks\]"),
+        ("a.toml", "[peaks]\nCho = 'many'\n", "has a peak without a number"),
+        ("a.toml", "[peaks]\nCho = inf\n", "has a peak without a number"),
+        ("a.toml", "[peaks]\n'<script>' = 1\n", "whose name is no short word"),
+        ("a.toml", "quantity = 'mass'\n[peaks]\nCho = 1\n", "one of area, height, molar"),
+        ("a.toml", "echo_time_ms = 'x'\n[peaks]\nCho = 1\n", "must give echo_time_ms as a number"),
+        ("a.toml", "echo_time_s = 30\n[peaks]\nCho = 1\n", "echo_time_s must be in s, between 0"),
+        ("a.toml", "covariance = [[1]]\n[peaks]\nCho = 1\nCr = 2\n", "covariance must have shape"),
+        ("a.toml", "covariance = 'x'\n[peaks]\nCho = 1\nCr = 2\n", "as a square of numbers"),
+        ("a.toml", "sd = 1\n[peaks]\nCho = 1\n", r"must give sd as a table \[sd\]"),
+        ("a.csv", "\n\n", "it has no line of values"),
+        ("a.csv", "a,b\n1,2\n", r"it needs the titles peak,value\[,sd\]"),
+        ("a.csv", "peak,value\nCho\n", "a line has too few cells"),
+        ("a.csv", "Cho\x00", "it is not text"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path, name, text, sentence):
+    path = tmp_path / name
+    path.write_text(text)
+
+    with pytest.raises(FormatError, match=sentence):
+        read_peaks(path)
+    assert not is_peak_table(path)
+
+
+def test_a_large_file_is_not_read_as_a_table(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"peak,value\n" + b"Cho,1\n" * 200_000)
+
+    with pytest.raises(FormatError, match="is too large for a peak table"):
+        read_peaks(path)
+
+
+def test_results_and_spectra_are_no_peak_tables(shared_data):
+    for name in (
+        "lcmodel/brain_3T_press30/lcmodel_reference_test-reference-out.csv",
+        "lcmodel/brain_3T_press30/data.raw",
+        "ismrm_challenge/truth_datasets_1-10.csv",
+        "MANIFEST.tsv",
+    ):
+        assert not is_peak_table(shared_data / name), name
+
+
+def test_values_on_the_command_line_are_told_from_file_names():
+    assert is_peak_table("LL=108964 Cho=33671")
+    assert is_peak_table(["LL=108964", "Cho=33671"])
+    assert not is_peak_table("scan.rda")
+    assert not is_peak_table("TE=30/scan.rda")
+    assert not is_peak_table([])
