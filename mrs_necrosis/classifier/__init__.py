@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mrs_necrosis.classifier.calibration import Reliability as Reliability
+    from mrs_necrosis.classifier.calibration import reliability as reliability
     from mrs_necrosis.classifier.context import Context as Context
     from mrs_necrosis.classifier.context import Reading as Reading
     from mrs_necrosis.classifier.context import (
@@ -19,17 +21,27 @@ if TYPE_CHECKING:
     from mrs_necrosis.classifier.decision import assess as assess
     from mrs_necrosis.classifier.decision import assess_grid as assess_grid
     from mrs_necrosis.classifier.decision import place as place
+    from mrs_necrosis.classifier.estimator import CrossValidation as CrossValidation
+    from mrs_necrosis.classifier.estimator import NecrosisClassifier as NecrosisClassifier
+    from mrs_necrosis.classifier.estimator import cross_validate as cross_validate
+    from mrs_necrosis.classifier.estimator import log_ratios as log_ratios
     from mrs_necrosis.classifier.scoring import Scoring as Scoring
 
 _HOME = {
     "Context": "context",
+    "CrossValidation": "estimator",
     "GridAssessment": "decision",
+    "NecrosisClassifier": "estimator",
     "Reading": "context",
+    "Reliability": "calibration",
     "Scoring": "scoring",
     "assess": "decision",
     "assess_grid": "decision",
+    "cross_validate": "estimator",
+    "log_ratios": "estimator",
     "place": "decision",
     "prior_after_radiosurgery": "context",
+    "reliability": "calibration",
 }
 
 

@@ -1,0 +1,713 @@
+"""A model that people train: Gaussian classes over log-ratios, with each case's own error.
+
+Every class is a normal distribution of log-ratios in the population. A measured case is its true
+value plus a normal error with a known covariance, so that a case is compared with the class
+widened by its own error, and a noisy case gives a cautious probability. The population's mean and
+covariance are found by expectation maximisation with the errors taken out (Bovy, Hogg and Roweis,
+Ann. Appl. Stat. 5, 1657 (2011), with one component). Probabilities are then calibrated on cases
+that were left out, whole patients at a time.
+
+No trained model is shipped. What the project trains and evaluates is simulated, and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.classifier.calibration import Reliability, reliability
+from mrs_necrosis.errors import FormatError, MissingExtraError
+from mrs_necrosis.ratios import parse_ratio
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    feature = "NecrosisClassifier"
+    raise MissingExtraError(feature, "learn") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from mrs_necrosis.areas import PeakAreas
+
+NECROSIS: Final = "necrosis"
+RECURRENCE: Final = "recurrence"
+"""The classes, in the words that labels are made of."""
+
+FEATURES: Final = ("Cho/Cr", "NAA/Cr", "LL/Cr")
+"""Three ratios from which all others among LL, Cho, Cr and NAA follow."""
+
+_SCHEMA = "mrs-necrosis-classifier/1"
+_ITERATIONS = 200
+_TOLERANCE = 1e-5
+
+
+def log_ratios(
+    areas: PeakAreas, names: Sequence[str] = FEATURES
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return the logarithms of ratios with the covariance of their errors.
+
+    A peak that lies below its own standard deviation enters as that: it is known to be low, within
+    a factor of e, and little else.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (..., K).
+    names : sequence of str
+        Ratios, F of them.
+
+    Returns
+    -------
+    tuple of ndarray
+        Log-ratios (..., F), NaN without an answer; and their covariance (..., F, F), to first
+        order, or None if the areas have none.
+
+    Raises
+    ------
+    KeyError
+        If a peak is missing.
+    """
+    areas = areas.with_ll()
+    pairs = [parse_ratio(name) for name in names]
+    values = areas.values
+    k = len(areas.names)
+    if areas.covariance is None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            logs = np.where(values > 0, np.log(values), np.nan)
+        covariance = None
+    else:
+        covariance = areas.covariance
+        sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            floored = np.where(np.isfinite(values), np.maximum(values, sd), np.nan)
+            logs = np.where(floored > 0, np.log(floored), np.nan)
+            slope = 1 / floored
+        covariance = covariance * slope[..., :, np.newaxis] * slope[..., np.newaxis, :]
+    contrast = np.zeros((len(pairs), k))
+    for row, (numerator, denominator) in enumerate(pairs):
+        contrast[row, areas.index(numerator)] += 1
+        contrast[row, areas.index(denominator)] -= 1
+    used = np.asarray(np.abs(contrast).any(axis=0))
+    logs = np.where(used, logs, 0.0) @ contrast.T
+    if covariance is not None:
+        covariance = np.where(used[:, np.newaxis] & used, covariance, 0.0)
+        covariance = contrast @ covariance @ contrast.T
+    return logs, covariance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decisions:
+    """What ``NecrosisClassifier.decision`` says of n cases.
+
+    Parameters
+    ----------
+    favors : tuple of Favors
+        INDETERMINATE below the asked certainty, NOT_EVALUABLE out of distribution.
+    probability : ndarray of float64, shape (n, C)
+        Calibrated, one column per class.
+    distance : ndarray of float64, shape (n,)
+        Mahalanobis distance to the nearest class, the case's own error included.
+    is_outside : ndarray of bool, shape (n,)
+        Whether the case is unlike every class it was trained on.
+    """
+
+    favors: tuple[Favors, ...]
+    probability: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    is_outside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CrossValidation:
+    """Predictions for cases whose patients were left out of the training.
+
+    Parameters
+    ----------
+    classes : tuple
+        Of the classifier.
+    probability : ndarray of float64, shape (n, C)
+        Calibrated within the training part.
+    accuracy : float
+        Fraction right.
+    auc : float
+        Area under the ROC curve of the last class; NaN for more than two.
+    reliability : Reliability
+        Of the last class.
+    """
+
+    classes: tuple[Any, ...]
+    probability: NDArray[np.float64]
+    accuracy: float
+    auc: float
+    reliability: Reliability
+
+
+class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Gaussian classes over features with known errors, calibrated by patient.
+
+    Parameters
+    ----------
+    priors : sequence of float or None
+        Prior probability of each class, in the order of ``classes_``; None for the frequencies in
+        the training data.
+    regularization : float
+        Added to each class's covariance, relative to the variances of all cases.
+    calibration_folds : int
+        Parts in which cases are left out to calibrate; 0 for no calibration. Classes with too few
+        cases (or patients) for that leave the probabilities uncalibrated.
+    outside_probability : float
+        A case is out of distribution if so few cases of every class lie farther out.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (C,)
+        As in `y`, sorted.
+    means_, covariances_ : ndarray of float64, shapes (C, F), (C, F, F)
+        Of the true values in the population.
+    log_priors_ : ndarray of float64, shape (C,)
+        Logarithms.
+    slope_, offsets_ : float, ndarray of float64, shape (C,)
+        The calibration: logits are ``slope_ * log joint + offsets_``.
+    is_calibrated_ : bool
+        Whether there were enough cases.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x = np.concatenate([rng.normal(0, 1, (50, 2)), rng.normal(3, 1, (50, 2))])
+    >>> model = NecrosisClassifier().fit(x, ["necrosis"] * 50 + ["recurrence"] * 50)
+    >>> model.predict([[0.1, -0.2], [2.9, 3.3]]).tolist()
+    ['necrosis', 'recurrence']
+    """
+
+    def __init__(
+        self,
+        *,
+        priors: Sequence[float] | None = None,
+        regularization: float = 1e-3,
+        calibration_folds: int = 5,
+        outside_probability: float = 0.001,
+    ) -> None:
+        self.priors = priors
+        self.regularization = regularization
+        self.calibration_folds = calibration_folds
+        self.outside_probability = outside_probability
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        error: ArrayLike | None = None,
+        patients: ArrayLike | None = None,
+    ) -> NecrosisClassifier:
+        """Train.
+
+        Parameters
+        ----------
+        X : array_like of float, shape (n, F)
+            Features, such as ``log_ratios`` gives.
+        y : array_like, shape (n,)
+            Classes, such as ``"necrosis"`` and ``"recurrence"``.
+        error : array_like of float or None
+            Standard deviations (n, F) or covariances (n, F, F) of the features; None for exact
+            features.
+        patients : array_like or None
+            Whose case it is, shape (n,); no patient is split between training and calibration.
+
+        Returns
+        -------
+        NecrosisClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the data do not fit each other, or there is only one class.
+        """
+        x, labels = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(labels)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            msg = f"there must be at least two classes; got one class: {self.classes_[0]!r}"
+            raise ValueError(msg)
+        covariance = _error_covariance(error, x.shape)
+        log_priors = self._log_priors(codes)
+        groups = None if patients is None else np.asarray(patients)
+        if groups is not None and groups.shape != (len(x),):
+            msg = f"patients must have shape {(len(x),)}; got {groups.shape}"
+            raise ValueError(msg)
+
+        self.log_priors_ = log_priors
+        self.slope_, self.offsets_ = 1.0, np.zeros(len(self.classes_))
+        self._calibrate(x, codes, covariance, groups)
+        self.means_, self.covariances_ = _populations(
+            x, codes, len(self.classes_), covariance, self.regularization
+        )
+        return self
+
+    def _log_priors(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+        count = len(self.classes_)
+        if self.priors is None:
+            shares = np.bincount(codes, minlength=count) / len(codes)
+        else:
+            shares = np.asarray(self.priors, dtype=np.float64)
+            if shares.shape != (count,) or not (shares > 0).all():
+                msg = f"priors must be {count} positive numbers; got {self.priors!r}"
+                raise ValueError(msg)
+            shares = shares / shares.sum()
+        logs: NDArray[np.float64] = np.log(shares)
+        return logs
+
+    def _calibrate(
+        self,
+        X: NDArray[np.float64],
+        codes: NDArray[np.int64],
+        error: NDArray[np.float64] | None,
+        groups: NDArray[Any] | None,
+    ) -> None:
+        """Fit slope and offsets on the log joint densities of cases that were left out."""
+        n_classes, folds = len(self.classes_), self.calibration_folds
+        fewest = np.bincount(codes).min()
+        if groups is not None:
+            fewest = min(len(np.unique(groups[codes == code])) for code in range(n_classes))
+        self.is_calibrated_ = folds >= 2 and fewest >= 2 * folds
+        if not self.is_calibrated_:
+            return
+        split = StratifiedKFold(folds) if groups is None else StratifiedGroupKFold(folds)
+        joint = np.empty((len(X), n_classes))
+        for train, held in split.split(X, codes, groups):
+            means, covariances = _populations(
+                X[train], codes[train], n_classes,
+                None if error is None else error[train], self.regularization,
+            )  # fmt: skip
+            joint[held] = self.log_priors_ + _log_densities(
+                X[held], means, covariances, None if error is None else error[held]
+            )
+        # training frequencies may differ from the priors: the offsets must not learn them
+        weight = np.exp(self.log_priors_)[codes] * len(codes) / np.bincount(codes)[codes]
+        self.slope_, self.offsets_ = _fit_calibration(joint, codes, weight)
+
+    def _logits(self, X: ArrayLike, error: ArrayLike | None) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        x = validate_data(self, X, dtype=np.float64, reset=False)
+        covariance = _error_covariance(error, x.shape)
+        joint = self.log_priors_ + _log_densities(x, self.means_, self.covariances_, covariance)
+        logits: NDArray[np.float64] = self.slope_ * joint + self.offsets_
+        return logits
+
+    def predict_proba(self, X: ArrayLike, error: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Return calibrated probabilities.
+
+        Parameters
+        ----------
+        X : array_like of float, shape (n, F)
+            Features.
+        error : array_like of float or None
+            As in ``fit``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, C)
+            Rows add up to 1; columns as ``classes_``.
+        """
+        return _softmax(self._logits(X, error))
+
+    def predict(self, X: ArrayLike, error: ArrayLike | None = None) -> NDArray[Any]:
+        """Return the most probable class of each case, always one of ``classes_``.
+
+        Parameters
+        ----------
+        X : array_like of float, shape (n, F)
+            Features.
+        error : array_like of float or None
+            As in ``fit``.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Classes.
+        """
+        best = self._logits(X, error).argmax(axis=1)
+        classes: NDArray[Any] = self.classes_[best]
+        return classes
+
+    def mahalanobis(self, X: ArrayLike, error: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Return the distance of each case from the nearest class.
+
+        Parameters
+        ----------
+        X : array_like of float, shape (n, F)
+            Features.
+        error : array_like of float or None
+            As in ``fit``; it widens the classes.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            In standard deviations.
+        """
+        check_is_fitted(self)
+        x = validate_data(self, X, dtype=np.float64, reset=False)
+        covariance = _error_covariance(error, x.shape)
+        squares, _ = _squares(x, self.means_, self.covariances_, covariance)
+        distance: NDArray[np.float64] = np.sqrt(squares.min(axis=1))
+        return distance
+
+    def decision(
+        self, X: ArrayLike, error: ArrayLike | None = None, *, certainty: float = 0.75
+    ) -> Decisions:
+        """Return a class only where it is probable enough and the case is of a known kind.
+
+        Parameters
+        ----------
+        X : array_like of float, shape (n, F)
+            Features.
+        error : array_like of float or None
+            As in ``fit``.
+        certainty : float
+            Least probability of a label; 0.75 is a likelihood ratio of 3 from an even prior.
+
+        Returns
+        -------
+        Decisions
+            Labels, probabilities, distances.
+
+        Raises
+        ------
+        ValueError
+            If the classes are other than necrosis and recurrence.
+        """
+        from scipy.stats import chi2
+
+        words = {
+            NECROSIS: Favors.NECROSIS,
+            RECURRENCE: Favors.RECURRENCE,
+            Favors.NECROSIS.value: Favors.NECROSIS,
+            Favors.RECURRENCE.value: Favors.RECURRENCE,
+        }
+        check_is_fitted(self)
+        unknown = [str(one) for one in self.classes_ if str(one) not in words]
+        if unknown:
+            msg = f"decision needs the classes {NECROSIS} and {RECURRENCE}; got {unknown}"
+            raise ValueError(msg)
+        probability = self.predict_proba(X, error)
+        distance = self.mahalanobis(X, error)
+        limit = math.sqrt(float(chi2.isf(self.outside_probability, self.n_features_in_)))
+        is_outside = distance > limit
+        best = probability.argmax(axis=1)
+        favors = tuple(
+            Favors.NOT_EVALUABLE if outside
+            else words[str(self.classes_[code])] if row[code] >= certainty
+            else Favors.INDETERMINATE
+            for outside, code, row in zip(is_outside, best, probability, strict=True)
+        )  # fmt: skip
+        return Decisions(favors, probability, distance, is_outside)
+
+    def save(self, path: str | PathLike[str], *, features: Sequence[str], trained_on: str) -> None:
+        """Write the trained model as JSON that a person can read.
+
+        Parameters
+        ----------
+        path : path
+            File to write; one that exists is not touched.
+        features : sequence of str
+            Names of the features, in order.
+        trained_on : str
+            What the training data were: ``"4000 simulated lesions per group"``.
+
+        Raises
+        ------
+        ValueError
+            If the names do not fit, or it is not said what it was trained on.
+        FileExistsError
+            If there is such a file.
+        """
+        check_is_fitted(self)
+        if len(features) != self.n_features_in_ or not trained_on.strip():
+            msg = (
+                f"save needs {self.n_features_in_} names of features and what it was trained on; "
+                f"got {list(features)} and {trained_on!r}"
+            )
+            raise ValueError(msg)
+        document = {
+            "schema": _SCHEMA,
+            "features": list(features),
+            "trained_on": trained_on,
+            "classes": self.classes_.tolist(),
+            "parameters": {
+                name: list(value) if name == "priors" and value is not None else value
+                for name, value in self.get_params().items()
+            },
+            "means": self.means_.tolist(),
+            "covariances": self.covariances_.tolist(),
+            "log_priors": self.log_priors_.tolist(),
+            "slope": self.slope_,
+            "offsets": self.offsets_.tolist(),
+            "is_calibrated": bool(self.is_calibrated_),
+        }
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        with Path(path).open("x", encoding="utf-8") as file:
+            file.write(text)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> NecrosisClassifier:
+        """Read a model that ``save`` wrote. Nothing in the file is run.
+
+        Parameters
+        ----------
+        path : path
+            JSON file.
+
+        Returns
+        -------
+        NecrosisClassifier
+            As it was; ``feature_names_`` and ``trained_on_`` say what is in it.
+
+        Raises
+        ------
+        FormatError
+            If the file is not such a model.
+        """
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            if document["schema"] != _SCHEMA:
+                problem = f"the schema is not {_SCHEMA}"
+                raise FormatError(path, problem)
+            return cls._from(document)
+        except OSError as error:
+            raise FormatError(path, f"cannot be read: {error.strerror}") from None
+        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+            raise FormatError(path, "not a classifier that was saved here") from None
+
+    @classmethod
+    def _from(cls, document: dict[str, Any]) -> NecrosisClassifier:
+        model = cls(**document["parameters"])
+        model.classes_ = np.array(document["classes"])
+        model.means_ = np.array(document["means"], dtype=np.float64)
+        model.covariances_ = np.array(document["covariances"], dtype=np.float64)
+        model.log_priors_ = np.array(document["log_priors"], dtype=np.float64)
+        model.slope_ = float(document["slope"])
+        model.offsets_ = np.array(document["offsets"], dtype=np.float64)
+        model.is_calibrated_ = bool(document["is_calibrated"])
+        model.feature_names_ = tuple(str(name) for name in document["features"])
+        model.trained_on_ = str(document["trained_on"])
+        c, f = len(model.classes_), len(model.feature_names_)
+        model.n_features_in_ = f
+        shapes = (
+            (model.means_, (c, f)), (model.covariances_, (c, f, f)),
+            (model.log_priors_, (c,)), (model.offsets_, (c,)),
+        )  # fmt: skip
+        if c < 2 or any(a.shape != s or not np.isfinite(a).all() for a, s in shapes):
+            msg = "shapes"
+            raise ValueError(msg)
+        np.linalg.cholesky(model.covariances_)
+        return model
+
+
+def cross_validate(
+    model: NecrosisClassifier,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    patients: ArrayLike,
+    error: ArrayLike | None = None,
+    folds: int = 5,
+) -> CrossValidation:
+    """Train and predict with whole patients left out.
+
+    Parameters
+    ----------
+    model : NecrosisClassifier
+        Its parameters are used; it is not changed.
+    X, y, error :
+        As in ``NecrosisClassifier.fit``.
+    patients : array_like, shape (n,)
+        Whose case it is.
+    folds : int
+        Parts.
+
+    Returns
+    -------
+    CrossValidation
+        Out-of-fold probabilities and what they are worth.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit each other.
+    """
+    from sklearn.base import clone
+    from sklearn.metrics import roc_auc_score
+
+    x, labels, groups = np.asarray(X, dtype=np.float64), np.asarray(y), np.asarray(patients)
+    covariance = _error_covariance(error, x.shape)
+    classes = np.unique(labels)
+    probability = np.empty((len(x), len(classes)))
+    for train, held in StratifiedGroupKFold(folds).split(x, labels, groups):
+        fold = clone(model).fit(
+            x[train], labels[train], None if covariance is None else covariance[train],
+            groups[train],
+        )  # fmt: skip
+        probability[held] = fold.predict_proba(
+            x[held], None if covariance is None else covariance[held]
+        )
+    is_last = labels == classes[-1]
+    auc = float(roc_auc_score(is_last, probability[:, -1])) if len(classes) == 2 else math.nan
+    return CrossValidation(
+        classes=tuple(classes.tolist()),
+        probability=probability,
+        accuracy=float((classes[probability.argmax(axis=1)] == labels).mean()),
+        auc=auc,
+        reliability=reliability(is_last, probability[:, -1]),
+    )
+
+
+# ---- the mathematics --------------------------------------------------------------------------
+
+
+def _error_covariance(
+    error: ArrayLike | None, shape: tuple[int, ...]
+) -> NDArray[np.float64] | None:
+    if error is None:
+        return None
+    given = np.asarray(error, dtype=np.float64)
+    n, f = shape
+    if given.shape == (n, f):
+        given = given[:, :, np.newaxis] ** 2 * np.eye(f)
+    if given.shape != (n, f, f) or not np.isfinite(given).all():
+        msg = (
+            f"error must be finite standard deviations of shape {(n, f)} or covariances of shape "
+            f"{(n, f, f)}; got shape {np.shape(error)}"
+        )
+        raise ValueError(msg)
+    return given
+
+
+def _populations(
+    X: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    n_classes: int,
+    error: NDArray[np.float64] | None,
+    regularization: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and covariance of each class, measurement errors taken out."""
+    f = X.shape[1]
+    variance = X.var(axis=0)
+    # a constant feature, or a class with one case, must not make a covariance singular
+    scale = np.where(variance > 0, variance, 1.0)
+    ridge = np.diag(scale) * max(regularization, 1e-12)
+    means, covariances = np.empty((n_classes, f)), np.empty((n_classes, f, f))
+    for code in range(n_classes):
+        chosen = codes == code
+        cases = X[chosen]
+        mean = cases.mean(axis=0)
+        spread = np.diag(scale) if len(cases) < 2 else np.cov(cases.T, bias=True).reshape(f, f)
+        if error is not None:
+            mean, spread = _deconvolved(cases, error[chosen], mean, spread + ridge)
+        means[code], covariances[code] = mean, spread + ridge
+    return means, covariances
+
+
+def _deconvolved(
+    X: NDArray[np.float64],
+    error: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and covariance of the true values, by expectation maximisation."""
+    for _ in range(_ITERATIONS):
+        # gain (n, F, F): how much of a deviation is believed
+        gain = np.swapaxes(np.linalg.solve(spread + error, np.broadcast_to(spread, error.shape)),
+                           1, 2)  # fmt: skip
+        believed = mean + np.einsum("nij,nj->ni", gain, X - mean)
+        left = spread - gain @ spread
+        new_mean = believed.mean(axis=0)
+        away = believed - new_mean
+        new_spread = away.T @ away / len(X) + left.mean(axis=0)
+        new_spread = (new_spread + new_spread.T) / 2
+        change = np.abs(new_spread - spread).max() / np.abs(spread).max()
+        change += np.abs(new_mean - mean).max() / math.sqrt(np.abs(spread).max())
+        mean, spread = new_mean, new_spread
+        if change < _TOLERANCE:
+            break
+    return mean, spread
+
+
+def _squares(
+    X: NDArray[np.float64],
+    means: NDArray[np.float64],
+    covariances: NDArray[np.float64],
+    error: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return squared Mahalanobis distances and log-determinants, both (n, C)."""
+    away = X[:, np.newaxis] - means
+    widened = covariances[np.newaxis]
+    if error is not None:
+        widened = widened + error[:, np.newaxis]
+    root = np.linalg.cholesky(widened)
+    white = np.linalg.solve(np.broadcast_to(root, (*away.shape, away.shape[-1])),
+                            away[..., np.newaxis])[..., 0]  # fmt: skip
+    log_determinant = 2 * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(axis=-1)
+    return (white**2).sum(axis=-1), np.broadcast_to(log_determinant, away.shape[:2])
+
+
+def _log_densities(
+    X: NDArray[np.float64],
+    means: NDArray[np.float64],
+    covariances: NDArray[np.float64],
+    error: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    squares, log_determinant = _squares(X, means, covariances, error)
+    densities: NDArray[np.float64] = -0.5 * (
+        squares + log_determinant + X.shape[1] * math.log(2 * math.pi)
+    )
+    return densities
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return result
+
+
+def _fit_calibration(
+    joint: NDArray[np.float64], codes: NDArray[np.int64], weight: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Return slope and offsets that maximise the likelihood of left-out cases."""
+    from scipy.optimize import minimize
+
+    relative = joint - joint.max(axis=1, keepdims=True)
+    n, c = joint.shape
+    truth = np.eye(c)[codes]
+    weight = weight / weight.sum()
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        slope = math.exp(parameters[0])  # above zero: calibration never turns a ranking round
+        offsets = np.append(parameters[1:], 0.0)
+        logits = slope * relative + offsets
+        probability = _softmax(logits)
+        value = -float(weight @ np.log(np.maximum(probability[np.arange(n), codes], 1e-300)))
+        residual = weight[:, np.newaxis] * (probability - truth)
+        gradient = np.concatenate([
+            [slope * (residual * relative).sum()], residual.sum(axis=0)[:-1]
+        ])  # fmt: skip
+        # a slight pull to no change keeps separable classes finite
+        pull = 1e-3
+        return value + pull * float(parameters @ parameters), gradient + 2 * pull * parameters
+
+    found = minimize(loss, np.zeros(c), jac=True, method="L-BFGS-B")
+    return float(math.exp(found.x[0])), np.append(found.x[1:], 0.0)
