@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.assessment import Assessment
     from mrs_necrosis.classifier import GridAssessment
     from mrs_necrosis.fitting.result import Fit
+    from mrs_necrosis.maps import GridResult
     from mrs_necrosis.quality import Quality
     from mrs_necrosis.ratios import Ratio
     from mrs_necrosis.spectra import Acquisition, Spectra
@@ -61,6 +62,8 @@ class Analysis:
         None for a grid.
     grid_assessment : GridAssessment or None
         Labels and evidence of every voxel of a grid.
+    grid_result : GridResult or None
+        Maps, own normal tissue, lesion and reasons of a fitted grid.
     spectra : Spectra or None
         What was fitted; None for a peak table.
     fit : Fit or None
@@ -78,6 +81,7 @@ class Analysis:
     ratios: Mapping[str, Ratio]
     assessment: Assessment | None
     grid_assessment: GridAssessment | None = None
+    grid_result: GridResult | None = None
     spectra: Spectra | None = None
     fit: Fit | None = None
     echo_time_s: float | None = None

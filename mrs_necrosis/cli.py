@@ -329,6 +329,17 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
     )
     _add_acquisition(parser)
     _add_context(parser)
+    grid = parser.add_argument_group("grids")
+    grid.add_argument(
+        "--lesion-mask", metavar="FILE", help="where the lesion is: NIfTI, any space"
+    )
+    grid.add_argument("--contralateral-mask", metavar="FILE",
+                      help="where normal tissue is; found by itself if not given")  # fmt: skip
+    grid.add_argument("--anatomy", metavar="FILE", help="image to lay the maps on (NIfTI)")
+    grid.add_argument("--point-spread", choices=("hamming", "sinc", "box"), default="hamming",
+                      help="response of a voxel, for the masks (hamming)")  # fmt: skip
+    grid.add_argument("--midline", type=_number(-1000, 1000), default=0.0, metavar="MM",
+                      dest="midline_mm", help="world x of the mid-sagittal plane (0)")  # fmt: skip
     processing = parser.add_argument_group("processing")
     processing.add_argument("--phase", type=_number(-360, 360), metavar="DEGREES",
                             dest="phase_deg", help="take out this phase")  # fmt: skip
@@ -478,7 +489,11 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     if options.model != "auto":
         keywords["model"] = options.model
+    keywords |= {name: getattr(options, name) for name in _GRID}
     return {**keywords, "level": options.level, "label": options.label}
+
+
+_GRID = ("lesion_mask", "contralateral_mask", "anatomy", "point_spread", "midline_mm")
 
 
 def _context(options: argparse.Namespace) -> Context:

@@ -24,13 +24,18 @@ from mrs_necrosis.spectra import Spectra, SpectralData
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mrs_necrosis.classifier import Context
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.classifier import Context, GridAssessment
     from mrs_necrosis.criteria import Criterion
     from mrs_necrosis.fitting import Fit, Model
     from mrs_necrosis.io import PeakTable
+    from mrs_necrosis.lesion import PointSpread
+    from mrs_necrosis.maps import GridResult, Surroundings
     from mrs_necrosis.ratios import Ratio
 
     Progress = Callable[[int, int], None]
+    Image = str | os.PathLike[str] | tuple[NDArray[Any], NDArray[np.float64]]
 
 Input = (
     str | os.PathLike[str] | SpectralData | Spectra | PeakAreas | Mapping[str, float]
@@ -55,6 +60,11 @@ def analyze(
     context: Context | None = None,
     level: float = 0.95,
     label: str | None = None,
+    lesion_mask: Image | None = None,
+    contralateral_mask: Image | None = None,
+    anatomy: Image | None = None,
+    point_spread: PointSpread = "hamming",
+    midline_mm: float = 0.0,
     progress: Progress | None = None,
     **acquisition: Any,
 ) -> Analysis:
@@ -68,7 +78,8 @@ def analyze(
     water_reference : path or None
         Second file with the water reference of the same voxels.
     out : path or None
-        Folder for ``result.json``, ``ratios.tsv``, figures and ``report.html``.
+        Folder for ``result.json``, ``ratios.tsv``, figures and ``report.html``; of a grid also
+        ``grid.html`` and ``maps/``.
     overwrite : bool
         Replace an earlier result in `out`.
     preprocessing : mapping or None
@@ -86,6 +97,13 @@ def analyze(
     label : str or None
         What the source is called in the outputs. File names are not written, because they may
         name a person.
+    lesion_mask, contralateral_mask, anatomy : path, (array, affine) or None
+        Of a grid: where the lesion is (any space), where normal tissue is (found by itself if
+        None), and what to lay the maps on.
+    point_spread : {"hamming", "sinc", "box"}
+        Response of a voxel of the grid, for the masks.
+    midline_mm : float
+        World x of the mid-sagittal plane, about which the lesion is mirrored.
     progress : callable or None
         Called with the voxels done and the voxels in all.
     **acquisition
@@ -117,7 +135,10 @@ def analyze(
 
     if out is not None:
         files.refuse_existing(Path(out), overwrite=overwrite)
+    around = _surroundings(lesion_mask, contralateral_mask, anatomy, point_spread, midline_mm)
     data = _read(source, water_reference, acquisition)
+    if around is not None:
+        _check_position(data)
     if isinstance(data, SpectralData):
         data = _preprocessed(data, preprocessing or {}, progress)
     fitted = _fitted(data, model, progress) if isinstance(data, Spectra) else None
@@ -131,12 +152,18 @@ def analyze(
         "context": context,
     }
     single = areas.values.size == len(areas.names)
+    on_grid = None
+    if not single and fitted is not None:
+        on_grid = _judge_grid(areas, fitted, evidence, around, level)
     analysis = Analysis(
         source=_origin(source, water_reference, data, label),
         areas=areas,
         ratios=ratios_of(areas),
         assessment=assess(areas, **evidence) if single else None,
-        grid_assessment=None if single else assess_grid(areas, **evidence),
+        grid_assessment=on_grid[0]
+        if on_grid
+        else (None if single else assess_grid(areas, **evidence)),
+        grid_result=on_grid[1] if on_grid else None,
         spectra=data if isinstance(data, Spectra) else None,
         fit=fitted,
         echo_time_s=conditions.echo_time_s,
@@ -258,6 +285,93 @@ def _fitted(spectra: Spectra, model: Model | str | None, progress: Progress | No
     if isinstance(model, str):
         model = default_model(spectra.acquisition, kind=model)  # type: ignore[arg-type]
     return fit(spectra, model, progress=progress)
+
+
+def _surroundings(
+    lesion: Image | None,
+    reference: Image | None,
+    anatomy: Image | None,
+    point_spread: PointSpread,
+    midline_mm: float,
+) -> Surroundings | None:
+    from mrs_necrosis.maps import Anatomy, Surroundings
+
+    def image(given: Image | None) -> Anatomy | None:
+        if given is None:
+            return None
+        if isinstance(given, (str, os.PathLike)):
+            from mrs_necrosis.io import read_image
+
+            values, affine = read_image(given)
+            values = values.reshape(values.shape[:3] + tuple(n for n in values.shape[3:] if n > 1))
+            if values.ndim != 3:
+                raise FormatError(given, "has more than three axes; give one volume")
+            return Anatomy(values, affine)
+        return Anatomy(np.asarray(given[0]), np.asarray(given[1], dtype=np.float64))
+
+    if lesion is None and reference is None and anatomy is None:
+        return None
+    return Surroundings(
+        lesion=image(lesion),
+        reference=image(reference),
+        anatomy=image(anatomy),
+        point_spread=point_spread,
+        midline_mm=midline_mm,
+    )
+
+
+def _check_position(data: SpectralData | Spectra | PeakTable) -> None:
+    is_grid = isinstance(data, (SpectralData, Spectra)) and np.prod(data.fid.shape[:3]) > 1
+    if not is_grid:
+        msg = "masks and anatomy belong to a grid of voxels; this is a single one"
+        raise SignalError(msg)
+    if data.affine is None:  # type: ignore[union-attr]
+        msg = (
+            "masks and anatomy need the position of the grid, which this file does not give; "
+            "convert it to NIfTI-MRS with an affine"
+        )
+        raise SignalError(msg)
+
+
+def _judge_grid(
+    areas: PeakAreas,
+    fitted: Fit,
+    evidence: dict[str, Any],
+    around: Surroundings | None,
+    level: float,
+) -> tuple[GridAssessment, GridResult]:
+    """Find the subject's own normal tissue, weigh the evidence beside it, and map both."""
+    from mrs_necrosis.classifier import Context, assess_grid
+    from mrs_necrosis.maps import grid_result, own_tissue
+
+    affine = fitted.spectra.affine
+    own = own_tissue(areas, fitted.quality, affine=affine, surroundings=around)
+    context = evidence["context"] or Context()
+    if context.contralateral is None and own.reference.areas is not None:
+        context = replace(context, contralateral=own.reference.areas)
+    found = assess_grid(areas, **{**evidence, "context": context})
+    result = grid_result(
+        areas,
+        fitted.quality,
+        found,
+        own,
+        level=level,
+        cutoffs=_cutoffs(evidence["criteria"]),
+        anatomy=None if around is None else around.anatomy,
+    )
+    return found, result
+
+
+def _cutoffs(criteria: Sequence[Criterion] | None) -> dict[str, list[float]]:
+    """Return the published cut-offs of each ratio, for the maps of probability."""
+    from mrs_necrosis.criteria import load_criteria
+
+    cutoffs: dict[str, set[float]] = {}
+    for one in load_criteria() if criteria is None else criteria:
+        for comparison in one.any_of:
+            if one.enabled and comparison.expression in STANDARD_RATIOS:
+                cutoffs.setdefault(comparison.expression, set()).add(comparison.cutoff)
+    return {name: sorted(values) for name, values in cutoffs.items()}
 
 
 def _origin(

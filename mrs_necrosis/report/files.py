@@ -6,17 +6,24 @@ import contextlib
 import json
 import os
 import secrets
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mrs_necrosis.errors import OutputError
-from mrs_necrosis.report.document import SCHEMA, to_json
+from mrs_necrosis.report.document import SCHEMA, plain, to_json
 from mrs_necrosis.report.table import to_tsv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mrs_necrosis.analysis import Analysis
+    from mrs_necrosis.maps import GridResult
+
+MAPS = "maps"
+"""Folder of a grid's maps."""
+
+_DRAWN = frozenset({"desc-label", "met-ChoNAA_desc-index"})
 
 
 def render(analysis: Analysis) -> dict[str, bytes]:
@@ -48,6 +55,41 @@ def render(analysis: Analysis) -> dict[str, bytes]:
         contents[f"{name}.svg"] = svgs[name].encode()
         contents[f"{name}.png"] = figure.to_png(drawing)
     contents["report.html"] = page.to_html(analysis, svgs).encode()
+    if analysis.grid_result is not None:
+        contents.update(_render_grid(analysis, analysis.grid_result))
+    return contents
+
+
+def _render_grid(analysis: Analysis, result: GridResult) -> dict[str, bytes]:
+    from mrs_necrosis.maps import map_files
+    from mrs_necrosis.report.grid_figure import grid_figure, to_png
+    from mrs_necrosis.report.grid_page import grid_page
+
+    assert analysis.fit is not None
+    affine = analysis.fit.spectra.affine
+    where: dict[str, Any] = {"affine": affine, "lesion_weights": result.own.lesion_weights}
+    shape = " × ".join(map(str, analysis.grid))  # noqa: RUF001 - the sign of multiplication
+    contents = {
+        "grid.html": grid_page(
+            result.maps,
+            quality=analysis.fit.quality,
+            curves=analysis.fit.curves,
+            statements=result.statements,
+            anatomy=result.anatomy,
+            lesion=result.lesion,
+            notes=(*result.notes, *analysis.fit.notes),
+            provenance=plain(analysis.provenance),
+            title=f"{analysis.source.label or 'Spectroscopic grid'}, {shape} voxels",
+            **where,
+        ).encode()
+    }
+    for one in result.maps:
+        if one.name in _DRAWN:
+            drawing = grid_figure(one, anatomy=result.anatomy, **where)
+            contents[f"{one.name.rpartition('desc-')[2]}.png"] = to_png(drawing)
+    provenance = {"source": plain(asdict(analysis.source)), **plain(analysis.provenance)}
+    files = map_files("grid", result.maps, affine=affine, provenance=provenance)
+    contents.update({f"{MAPS}/{name}": content for name, content in files.items()})
     return contents
 
 
@@ -136,8 +178,9 @@ def is_ours(path: Path) -> bool:
         if path.suffix == ".tsv":
             with path.open("rb") as file:
                 return file.readline() == to_tsv([]).encode()
-        if path.suffix != ".json":
-            beside = path.with_name("result.json")
+        if path.suffix != ".json" or path.parent.name == MAPS:
+            home = path.parent.parent if path.parent.name == MAPS else path.parent
+            beside = home / "result.json"
             return beside.exists() and is_ours(beside)
         document = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -174,7 +217,8 @@ def write_files(
     for name in contents:
         refuse_existing_file(folder / name, overwrite=overwrite)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for parent in {(folder / name).parent for name in contents}:
+            parent.mkdir(parents=True, exist_ok=True)
         return [write_atomically(folder / name, data) for name, data in contents.items()]
     except OSError as error:
         msg = f"cannot write to {folder.name}: {error.strerror or type(error).__name__}"

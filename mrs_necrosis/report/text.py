@@ -156,6 +156,14 @@ def _grid_counts(analysis: Analysis) -> str:
         count = int((quality.status == status).sum())
         if count:
             lines.append(f"  {count:>6}  {status.sentence}")
+    if analysis.grid_assessment is not None:
+        lines.append("of which the published criteria call")
+        for favors, count in analysis.grid_assessment.counts().items():
+            lines.append(f"  {count:>6}  {favors.value}")
+    if analysis.grid_result is not None:
+        lines += ["", *(_wrap(note) for note in analysis.grid_result.notes)]
+        if analysis.grid_result.lesion is not None:
+            lines += ["", _wrap(analysis.grid_result.lesion.sentence)]
     return "\n".join(lines)
 
 

@@ -1,0 +1,121 @@
+"""A grid from spectra to files, as a user has it."""
+
+import json
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.classifier import Context, assess_grid
+from mrs_necrosis.cli import main
+from mrs_necrosis.errors import FormatError, SignalError
+from mrs_necrosis.io import write_nifti_mrs
+from mrs_necrosis.pipeline import analyze
+from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.simulation.phantoms import phantom
+
+SHAPE = (6, 6, 1)
+AFFINE = np.diag([-10.0, 10.0, 15.0, 1.0])
+AFFINE[:3, 3] = (25.0, -25.0, 10.0)
+LESION = np.zeros(SHAPE)
+LESION[1:3, 2:4] = 1
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    """Normal tissue with a tumour of four voxels; one voxel is spoiled."""
+    normal, tumour = (
+        phantom(name, np.random.default_rng(i), grid=SHAPE, snr=40, echo_time_s=0.135,
+                affine=AFFINE).spectra
+        for i, name in enumerate(("normal_white_matter", "metastasis_recurrence"))
+    )  # fmt: skip
+    fid = np.where(LESION[..., None] > 0, tumour.fid, normal.fid)
+    fid[5, 5, 0] = np.nan
+    return replace(normal, fid=fid)
+
+
+@pytest.fixture(scope="module")
+def written(spectra, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grid")
+    source = folder / "grid.nii.gz"
+    write_nifti_mrs(source, spectra)
+    mask = folder / "lesion.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(LESION.astype(np.uint8), AFFINE), mask)
+    out = folder / "out"
+    code = main([
+        "analyze", str(source), "--lesion-mask", str(mask), "--point-spread", "box",
+        "--anatomy", str(mask), "--out", str(out), "--quiet",
+    ])  # fmt: skip
+    return code, out
+
+
+def test_the_command_writes_maps_page_and_pictures_of_a_grid(written):
+    code, out = written
+
+    assert code == 0
+    assert {"result.json", "report.html", "grid.html", "label.png"} <= {
+        p.name for p in out.iterdir()
+    }
+    label = nibabel.load(out / "maps" / "grid_desc-label_mrsmap.nii.gz")
+    np.testing.assert_allclose(label.affine, AFFINE, atol=1e-4)
+    area = nibabel.load(out / "maps" / "grid_met-Cho_desc-area_mrsmap.nii.gz").get_fdata()
+    assert np.isnan(area[5, 5, 0])
+    assert (np.isfinite(area).sum()) == 35
+    sidecar = json.loads((out / "maps" / "grid_met-ChoCr_desc-ratio_mrsmap.json").read_text())
+    assert sidecar["Provenance"]["source"]["sha256"]
+    assert "grid.nii.gz" not in json.dumps(sidecar)  # a file name may name a person
+
+
+def test_one_spoiled_voxel_stops_nothing(spectra):
+    found = analyze(spectra, lesion_mask=(LESION, AFFINE), point_spread="box")
+
+    assert found.fit.status[5, 5, 0] == FitStatus.NOT_FINITE
+    assert (found.fit.status <= FitStatus.AT_BOUND).sum() >= 34
+    assert found.grid_assessment.codes[5, 5, 0] == 3
+    assert found.grid_result.lesion.n_voxels == pytest.approx(4)
+    assert found.grid_result.lesion.favors in {Favors.RECURRENCE, Favors.INDETERMINATE}
+
+
+def test_the_own_normal_tissue_reaches_the_evidence(spectra):
+    found = analyze(spectra)
+
+    assert not found.grid_result.own.index.is_refused
+    reference = found.grid_result.own.reference
+    assert not reference.is_refused
+    beside = assess_grid(
+        found.areas,
+        quality=found.quality,
+        acquisition=found.acquisition,
+        context=Context(contralateral=reference.areas),
+    )
+    np.testing.assert_array_equal(found.grid_assessment.codes, beside.codes)
+    np.testing.assert_array_equal(
+        found.grid_assessment.closed["near-normal"], beside.closed["near-normal"]
+    )
+
+
+def test_masks_of_a_single_voxel_or_without_a_position_are_refused(spectra, tmp_path):
+    one = replace(spectra, fid=spectra.fid[:1, :1], mask=None)
+    with pytest.raises(SignalError, match="this is a single one"):
+        analyze(one, lesion_mask=(LESION, AFFINE))
+    with pytest.raises(SignalError, match="need the position of the grid"):
+        analyze(replace(spectra, affine=None), anatomy=(LESION, AFFINE))
+    path = tmp_path / "series.nii"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2, 3), np.uint8), np.eye(4)), path)
+    with pytest.raises(FormatError, match="more than three axes"):
+        analyze(spectra, anatomy=path)
+
+
+def test_a_grid_is_not_written_over_without_being_told(written, capsys):
+    _, out = written
+    before = (out / "maps" / "grid_desc-label_mrsmap.json").read_bytes()
+    source = out.parent / "grid.nii.gz"
+
+    code = main(["analyze", str(source), "--out", str(out), "--quiet"])
+
+    assert code != 0
+    assert "exists already" in capsys.readouterr().err
+    assert (out / "maps" / "grid_desc-label_mrsmap.json").read_bytes() == before
+    assert main(["analyze", str(source), "--out", str(out), "--quiet", "--overwrite"]) == 0
