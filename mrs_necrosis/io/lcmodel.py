@@ -129,7 +129,7 @@ def _grid(
             raise MissingMetadataError(
                 source.path,
                 f"holds {size} complex samples, which may be several voxels or a truncated one; "
-                "give n_samples=... (on the command line --n-samples), the samples of one FID, "
+                "give n_samples=... (on the command line --samples), the samples of one FID, "
                 "or put LCModel's control file beside it",
             )
         return 1, 1, 1

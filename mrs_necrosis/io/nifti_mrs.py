@@ -76,7 +76,8 @@ def parse(source: Source) -> Recording:
             )
         if not 4 <= len(shape) <= 7 or min(shape) < 1:
             source.fail(f"is damaged: spectra need 4 to 7 axes, its shape is {shape}")
-        expected = int(image.dataobj.offset) + dtype.itemsize * _product(shape)
+        offset, count = int(image.dataobj.offset), _product(shape)
+        expected = offset + dtype.itemsize * count
         if len(content) < expected:
             source.fail(
                 f"is truncated: its header promises {expected} bytes, {len(content)} are there"
@@ -85,7 +86,11 @@ def parse(source: Source) -> Recording:
         unit = _TIME_UNITS.get(header.get_xyzt_units()[1], 1.0)
         dwell_time_s = float(header["pixdim"][4]) * unit
         has_geometry = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
-        stored = np.asarray(image.dataobj)
+        # a view: a large grid is not held twice
+        stored = np.frombuffer(content, dtype, count, offset).reshape(shape, order="F")
+        slope, intercept = header.get_slope_inter()
+        if slope is not None and (slope, intercept) != (1.0, 0.0):
+            stored = stored * slope + intercept
         affine = image.affine if has_geometry else None
     return recording_of(source, stored, extension, dwell_time_s, affine)
 
@@ -150,7 +155,7 @@ def recording_of(
     times = [number(value) for value in _listed(_user_value(extension, "EchoTimes"))]
     return Recording(
         format=NAME,
-        fid=np.conj(stored).astype(np.complex128),
+        fid=np.conjugate(stored, dtype=np.complex128, order="C"),
         dims=tuple(dims),
         spectrometer_frequency_mhz=number(_first(extension.get("SpectrometerFrequency"))),
         dwell_time_s=dwell_time_s if np.isfinite(dwell_time_s) and dwell_time_s > 0 else None,

@@ -227,6 +227,10 @@ def _assemble(
     if replaced:
         parameters["replaced"] = replaced
     step = Step("read", parameters, " ".join(notes))
+    for array in (recording.fid, recording.water):
+        if array is not None:
+            # nobody else holds it, so the types need not copy it
+            array.setflags(write=False)
     try:
         acquisition = Acquisition(
             **values, echo_times_s=recording.echo_times_s, manufacturer=recording.manufacturer
