@@ -759,15 +759,17 @@ def _statements(assessment: GridAssessment) -> tuple[Statement, ...]:
     for gate, closed in assessment.closed.items():
         asked = assessment.requirements.get(gate, "")
         text = f"{gate} (asks for: {asked})" if asked else gate
-        statements.append(Statement("gate", text, closed))
+        kind: StatementKind = "gate" if gate in assessment.withholding else "caveat"
+        statements.append(Statement(kind, text, closed))
     sides: tuple[tuple[StatementKind, Favors], ...] = (
         ("recurrence", Favors.RECURRENCE),
         ("necrosis", Favors.NECROSIS),
     )
     for finding in assessment.findings:
-        for kind, favors in sides:
+        for side, favors in sides:
+            met = "" if side == finding.side else "not met: "
             where = finding.codes == _ASSESSED.index(favors)
-            statements.append(Statement(kind, f"by {finding.statement}", where))
+            statements.append(Statement(side, f"{met}{finding.statement}", where))
     return tuple(statements)
 
 

@@ -75,7 +75,7 @@ def parts(hostile="", affine=AFFINE):
         "affine": affine,
         "curves": curves,
         "statements": [
-            Statement("recurrence", f"by Cho/Cr > 1.5 {hostile}", i > 2),
+            Statement("recurrence", f"Cho/Cr > 1.5 {hostile}", i > 2),
             Statement("gate", "SNR is below 5 (assumed)", status != 0),
         ],
         "anatomy": anatomy,
@@ -395,7 +395,7 @@ def test_a_click_shows_the_voxel_its_ratios_and_its_reasons(opened):
     # centre at (25 - 40, -20 + 30, 15) mm
     assert opened.text("#voxel-where") == "centre at L 15.0, A 10.0, S 15.0 mm"
     assert "Cho/Cr1.80 ± 0.21" in opened.text("#ratios tbody")
-    assert "Recurrence, by Cho/Cr > 1.5" in opened.text("#reasons")
+    assert "For recurrence: Cho/Cr > 1.5" in opened.text("#reasons")
     assert "voxel=4,3,1" in opened.run("location.hash")
 
 
@@ -420,7 +420,7 @@ def test_a_voxel_without_a_fit_says_why(opened):
     assert FitStatus.NOT_FINITE.sentence in opened.text("#no-spectrum")
     assert opened.run("document.getElementById('no-spectrum').hidden") is False
     assert "no answer" in opened.text("#ratios tbody")
-    assert "Gate closed: SNR is below 5" in opened.text("#reasons")
+    assert "No label: SNR is below 5" in opened.text("#reasons")
 
 
 def test_the_screenshot_shows_each_voxel_in_the_colour_of_its_label(opened):

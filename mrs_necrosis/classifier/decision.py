@@ -67,6 +67,8 @@ class GridFinding:
     ----------
     id, statement, citation : str
         As in ``Finding``.
+    side : str
+        ``"recurrence"`` or ``"necrosis"``: what it favours where it is met.
     codes : ndarray of uint8, shape (...)
         0 necrosis-favoring, 1 recurrence-favoring, 3 not-evaluable.
     """
@@ -74,6 +76,7 @@ class GridFinding:
     id: str
     statement: str
     citation: str
+    side: str
     codes: NDArray[np.uint8]
 
 
@@ -103,6 +106,8 @@ class GridAssessment:
         The criteria that were scored.
     requirements : mapping of str to str
         What each gate asks for.
+    withholding : frozenset of str
+        Gates that withhold a label where they are closed; the others take evidence away.
     """
 
     codes: NDArray[np.uint8]
@@ -115,6 +120,7 @@ class GridAssessment:
     prior: float
     findings: tuple[GridFinding, ...] = ()
     requirements: Mapping[str, str] = field(default_factory=dict)
+    withholding: frozenset[str] = frozenset()
 
     def counts(self, mask: NDArray[np.bool_] | None = None) -> dict[Favors, int]:
         """Return how many voxels have each label.
@@ -344,6 +350,7 @@ def assess_grid(
         prior=prior,
         findings=_grid_findings(case, nominal, shape),
         requirements={check.name: check.threshold for check in checks},
+        withholding=frozenset(check.name for check in checks if check.gives is not None),
     )  # fmt: skip
 
 
@@ -366,6 +373,7 @@ def _grid_findings(case: _Case, nominal: Score, shape: tuple[int, ...]) -> tuple
                 id=criterion.id,
                 statement=criterion.statement,
                 citation=criterion.citation,
+                side=criterion.side,
                 codes=codes.reshape(shape),
             )
         )

@@ -466,7 +466,7 @@
     const list = $("reasons");
     list.replaceChildren();
     const order = ["gate", "recurrence", "necrosis", "caveat"];
-    const says = { gate: "Gate closed: ", recurrence: "Recurrence, ", necrosis: "Necrosis, ", caveat: "" };
+    const says = { gate: "No label: ", recurrence: "For recurrence: ", necrosis: "For necrosis: ", caveat: "Less weight: " };
     const here = statements.filter((s) => (s.bits[v >> 3] >> (v & 7)) & 1);
     here.sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
     for (const s of here) {
