@@ -10,6 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mrs_necrosis.io.basis import Basis as Basis
+    from mrs_necrosis.io.basis import LCModelTable as LCModelTable
+    from mrs_necrosis.io.basis import read_basis as read_basis
+    from mrs_necrosis.io.basis import read_lcmodel_table as read_lcmodel_table
     from mrs_necrosis.io.image import read_image as read_image
     from mrs_necrosis.io.nifti_mrs import write_nifti_mrs as write_nifti_mrs
     from mrs_necrosis.io.peak_table import PeakTable as PeakTable
@@ -19,10 +23,14 @@ if TYPE_CHECKING:
     from mrs_necrosis.io.reading import read as read
 
 _HOME = {
+    "Basis": "basis",
+    "LCModelTable": "basis",
     "PeakTable": "peak_table",
     "is_peak_table": "peak_table",
     "read": "reading",
+    "read_basis": "basis",
     "read_image": "image",
+    "read_lcmodel_table": "basis",
     "read_peak_table": "peak_table",
     "read_peaks": "peak_table",
     "write_nifti_mrs": "nifti_mrs",

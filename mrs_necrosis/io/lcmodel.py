@@ -54,7 +54,7 @@ def parse(source: Source, *, n_samples: int | None = None) -> Recording:
     end = _END.search(text, start)
     if end is None:
         source.fail("is truncated: its namelist $NMID does not end")
-    settings = _settings(text[: end.start()])
+    settings = settings_of(text[: end.start()])
     if settings.get("seqacq", "").upper().strip(".") in {"T", "TRUE"}:
         source.fail("was sampled sequentially (SEQACQ), which is not supported")
     control = _control(source.path)
@@ -89,7 +89,8 @@ def _first(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _settings(text: str) -> dict[str, str]:
+def settings_of(text: str) -> dict[str, str]:
+    """Return the ``NAME = VALUE`` pairs of a namelist, names in lower case."""
     return {name.lower(): value.strip("'\" ") for name, value in _SETTING.findall(text)}
 
 
@@ -113,7 +114,7 @@ def _control(path: Path) -> dict[str, str]:
             continue
         if "$LCMODL" not in text.upper():
             continue
-        settings = _settings(text)
+        settings = settings_of(text)
         named = {re.split(r"[\\/]", settings.get(key, ""))[-1] for key in ("filraw", "filh2o")}
         if path.name in named:
             return settings

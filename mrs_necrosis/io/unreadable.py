@@ -12,7 +12,7 @@ NAME: Final = "other"
 _SENTENCES: Final = (
     (
         r"\$BASIS1?\b|\$NMUSED\b",
-        "is a basis set of LCModel, not an acquisition",
+        "is a basis set of LCModel, not an acquisition; read_basis reads it",
     ),
     (
         r"\$LCMODL\b",
@@ -21,11 +21,15 @@ _SENTENCES: Final = (
     (
         r"LCModel \(Version|^\s*\$\$(?:CONC|MISC)",
         "is a result of LCModel (COORD or TABLE), not an acquisition; its data points are "
-        "already phased and real",
+        "already phased and real (read_lcmodel_table reads it)",
     ),
     (
         r"\A\s*(?:<\?xml|<[A-Za-z][\w-]*[\s/>])",
         "is an XML or HTML document, not a scanner's file",
+    ),
+    (
+        r"\A\s*Row,\s*Col,[^\n]*%SD",
+        "is a result of LCModel, not an acquisition; read_lcmodel_table reads it",
     ),
     (
         r"SAGE Data Header|sagekey_",

@@ -1,0 +1,281 @@
+"""Basis sets and results of LCModel: what benchmarks and other fits need beside the data.
+
+A basis set is one LCModel ``.basis`` file, or a folder with one file for each metabolite in any
+format that ``read`` reads. In ``.basis`` (LCModel's manual, section 8) each metabolite is its
+spectrum on the whole width, in namelists ``$BASIS``; higher ppm is at negative frequency, zero
+frequency at 4.65 ppm, and the spectrum still has to be moved by ``ISHIFT`` points. A result is
+LCModel's table in ``.coord``, ``.table`` or ``.csv``. Own readers: no kept library has them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import numpy as np
+
+from mrs_necrosis.constants import WATER_PPM
+from mrs_necrosis.errors import FormatError
+from mrs_necrosis.io.lcmodel import settings_of
+from mrs_necrosis.io.reading import read
+from mrs_necrosis.io.recording import number, scaled, sequence_name, whole
+from mrs_necrosis.io.source import Source, complex_pairs
+from mrs_necrosis.io.text_samples import text_numbers
+from mrs_necrosis.spectra import read_only
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+NAME: Final = "basis set"
+_LABEL: Final = re.compile(r"[-+A-Za-z0-9_./]{1,32}")
+_MOST_FILES: Final = 200
+_ROW: Final = re.compile(
+    r"^[ \t]*([-+.\dEe]+)[ \t]+(\d+)%[ \t]+[-+.\dEe]+[ \t]*(\S+)[ \t]*\n", re.MULTILINE
+)
+_ROWS: Final = re.compile(rf"(?:{_ROW.pattern})+", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Basis:
+    """FIDs of K metabolites, as simulated or measured for one sequence.
+
+    Parameters
+    ----------
+    names : tuple of str
+        K distinct names.
+    fids : ndarray of complex128, shape (K, N)
+        In the library's sign convention.
+    spectrometer_frequency_mhz, dwell_time_s : float
+        Of the FIDs.
+    echo_time_s : float or None
+        In s.
+    sequence : str or None
+        As in `Acquisition`.
+    reference_ppm : float or None
+        Chemical shift at zero frequency.
+
+    Raises
+    ------
+    ValueError
+        If names and FIDs do not fit each other.
+    """
+
+    names: tuple[str, ...]
+    fids: NDArray[np.complex128]
+    spectrometer_frequency_mhz: float
+    dwell_time_s: float
+    echo_time_s: float | None = None
+    sequence: str | None = None
+    reference_ppm: float | None = None
+
+    def __post_init__(self) -> None:
+        fids = read_only(self.fids, np.complex128)
+        if fids.ndim != 2 or len(fids) != len(self.names) or not self.names:
+            msg = f"fids must have shape (K, N) with K = {len(self.names)}; got {fids.shape}"
+            raise ValueError(msg)
+        if len(set(self.names)) != len(self.names):
+            msg = "names of a basis set must be distinct"
+            raise ValueError(msg)
+        object.__setattr__(self, "fids", fids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LCModelTable:
+    """What LCModel reported: concentrations of K metabolites in V voxels.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Metabolites and their sums, as LCModel writes them.
+    values : ndarray of float64, shape (V, K)
+        Concentrations.
+    relative_sd : ndarray of float64, shape (V, K)
+        LCModel's %SD (a bound) over 100.
+    ppm, data, fit, baseline : ndarray of float64, shape (M,), or None
+        From a ``.coord`` file: its axis, falling, the phased data, the fit and the baseline.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    relative_sd: NDArray[np.float64]
+    ppm: NDArray[np.float64] | None = None
+    data: NDArray[np.float64] | None = None
+    fit: NDArray[np.float64] | None = None
+    baseline: NDArray[np.float64] | None = None
+
+
+def read_basis(path: str | PathLike[str], **given: Any) -> Basis:
+    """Read a basis set.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        An LCModel ``.basis`` file, or a folder with one file a metabolite.
+    **given : float or str
+        What the files of a folder do not say, as for ``read``.
+
+    Returns
+    -------
+    Basis
+        The metabolites in the file's or the alphabet's order.
+
+    Raises
+    ------
+    FormatError
+        If there is no basis set, or its parts do not fit each other.
+    """
+    where = Path(path)
+    return _folder(where, given) if where.is_dir() else _lcmodel_basis(Source(where))
+
+
+def _refuse(path: Path, problem: str) -> NoReturn:
+    raise FormatError(path, problem) from None
+
+
+def _folder(folder: Path, given: dict[str, Any]) -> Basis:
+    files = sorted(
+        file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")
+    )
+    if not 1 <= len(files) <= _MOST_FILES:
+        _refuse(folder, f"must hold 1 to {_MOST_FILES} files of a basis set; got {len(files)}")
+    parts = {file.name.partition(".")[0]: read(file, **given) for file in files}
+    if len(parts) != len(files):
+        _refuse(folder, "names a metabolite twice")
+    first = next(iter(parts.values()))
+    for part in parts.values():
+        if part.fid.shape != first.fid.shape or part.fid.size != part.n_samples:
+            _refuse(folder, "holds FIDs of different sizes; a basis set has one FID a file")
+        if part.acquisition != first.acquisition:
+            _refuse(folder, "holds FIDs of different acquisitions")
+    acquisition = first.acquisition
+    return Basis(
+        names=tuple(parts),
+        fids=np.stack([part.fid.reshape(-1) for part in parts.values()]),
+        spectrometer_frequency_mhz=acquisition.spectrometer_frequency_mhz,
+        dwell_time_s=acquisition.dwell_time_s,
+        echo_time_s=acquisition.echo_time_s,
+        sequence=acquisition.sequence,
+        reference_ppm=acquisition.reference_ppm,
+    )
+
+
+def _lcmodel_basis(source: Source) -> Basis:
+    if not source.is_text or "$BASIS" not in source.head_text.upper():
+        source.fail("is no basis set of LCModel")
+    head, *parts = re.split(r"\$BASIS(?!1)\b", source.text, flags=re.IGNORECASE)
+    settings = settings_of(head)
+    frequency_mhz, dwell_time_s = number(settings.get("hzpppm")), number(settings.get("badelt"))
+    n_samples = whole(settings.get("ndatab"))
+    if not frequency_mhz or not dwell_time_s or not n_samples or n_samples < 1 or not parts:
+        source.fail("is damaged: it does not say its frequency, dwell time and size")
+    fids: dict[str, NDArray[np.complex128]] = {}
+    for part in parts:
+        namelist, end, body = part.partition("$END")
+        own = settings_of(namelist)
+        name = own.get("metabo", "")
+        if not end or not _LABEL.fullmatch(name) or name in fids:
+            source.fail("is damaged: a metabolite has no name of its own")
+        numbers = text_numbers(source, re.split(r"\$[A-Z]", body, maxsplit=1)[0], 2 * n_samples)
+        shift = whole(own.get("ishift", "0"))
+        if shift is None or abs(shift) > n_samples:
+            source.fail("is damaged: a metabolite has an impossible shift")
+        turns = np.exp(2j * np.pi * shift * np.arange(n_samples) / n_samples)
+        fids[name] = np.fft.ifft(complex_pairs(numbers)).conj() * turns
+    return Basis(
+        names=tuple(fids),
+        fids=np.stack(list(fids.values())),
+        spectrometer_frequency_mhz=frequency_mhz,
+        dwell_time_s=dwell_time_s,
+        echo_time_s=scaled(settings.get("echot"), 1e-3),
+        sequence=sequence_name(settings.get("seq")),
+        reference_ppm=WATER_PPM,
+    )
+
+
+def read_lcmodel_table(path: str | PathLike[str]) -> LCModelTable:
+    """Read LCModel's result for one voxel (``.coord``, ``.table``) or many (``.csv``).
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file.
+
+    Returns
+    -------
+    LCModelTable
+        In the file's units.
+
+    Raises
+    ------
+    FormatError
+        If the file is no result of LCModel, or damaged.
+    """
+    source = Source(path)
+    if not source.is_text:
+        source.fail("is no result of LCModel")
+    first = source.head_text.partition("\n")[0]
+    if "%SD" in first and "," in first:
+        return _csv(source, first)
+    return _coord(source)
+
+
+def _csv(source: Source, titles: str) -> LCModelTable:
+    names = [title.strip() for title in titles.split(",")]
+    columns = [at for at in range(2, len(names) - 1) if names[at + 1] == f"{names[at]} %SD"]
+    rows = [line.split(",") for line in source.text.splitlines()[1:] if line.strip()]
+    if not columns or not rows or any(len(row) < columns[-1] + 2 for row in rows):
+        source.fail("is damaged: its lines do not fit its titles")
+    cells = text_numbers(
+        source, " ".join(f"{row[at]} {row[at + 1]}" for row in rows for at in columns)
+    ).reshape(len(rows), len(columns), 2)
+    return LCModelTable(
+        names=tuple(names[at] for at in columns),
+        values=read_only(cells[..., 0], np.float64),
+        relative_sd=read_only(cells[..., 1] / 100.0, np.float64),
+    )
+
+
+def _coord(source: Source) -> LCModelTable:
+    text = source.text
+    start = re.search(r"lines in following concentration table[^\n]*\n[^\n]*\n", text)
+    if start is None:
+        source.fail("is no result of LCModel")
+    rows = _ROWS.match(text, start.end())
+    # the number of lines in the title may be too large in an edited file; what follows is sure
+    if rows is None or "misc. output table" not in text[rows.end() : rows.end() + 200]:
+        source.fail("is truncated or damaged: its table does not end where it should")
+    found = _ROW.findall(rows[0])
+    names = [name for _, _, name in found]
+    values = text_numbers(source, " ".join(value for value, _, _ in found))
+    deviations = text_numbers(source, " ".join(sd for _, sd, _ in found)) / 100.0
+    return LCModelTable(
+        names=tuple(names),
+        values=read_only(values[None], np.float64),
+        relative_sd=read_only(deviations[None], np.float64),
+        **_curves(source, text),
+    )
+
+
+def _curves(source: Source, text: str) -> dict[str, NDArray[np.float64]]:
+    axis = re.search(r"(\d+) points on ppm-axis = NY\n", text)
+    if axis is None:
+        return {}
+    count = int(axis[1])
+    curves: dict[str, NDArray[np.float64]] = {}
+    for name, title in (
+        ("ppm", re.escape(axis[0])),
+        ("data", r"NY phased data points follow\n"),
+        ("fit", r"NY points of the fit to the data follow\n"),
+        ("baseline", r"NY background values follow\n"),
+    ):
+        start = re.search(title, text)
+        if start is None:
+            continue
+        body = re.match(r"\s*(?:[-+.\dEe]+\s+)*", text[start.end() :])
+        words = body[0].split() if body else []
+        curves[name] = read_only(text_numbers(source, " ".join(words[:count]), count), np.float64)
+    return curves

@@ -1,0 +1,123 @@
+"""Basis sets and LCModel's results: peaks where chemistry puts them, numbers as printed."""
+
+import numpy as np
+import pytest
+
+from mrs_necrosis.errors import FormatError
+from mrs_necrosis.io import read_basis, read_lcmodel_table
+
+
+def strongest_ppm(basis, name):
+    fid = basis.fids[basis.names.index(name)]
+    n = 4 * len(fid)
+    hz = np.fft.fftfreq(n, basis.dwell_time_s)
+    reference = 4.65 if basis.reference_ppm is None else basis.reference_ppm
+    ppm = reference + hz / basis.spectrometer_frequency_mhz
+    inside = (ppm > 0.5) & (ppm < 4.3)  # a reference singlet may stand at 0 ppm
+    return float(ppm[np.where(inside, np.abs(np.fft.fft(fid, n)), 0.0).argmax()])
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "frequency", "dwell_s", "echo_s", "sequence"),
+    [
+        ("lcmodel/brain_3T_press30/3t.basis", (17, 1024), 127.7861, 5e-4, None, "PRESS"),
+        ("mrsi/lcmodel_multivoxel_10/sim_se_csi_te16.basis", (18, 4096), 123.3, 5e-4, 0.016,
+         "SPIN-ECHO"),
+        ("ismrm_challenge/basis_jmrui", (12, 2048), 123.22, 2.5e-4, None, None),
+    ],
+)  # fmt: skip
+def test_a_basis_set_has_its_peaks_where_chemistry_puts_them(
+    shared_data, path, shape, frequency, dwell_s, echo_s, sequence
+):
+    basis = read_basis(shared_data / path)
+
+    assert basis.fids.shape == shape
+    assert basis.spectrometer_frequency_mhz == pytest.approx(frequency, rel=1e-6)
+    assert basis.dwell_time_s == pytest.approx(dwell_s, rel=1e-6)
+    assert basis.echo_time_s == echo_s
+    assert basis.sequence == sequence
+    # Govindaraju 2000
+    for name, ppm in (("NAA", 2.008), ("Cr", 3.027), ("GPC", 3.212), ("Ala", 1.467)):
+        assert strongest_ppm(basis, name) == pytest.approx(ppm, abs=0.04), name
+    # a free induction decay begins loud
+    quarter = shape[1] // 4
+    energy = np.abs(basis.fids) ** 2
+    assert (energy[:, :quarter].sum(axis=1) > 0.25 * energy.sum(axis=1)).all()
+
+
+def test_a_folder_that_is_no_basis_set_is_refused(shared_data, tmp_path):
+    with pytest.raises(FormatError, match="must hold 1 to 200 files of a basis set; got 0"):
+        read_basis(tmp_path)
+    (tmp_path / "a.txt").write_bytes(
+        (shared_data / "ismrm_challenge/basis_jmrui/Cr.txt").read_bytes()
+    )
+    (tmp_path / "b.dpt").write_bytes(
+        (shared_data / "tarquin_dpt/phantom_3T/svs_30_w.dpt").read_bytes()
+    )
+
+    with pytest.raises(FormatError, match="holds FIDs of different acquisitions"):
+        read_basis(tmp_path)
+
+
+def test_a_truncated_basis_set_is_refused(shared_data, tmp_path):
+    content = (shared_data / "lcmodel/brain_3T_press30/3t.basis").read_bytes()
+    for share in (0.999, 0.5, 0.01):
+        path = tmp_path / "cut.basis"
+        path.write_bytes(content[: int(share * len(content))])
+
+        with pytest.raises(FormatError):
+            read_basis(path)
+
+
+def test_an_lcmodel_csv_has_a_row_for_each_voxel(shared_data):
+    table = read_lcmodel_table(
+        shared_data / "mrsi/lcmodel_multivoxel_10/test-reference-multi-voxel.csv"
+    )
+
+    assert table.values.shape == (10, len(table.names))
+    assert {"NAA", "Cr", "GPC+PCh", "NAA+NAAG"} <= set(table.names)
+    # the first line as printed
+    assert table.values[0, :3] == pytest.approx([0.369, 0.0, 0.456])
+    assert table.relative_sd[0, :3] == pytest.approx([0.03, 9.99, 0.03])
+
+
+def test_an_lcmodel_coord_has_its_table_and_its_curves(shared_data):
+    table = read_lcmodel_table(
+        shared_data / "lcmodel_coord/biggaba_3T_press35/GE_G1_P_S01_S01_PRESS_35_LCM_A.coord"
+    )
+
+    assert table.values.shape == (1, 31)
+    assert table.values[0, table.names.index("Cr")] == 3.577
+    assert table.relative_sd[0, table.names.index("Cr")] == pytest.approx(0.17)
+    assert table.ppm.shape == table.data.shape == table.fit.shape == table.baseline.shape == (734,)
+    assert table.ppm[0] == 4.0
+    # the fit is good: most of the data's variance about the baseline is explained
+    signal = np.var(table.data - table.baseline)
+    assert np.var(table.data - table.fit) < 0.02 * signal
+
+
+def test_every_lcmodel_result_is_read(shared_data):
+    paths = [
+        path
+        for path in sorted((shared_data / "lcmodel_coord").rglob("*"))
+        if path.suffix.lower() in {".coord", ".table"}
+    ]
+
+    tables = [read_lcmodel_table(path) for path in paths]
+
+    assert len(tables) == 12
+    for path, table in zip(paths, tables, strict=True):
+        assert np.isfinite(table.values).all(), path
+        assert (table.ppm is not None) == (path.suffix.lower() == ".coord"), path
+
+
+def test_what_is_no_result_is_refused(shared_data, tmp_path):
+    with pytest.raises(FormatError, match="is no result of LCModel"):
+        read_lcmodel_table(shared_data / "tarquin_dpt/phantom_3T/svs_30_w.dpt")
+    content = (
+        shared_data / "lcmodel_coord/oryx_mrsi_3T_press52/K_01_sl2_6-6.table"
+    ).read_text("latin-1")  # fmt: skip
+    path = tmp_path / "cut.table"
+    path.write_text(content[:900], "latin-1")
+    with pytest.raises(FormatError, match="is truncated or damaged: its table"):
+        read_lcmodel_table(path)
