@@ -1,0 +1,262 @@
+"""Whole grids, from file to maps and page, against known truth.
+
+A head is simulated as a grid (``simulation.grids``): smooth normal tissue, a lesion with a
+necrotic core and a tumour rim, B0 drift of 20 Hz up and down, scalp lipid, residual water in a
+third of the voxels, 5 % of the voxels spoiled. It is written as NIfTI-MRS and taken through
+``analyze`` as a user would. Printed: time by stage, CPU per voxel, peak memory, errors and
+coverage against the truth, what core and rim are labelled, and the page's size.
+
+    python benchmarks/grid.py                 # 32 x 32 x 1 and 24 x 24 x 8
+    python benchmarks/grid.py --small         # 12 x 12 x 1
+    python benchmarks/grid.py --memory        # 64 x 64 x 32 x 1024: memory, 512 voxels fitted
+    python benchmarks/grid.py --real FOLDER   # the 10 multi-voxel spectra beside LCModel's results
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mrs_necrosis.classifier import assess_grid
+from mrs_necrosis.io import read, write_nifti_mrs
+from mrs_necrosis.pipeline import analyze
+from mrs_necrosis.preprocessing import preprocess
+from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.report.files import render
+from mrs_necrosis.simulation.grids import SPOILINGS, grid_phantom
+
+RATIOS = ("Cho/Cr", "NAA/Cr", "LL/Cr", "Cho/NAA")
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def table(header: list[str], rows: list[list[object]]) -> None:
+    cells = [header, *([str(c) for c in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for row in cells:
+        print("  " + "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)))
+    print()
+
+
+def end_to_end(grid: tuple[int, int, int], echo_time_s: float, seed: int) -> None:
+    name = " x ".join(map(str, grid))
+    print(f"== {name}, TE {1e3 * echo_time_s:.0f} ms, seed {seed}\n")
+    made = grid_phantom(
+        np.random.default_rng(seed), grid=grid, echo_time_s=echo_time_s, spoiled=0.05
+    )
+    truth = made.truth
+    labels = np.array(truth.label_names)[truth.labels]
+    lesion = np.isin(labels, ["core", "rim"]).astype(float)
+    affine = made.data.affine
+    voxels = int(np.prod(grid))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "grid.nii.gz"
+        write_nifti_mrs(path, made.data)
+        wall, cpu = time.perf_counter(), time.process_time()
+        stages = []
+
+        def stage(what: str) -> None:
+            nonlocal wall, cpu
+            now, used = time.perf_counter(), time.process_time()
+            stages.append(
+                [
+                    what,
+                    f"{now - wall:.1f}",
+                    f"{used - cpu:.1f}",
+                    f"{1e3 * (used - cpu) / voxels:.1f}",
+                ]
+            )
+            wall, cpu = now, used
+
+        data = read(path)
+        stage("read")
+        spectra = preprocess(data)
+        stage("preprocess")
+        found = analyze(
+            spectra, lesion_mask=(lesion, affine), point_spread="box", anatomy=(lesion, affine)
+        )
+        stage("fit, ratios, evidence, maps")
+        contents = render(found)
+        stage("write maps, page, pictures")
+        total = [sum(float(row[i]) for row in stages) for i in (1, 2)]
+        stages.append(
+            ["in all", f"{total[0]:.1f}", f"{total[1]:.1f}", f"{1e3 * total[1] / voxels:.1f}"]
+        )
+    table(["stage", "wall s", "CPU s", "CPU ms/voxel"], stages)
+    removed = [s for s in spectra.history if s.name == "remove_water"]
+    for step in removed:
+        print(f"  water removal: {step.note or dict(step.parameters)}")
+    print(
+        f"  peak memory {peak_mb():.0f} MB; grid.html {len(contents['grid.html']) / 1e6:.1f} MB; "
+        f"{sum(n.endswith('.nii.gz') for n in contents)} maps\n"
+    )
+
+    sound = (truth.spoiled == 0) & np.isin(labels, ["normal", "core", "rim"])
+    rows = []
+    for part in ("normal", "core", "rim"):
+        here = sound & (labels == part)
+        for ratio in RATIOS:
+            one = found.ratios[ratio]
+            true = truth.ratio(*ratio.split("/"))
+            interval = one.interval(0.95)
+            value, expected = one.value[here], true[here]
+            known = np.isfinite(value)
+            error = 100 * np.abs(value[known] / expected[known] - 1)
+            inside = interval.contains(true)[here]
+            rows.append(
+                [
+                    part,
+                    ratio,
+                    int(here.sum()),
+                    f"{100 * (~known).mean():.0f} %",
+                    f"{np.median(error):.1f} %",
+                    f"{np.percentile(error, 95):.0f} %",
+                    f"{100 * np.median(one.sd[here][known] / np.abs(value[known])):.1f} %",
+                    f"{100 * inside[known].mean():.0f} %",
+                ]
+            )
+    table(
+        ["tissue", "ratio", "voxels", "no value", "median error", "95th", "median sd", "covered"],
+        rows,
+    )
+    words = ("necrosis-favoring", "recurrence-favoring", "indeterminate", "not-evaluable")
+    rows = []
+    for part, right in (("core", 0), ("rim", 1), ("normal", 3)):
+        codes = found.grid_assessment.codes[sound & (labels == part)]
+        counts = [int((codes == code).sum()) for code in range(4)]
+        wrong = {"core": [1], "rim": [0], "normal": [0, 1]}[part]
+        share = [100 * n / max(len(codes), 1) for n in counts]
+        rows.append(
+            [
+                part,
+                *(f"{n} ({s:.0f} %)" for n, s in zip(counts, share, strict=True)),
+                f"{share[right]:.0f} %",
+                f"{sum(share[w] for w in wrong):.0f} %",
+            ]
+        )
+    table(["tissue", *words, "right", "wrong"], rows)
+    print(f"  {found.grid_result.lesion.sentence}")
+    for note in found.grid_result.notes:
+        print(f"  {note}")
+    spoiled = truth.spoiled > 0
+    statuses = {
+        kind: np.unique(found.fit.status[truth.spoiled == code], return_counts=True)
+        for code, kind in enumerate(SPOILINGS)
+        if code
+    }
+    print(
+        f"\n  {int(spoiled.sum())} voxels spoiled, no exception. Status codes: "
+        + "; ".join(
+            f"{kind} " + ", ".join(f"{s}: {n}" for s, n in zip(*counts, strict=True))
+            for kind, counts in statuses.items()
+        )
+    )
+    labelled = int((found.grid_assessment.codes[spoiled] < 2).sum())
+    print(f"  spoiled voxels with a label for either side: {labelled}\n")
+
+
+def memory(voxels_to_fit: int = 512) -> None:
+    from mrs_necrosis.fitting import fit
+    from mrs_necrosis.simulation.phantoms import phantom
+    from mrs_necrosis.spectra import Spectra
+
+    grid, n = (64, 64, 32), 1024
+    print(f"== memory at {' x '.join(map(str, grid))} x {n}, {voxels_to_fit} voxels fitted\n")
+    made = phantom(
+        "normal_white_matter",
+        np.random.default_rng(0),
+        grid=(voxels_to_fit, 1, 1),
+        echo_time_s=0.144,
+    ).spectra
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fid.npy"
+        mapped = np.lib.format.open_memmap(path, "w+", np.complex128, (*grid, n))
+        mask = np.zeros(grid, dtype=bool)
+        chosen = np.random.default_rng(1).choice(mask.size, voxels_to_fit, replace=False)
+        mask.reshape(-1)[chosen] = True
+        mapped.reshape(-1, n)[np.sort(chosen)] = made.fid.reshape(-1, n)
+        mapped.flush()
+        del mapped
+        fid = np.load(path, mmap_mode="r")
+        before = peak_mb()
+        spectra = Spectra(fid=fid, acquisition=made.acquisition, mask=mask)
+        found = fit(spectra)
+        after = peak_mb()
+        assess_grid(found.areas, quality=found.quality, acquisition=made.acquisition)
+        print(f"  samples on disk {fid.nbytes / 1e6:.0f} MB")
+        print(
+            f"  peak before {before:.0f} MB, after the fit {after:.0f} MB, "
+            f"after the evidence {peak_mb():.0f} MB"
+        )
+        results = found.areas.values.nbytes + found.areas.covariance.nbytes
+        print(f"  of which areas and covariances {results / 1e6:.0f} MB\n")
+
+
+def real(folder: Path) -> None:
+    """Print NAA/Cr and Cho/Cr of the ten voxels beside LCModel's."""
+    with (folder / "test-reference-multi-voxel.csv").open() as file:
+        rows = [{k.strip(): v.strip() for k, v in row.items()} for row in csv.DictReader(file)]
+    found = analyze(folder / "multi-voxel.met", water_reference=folder / "multi-voxel.ref")
+    print("== ten voxels of a CSI, TE 16 ms, beside LCModel's own results\n")
+    protons = {"NAA/Cr": 1.0, "Cho/Cr": 3.0}  # LCModel counts molecules, an area counts protons
+    columns = {"NAA/Cr": "NAA+NAAG", "Cho/Cr": "GPC+PCh"}
+    lines = []
+    for row in sorted(rows, key=lambda row: int(row["Col"])):
+        i = int(row["Col"]) - 1
+        cells: list[object] = [i + 1]
+        for ratio, column in columns.items():
+            one = found.ratios[ratio]
+            cells += [
+                f"{one.value[i, 0, 0] / protons[ratio]:.3f}",
+                f"{one.sd[i, 0, 0] / protons[ratio]:.3f}",
+                f"{float(row[column]) / float(row['Cr']):.3f}",
+                f"{row[column + ' %SD']} %",
+            ]
+        lines.append([*cells, FitStatus(found.fit.status[i, 0, 0]).name.lower()])
+    table(
+        [
+            "voxel",
+            "NAA/Cr",
+            "sd",
+            "LCModel",
+            "its %SD",
+            "Cho/Cr",
+            "sd",
+            "LCModel",
+            "its %SD",
+            "fit",
+        ],
+        lines,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--real", type=Path)
+    parser.add_argument("--echo-time", type=float, default=144.0, help="ms")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    if options.memory:
+        memory()
+    elif options.real:
+        real(options.real)
+    else:
+        grids = [(12, 12, 1)] if options.small else [(32, 32, 1), (24, 24, 8)]
+        for grid in grids:
+            end_to_end(grid, options.echo_time / 1e3, options.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
