@@ -1,0 +1,353 @@
+"""The course of a lesion: changes with errors, guards, timeline files, words."""
+
+import datetime
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.errors import FormatError
+from mrs_necrosis.followup import Date, Treatment, Visit, followup, read_timeline
+from mrs_necrosis.spectra import Acquisition
+
+PEAKS = ("LL", "Cho", "Cr", "NAA")
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+SAME = {
+    "echo_time_s": 0.144,
+    "field_t": 3.0,
+    "sequence": "PRESS",
+    "manufacturer": "Siemens",
+    "affine": np.diag([20.0, 20.0, 20.0, 1.0]),
+}
+
+
+def visit(date, values, cv=0.04, **known):
+    values = np.array(values, dtype=float)
+    covariance = None if cv is None else np.diag((cv * values) ** 2)
+    return Visit(date=Date.parse(date), areas=PeakAreas(PEAKS, values, covariance), **known)
+
+
+def change(course, name, which=0):
+    return [one for one in course.changes if one.ratio == name][which]
+
+
+FIRST, SECOND = [3.6, 1.14, 1.0, 1.06], [2.6, 1.6, 1.0, 0.7]
+
+
+def test_a_change_is_the_quotient_of_the_two_ratios():
+    course = followup([visit("2012-09", FIRST, **SAME), visit("2012-12", SECOND, **SAME)])
+
+    found = change(course, "Cho/Cr")
+
+    assert found.factor == pytest.approx(1.6 / 1.14)
+    # four peaks with 4 % each: the log-factor has an sd of 8 %
+    assert np.log(found.interval) == pytest.approx(
+        np.log(1.6 / 1.14) + 1.96 * 0.08 * np.array([-1, 1]), abs=1e-4
+    )
+    assert found.exceeds_error
+
+
+def test_stable_lesions_exceed_their_error_as_rarely_as_the_level_says():
+    rng = np.random.default_rng(0)
+    cv, n = 0.05, 2000
+    exceeded = 0
+    for _ in range(n):
+        noisy = np.array(FIRST) * (1 + cv * rng.standard_normal((2, 4)))
+        course = followup(
+            [visit("2012", noisy[0], cv), visit("2013", noisy[1], cv)], ratios=["Cho/Cr"]
+        )
+        exceeded += change(course, "Cho/Cr").exceeds_error
+
+    # binomial: 5 % of 2000 is 100 with an sd of 9.7; first order in cv costs little
+    assert 70 <= exceeded <= 130
+
+
+def test_day_to_day_scatter_makes_a_change_less_certain():
+    visits = [visit("2012-09", FIRST, **SAME), visit("2012-12", [3.6, 1.4, 1.0, 1.06], **SAME)]
+
+    found = change(followup(visits, reproducibility={"Cho/Cr": 0.15}), "Cho/Cr")
+
+    assert found.exceeds_error
+    assert found.exceeds_reproducibility is False
+    assert "not more than day-to-day scatter" in found.sentence
+    assert change(followup(visits), "Cho/Cr").exceeds_reproducibility is None
+
+
+@given(st.floats(1e-3, 1e3))
+def test_a_change_does_not_depend_on_the_unit_of_either_visit(scale):
+    visits = [visit("2012-09", FIRST), visit("2012-12", SECOND)]
+    scaled = [visits[0], visit("2012-12", np.array(SECOND) * scale)]
+
+    assert change(followup(scaled), "LL/Cr").factor == pytest.approx(
+        change(followup(visits), "LL/Cr").factor
+    )
+
+
+def test_visits_without_errors_give_a_factor_and_no_verdict():
+    found = change(followup([visit("2012", FIRST, None), visit("2013", SECOND, None)]), "Cho/Cr")
+
+    assert found.factor == pytest.approx(1.6 / 1.14)
+    assert found.interval is None
+    assert found.exceeds_error is None
+    assert "no error is reported" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"echo_time_s": 0.03}, r"echo times differ \(144 ms and 30 ms\)"),
+        ({"field_t": 1.5}, r"field strengths differ \(3 T and 1.5 T\)"),
+        ({"sequence": "STEAM"}, "sequences differ"),
+        ({"manufacturer": "Philips"}, "scanners differ"),
+        ({"affine": np.diag([15.0, 15.0, 15.0, 1.0])}, r"differ in size \(8.0 and 3.4 mL\)"),
+        (
+            {"affine": np.array([[20.0, 0, 0, 9], [0, 20, 0, 0], [0, 0, 20, 0], [0, 0, 0, 1]])},
+            "9 mm apart",
+        ),
+    ],
+    ids=["echo time", "field", "sequence", "scanner", "size", "place"],
+)
+def test_what_cannot_be_compared_is_not(other, reason):
+    course = followup([visit("2012-09", FIRST, **SAME), visit("2012-12", SECOND, **SAME | other)])
+
+    found = change(course, "Cho/Cr")
+
+    assert found.factor is None
+    assert found.interval is None
+    assert any(re.search(reason, text) for text in found.obstacles)
+    assert "not compared" in str(course)
+
+
+def test_small_differences_are_no_obstacle():
+    close = SAME | {"echo_time_s": 0.140, "field_t": 2.89, "sequence": "press"}
+
+    course = followup([visit("2012-09", FIRST, **SAME), visit("2012-12", SECOND, **close)])
+
+    assert change(course, "Cho/Cr").obstacles == ()
+
+
+def test_what_is_unknown_is_compared_and_said():
+    course = followup([visit("2012-09", FIRST), visit("2012-12", SECOND)])
+
+    assert change(course, "Cho/Cr").factor is not None
+    assert "Not known to be the same at all visits: echo times" in str(course)
+
+
+def test_ll_needs_an_echo_time_of_both_or_of_neither():
+    course = followup([visit("2012-09", FIRST, echo_time_s=0.03), visit("2012-12", SECOND)])
+
+    assert change(course, "Cho/Cr").factor is not None
+    assert change(course, "LL/Cr").factor is None
+
+
+def test_heights_are_not_compared_with_areas():
+    heights = Visit(date=Date(2013), areas=PeakAreas(PEAKS, SECOND, quantity="height"))
+
+    found = change(followup([visit("2012", FIRST, None), heights]), "Cho/Cr")
+
+    assert found.obstacles == ("one is area and the other height",)
+
+
+def test_a_peak_that_vanishes_gives_a_bound_of_the_change():
+    sd = 0.05
+    gone = Visit(date=Date(2013), areas=PeakAreas(PEAKS, [3.6, 0.05, 1, 1], np.eye(4) * sd**2))
+    course = followup([visit("2012", FIRST), gone])
+
+    found = change(course, "Cho/Cr")
+
+    assert found.factor is None
+    assert found.interval[0] == 0
+    # below (0.05 + 1.645 * 0.05) against 1.14 less its own error
+    assert 0.10 < found.interval[1] < 0.16
+    assert found.exceeds_error
+    assert "not detected" in found.sentence
+    point = course.series("Cho/Cr")[1]
+    assert point.status == "below-detection"
+    assert point.lower is None
+    assert point.upper < 0.16
+
+
+def test_two_absent_peaks_give_no_answer():
+    gone = PeakAreas(PEAKS, [3.6, 0.05, 0.05, 1], np.eye(4) * 0.05**2)
+
+    found = change(followup([visit("2012", FIRST), Visit(date=Date(2013), areas=gone)]), "Cho/Cr")
+
+    assert found.factor is None
+    assert found.interval is None
+    assert "no answer" in found.sentence
+
+
+def test_each_visit_is_compared_with_the_first_and_the_one_before():
+    course = followup([visit(year, FIRST) for year in ("2014", "2012", "2013")])
+
+    pairs = [(one.before.year, one.after.year) for one in course.changes if one.ratio == "Cho/Cr"]
+    assert pairs == [(2012, 2013), (2012, 2014), (2013, 2014)]
+
+
+def test_a_grid_is_added_up_over_the_lesion():
+    values = np.array([[FIRST, SECOND], [[9, 9, 9, 9], [np.nan] * 4]]).reshape(2, 2, 1, 4)
+    covariance = np.broadcast_to(np.eye(4) * 0.01, (2, 2, 1, 4, 4))
+    mask = np.array([[True, True], [False, True]]).reshape(2, 2, 1)
+
+    found = Visit(date=Date(2012), areas=PeakAreas(PEAKS, values, covariance), mask=mask)
+
+    np.testing.assert_allclose(found.areas.values, np.add(FIRST, SECOND))
+    np.testing.assert_allclose(found.areas.covariance, np.eye(4) * 0.02)
+    with pytest.raises(ValueError, match="needs a mask"):
+        Visit(date=Date(2012), areas=PeakAreas(PEAKS, values))
+    with pytest.raises(ValueError, match="hold a voxel"):
+        Visit(date=Date(2012), areas=PeakAreas(PEAKS, values), mask=np.zeros((2, 2, 1)))
+
+
+def test_a_visit_knows_what_its_acquisition_says():
+    acquisition = Acquisition(
+        spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4, echo_time_s=0.03, sequence="PRESS",
+        manufacturer="GE",
+    )  # fmt: skip
+
+    found = Visit.of("2012-09-03", None, acquisition=acquisition)
+
+    assert (found.echo_time_s, found.sequence, found.manufacturer) == (0.03, "PRESS", "GE")
+    assert found.field_t == pytest.approx(2.894, abs=1e-3)
+    assert found.date == Date(2012, 9, 3)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "12-09", "2012-13", "2012-02-30", "2012-00", "1.9.2012", 2012]
+)
+def test_dates_that_do_not_exist_are_refused(text):
+    with pytest.raises(ValueError, match="a date is written"):
+        Date.parse(text)
+
+
+@given(st.dates(min_value=datetime.date(1900, 1, 1),
+                max_value=datetime.date(2200, 12, 31)))  # fmt: skip
+def test_a_day_lies_inside_its_month_and_its_year(day):
+    date = Date.parse(day.isoformat())
+
+    assert date.year <= date.decimal_year < date.year + 1
+    assert not Date(day.year, day.month).surely_after(date)
+    assert not date.surely_after(Date(day.year, day.month))
+
+
+def test_after_bevacizumab_a_fall_of_choline_is_not_taken_for_success():
+    treatment = Treatment(name="bevacizumab", start=Date(2012, 10), kind="antiangiogenic")
+    visits = [visit("2012-09", FIRST), visit("2012-12", SECOND)]
+
+    assert "choline falls in tumour too" in str(followup(visits, treatments=[treatment]))
+    assert "The spectrum of December 2012 was" in str(followup(visits, treatments=[treatment]))
+    assert "choline falls" not in str(followup(visits))
+
+
+# ---- the reference case ------------------------------------------------------------------------
+
+
+def test_the_course_of_the_reference_case_holds_what_is_reported_and_no_more(samples):
+    timeline = read_timeline(samples / "reference_case_timeline.toml")
+    course = followup(timeline)
+
+    assert [str(one.date) for one in course.visits if one.areas is not None] == ["September 2012"]
+    assert len(course.visits) == 8
+    point = course.series("Cho/Cr")[0]
+    assert point.value == pytest.approx(1.14008, abs=1e-5)
+    assert point.lower is None
+    assert course.visits[2].echo_time_s is None
+    assert [one.details.get("cycles") for one in course.treatments] == [None, None, 10, 7]
+    assert course.treatments[0].end is None
+    assert course.changes == ()
+    assert "no change of a ratio can be given" in str(course)
+
+
+def courses(samples):
+    timeline = read_timeline(samples / "reference_case_timeline.toml")
+    moved = SAME | {"echo_time_s": 0.03}
+    return {
+        "reference": followup(timeline),
+        "invented": followup(
+            [visit("2012-09-14", FIRST, **SAME), visit("2012-12", SECOND, **SAME),
+             visit("2013-03", [1.2, 1.5, 1, 0.72], **moved)],
+            treatments=timeline.treatments[2:3], reproducibility={"Cho/Cr": 0.1},
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["reference", "invented"])
+def test_the_words_of_a_course_are_those_that_a_person_has_read(name, samples):
+    text = "\n".join(courses(samples)[name].sentences) + "\n"
+
+    assert text == (SNAPSHOTS / f"course_{name}.txt").read_text(encoding="utf-8")
+    assert "diagnos" not in text.lower()
+
+
+# ---- timeline files ----------------------------------------------------------------------------
+
+GOOD = """title = "a case"
+[[visits]]
+date = "2012-09"
+peaks = { LL = 3.0, Cho = 1.2, Cr = 1.0 }
+peaks_sd = { LL = 0.1, Cho = 0.1, Cr = 0.1 }
+echo_time_ms = 30
+[[treatments]]
+name = "bevacizumab"
+start = "2012-09"
+end = "not reported"
+"""
+
+
+def test_a_timeline_file_is_read(tmp_path):
+    path = tmp_path / "case.toml"
+    path.write_text(GOOD)
+
+    found = read_timeline(path)
+
+    assert found.visits[0].areas.covariance[0, 0] == pytest.approx(0.01)
+    assert found.visits[0].echo_time_s == pytest.approx(0.03)
+    assert found.treatments[0].end is None
+
+
+def test_a_printed_ll_at_144_ms_is_net(tmp_path):
+    path = tmp_path / "case.toml"
+    path.write_text(GOOD.replace("echo_time_ms = 30", "echo_time_ms = 144"))
+
+    assert read_timeline(path).visits[0].areas.names == ("LL_net", "Cho", "Cr")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('date = "2012-09"\n', "", "visit 1 has no date"),
+        ('"2012-09"\npeaks', '"Sept 2012"\npeaks', "visit 1: a date is written"),
+        ("echo_time_ms = 30", "echo_time_ms = -1", "visit 1: echo_time_ms must be a number"),
+        ("echo_time_ms = 30", "echo_tim = 30", "visit 1 has an unknown key 'echo_tim'"),
+        ("Cho = 1.2", 'Cho = "much"', "visit 1: peaks must be a table of numbers"),
+        ("LL = 0.1, Cho", "Cho", "a standard deviation for each peak"),
+        ('name = "bevacizumab"\n', "", "treatment 1: a treatment needs a name"),
+        ('end = "not reported"', 'end = "2011"', "ends .2011. before it starts"),
+        ('title = "a case"', "title = 7", "title must be text"),
+        ("[[treatments]]", "[treatments]", r"written as \[\[treatments\]\]"),
+        ('title = "a case"', "title = ", "not a TOML timeline"),
+    ],
+    ids=range(11),
+)
+def test_a_malformed_timeline_is_refused_with_the_reason(tmp_path, old, new, reason):
+    path = tmp_path / "case.toml"
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new, 1))
+
+    with pytest.raises(FormatError, match=reason):
+        read_timeline(path)
+
+
+def test_a_timeline_without_visits_or_without_a_file_is_refused(tmp_path):
+    path = tmp_path / "case.toml"
+    with pytest.raises(FormatError, match="cannot be read"):
+        read_timeline(path)
+    path.write_text('title = "empty"\n')
+    with pytest.raises(FormatError, match=r"needs \[\[visits\]\]"):
+        read_timeline(path)
+    with pytest.raises(ValueError, match="at least one visit"):
+        followup([])
