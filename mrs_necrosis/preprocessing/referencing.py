@@ -30,8 +30,9 @@ SEARCH_PPM: Final = 0.5
 _STEP_PPM = 0.01
 _BAND_PPM = (0.35, 4.1)
 _WIDTHS_PPM = (0.025, 0.05, 0.09, 0.15)
-_N_BASELINE = 8
+_N_BASELINE = 12
 _CHUNK = 128
+_N_FINALISTS = 5
 
 _SINGLETS = ("Cho", "Cr", "NAA")
 
@@ -100,7 +101,7 @@ class _Bank:
     points: NDArray[np.intp]  # (n,) indices into the ascending spectrum
     baseline: NDArray[np.float64]  # (n, B), orthonormal
     columns: NDArray[np.complex128]  # (n, S W K), baseline projected out
-    gram: NDArray[np.float64]  # (S W, K, K), real part
+    gram: NDArray[np.float64]  # (K, K, S W), real part
     singlets: NDArray[np.complex128]  # (S W, 3, 3 + F): turns q of singlets and lipids into ...
     shifts_ppm: NDArray[np.float64]  # (S,)
 
@@ -147,7 +148,7 @@ def _bank(n_samples: int, dwell_s: float, frequency_mhz: float, reference_ppm: f
         points,
         baseline,
         flat,
-        np.ascontiguousarray(complex_gram.real),
+        np.ascontiguousarray(np.moveaxis(complex_gram.real, 0, -1)),
         singlets,
         shifts,
     )
@@ -161,15 +162,18 @@ def _nonnegative(
     sweeps: int,
     start: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Minimise a'Ga - 2 a'c within bounds by coordinate descent, for M problems at once."""
+    """Minimise a'Ga - 2 a'c within bounds by coordinate descent, for M problems at once.
+
+    Shapes: gram (K, K, M), product, start and result (K, M), bounds (K,).
+    """
     amplitude = start.copy()
-    diagonal = np.einsum("mkk->mk", gram) + 1e-9
-    gradient = product - np.einsum("mkl,ml->mk", gram, amplitude)
+    gradient = product - np.einsum("klm,lm->km", gram, amplitude)
     for _ in range(sweeps):
-        for k in range(product.shape[1]):
-            new = np.clip(amplitude[:, k] + gradient[:, k] / diagonal[:, k], lower[k], upper[k])
-            gradient -= gram[:, :, k] * (new - amplitude[:, k])[:, None]
-            amplitude[:, k] = new
+        for k in range(len(product)):
+            new = amplitude[k] + gradient[k] / (gram[k, k] + 1e-9)
+            new = np.minimum(np.maximum(new, lower[k]), upper[k])
+            gradient -= gram[k] * (new - amplitude[k])
+            amplitude[k] = new
     return amplitude
 
 
@@ -310,19 +314,23 @@ def _search(
     angle = np.concatenate([angle, angle + np.pi], axis=1)
     lower, upper = np.zeros(n_patterns), np.full(n_patterns, np.inf)
     lower[_LACTATE], upper[_LACTATE] = lactate
-    rss, amplitude = np.empty_like(angle), np.empty((*angle.shape, n_patterns))
-    # widths and neighbouring shifts are settled by descent: try them, keep what is better
-    trial_steps: tuple[tuple[int, int], ...] = ((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0))
-    best_value = np.full(angle.shape, -np.inf)
-    for round_number in range(3):
-        centre, centre_angle = setting.copy(), angle.copy()
-        for shift_step, width_step in trial_steps:
-            if round_number and shift_step == width_step == 0:
-                continue
+    best_value, angle, amplitude = _common_phase(bank, product, setting, angle, lower, upper)
+    # the likeliest few go on; each settles its width and shift by descent
+    likely = best_value / (2.0 * temper) + np.take_along_axis(prior, setting // n_widths, axis=1)
+    kept = np.argsort(-likely, axis=1, kind="stable")[:, :_N_FINALISTS]
+    best_value, angle, setting = (
+        np.take_along_axis(array, kept, axis=1) for array in (best_value, angle, setting)
+    )
+    amplitude = np.take_along_axis(amplitude, kept[..., None], axis=1)
+    for _ in range(3):
+        centre, centre_angle, start = setting.copy(), angle.copy(), amplitude.copy()
+        for shift_step, width_step in ((0, -1), (0, 1), (-1, 0), (1, 0)):
             s = np.clip(centre // n_widths + shift_step, 0, n_shifts - 1)
             w = np.clip(centre % n_widths + width_step, 0, n_widths - 1)
             tried = s * n_widths + w
-            value, turned_to, a = _common_phase(bank, product, tried, centre_angle, lower, upper)
+            value, turned_to, a = _common_phase(
+                bank, product, tried, centre_angle, lower, upper, start
+            )
             better = value > best_value
             best_value = np.where(better, value, best_value)
             setting = np.where(better, tried, setting)
@@ -344,23 +352,24 @@ def _common_phase(
     angle: NDArray[np.float64],
     lower: NDArray[np.float64],
     upper: NDArray[np.float64],
+    start: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return explained energy, phase and amplitudes of candidates (V, C) at their settings."""
     n_patterns = product.shape[2]
-    q = np.take_along_axis(product, setting[..., None], axis=1).reshape(-1, n_patterns)
-    gram = bank.gram[setting.ravel()]
+    q = np.take_along_axis(product, setting[..., None], axis=1).reshape(-1, n_patterns).T
+    gram = bank.gram[:, :, setting.ravel()]
     phase = angle.ravel().copy()
-    amplitude = np.zeros(q.shape)
-    for sweeps in (8, 5, 5):
-        c = (q * np.exp(-1j * phase)[:, None]).real
+    amplitude = np.zeros(q.shape) if start is None else start.reshape(-1, n_patterns).T
+    for sweeps in (10, 5) if start is None else (4, 3):
+        c = (q * np.exp(-1j * phase)).real
         amplitude = _nonnegative(gram, c, lower, upper, sweeps, amplitude)
-        along = (amplitude * q).sum(axis=1)
+        along = (amplitude * q).sum(axis=0)
         phase = np.where(along != 0, np.angle(along), phase)
-    value = 2.0 * np.abs(along) - np.einsum("mk,mkl,ml->m", amplitude, gram, amplitude)
+    value = 2.0 * np.abs(along) - np.einsum("km,klm,lm->m", amplitude, gram, amplitude)
     return (
         value.reshape(setting.shape),
         phase.reshape(setting.shape),
-        amplitude.reshape(*setting.shape, n_patterns),
+        amplitude.T.reshape(*setting.shape, n_patterns),
     )
 
 
