@@ -443,7 +443,9 @@ def test_phase_and_shift_are_found_in(tissue):
 
     off_ppm = np.abs(found.shift_ppm.ravel() - shift_ppm)
     off_rad = np.abs(np.angle(np.exp(1j * (found.phase_rad.ravel() - phase_rad))))
-    right = (off_ppm < 0.04) & (off_rad < np.radians(40))
+    # where lipids alone decide, no shift is surer than their own centre
+    within_ppm = 0.08 if tissue == "lipid only" else 0.04
+    right = (off_ppm < within_ppm) & (off_rad < np.radians(40))
     # the fit that follows refines 0.06 ppm and 40 degrees
     assert right.mean() > 0.96
     assert found.confidence.ravel()[right].mean() > 0.9
@@ -456,6 +458,19 @@ def test_inverted_lactate_does_not_turn_the_phase():
     found = reference_of(clean + noise(rng, 0.05, 40, N), echo_time_s=0.144)
 
     assert np.abs(found.phase_rad).max() < np.radians(20)
+
+
+def test_a_begin_time_is_found_from_the_peaks_phases():
+    late_s = 1.2e-3
+    late = brain() * 0
+    for ppm, area in ((PEAK_PPM["Cho"], 1.0), (PEAK_PPM["Cr"], 1.0), (PEAK_PPM["NAA"], 1.5)):
+        turn = np.exp(2j * np.pi * (ppm - WATER_PPM) * MHZ * late_s)
+        late = late + line(ppm, area) * turn
+
+    found = reference_of(late + noise(np.random.default_rng(21), 0.02, N))
+
+    assert found.begin_time_s == pytest.approx(late_s, abs=0.1e-3)
+    assert abs(found.shift_ppm.item()) < 0.02
 
 
 def test_acetate_is_not_called_naa_where_creatine_says_otherwise():

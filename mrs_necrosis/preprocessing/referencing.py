@@ -12,54 +12,32 @@ absent too, the water.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrs_necrosis.constants import LACTATE_J_HZ, PEAK_PPM
+from mrs_necrosis.constants import LACTATE_J_HZ
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
+from mrs_necrosis.preprocessing.patterns import (
+    ACETATE,
+    FATTY,
+    LACTATE,
+    NAMES,
+    PATTERNS,
+    SEARCH_PPM,
+    SINGLETS,
+    WIDTHS_PPM,
+    Bank,
+    nonnegative,
+    pattern_bank,
+)
 from mrs_necrosis.spectra import Spectra, Step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SEARCH_PPM: Final = 0.5
-"""Shifts up to this are searched."""
-
-_STEP_PPM = 0.01
-_BAND_PPM = (0.35, 4.1)
-_WIDTHS_PPM = (0.025, 0.05, 0.09, 0.15)
-_N_BASELINE = 12
 _CHUNK = 128
 _N_FINALISTS = 5
-
-_SINGLETS = ("Cho", "Cr", "NAA")
-
-# Patterns: name, lines (ppm, weight), extra width in ppm. Shifts of Govindaraju 2000; multiplets
-# are drawn with a few lines, which is enough to recognise them.
-_PATTERNS: tuple[tuple[str, tuple[tuple[float, float], ...], float], ...] = (
-    ("Cho", ((PEAK_PPM["Cho"], 1.0),), 0.0),
-    ("Cr", ((PEAK_PPM["Cr"], 1.0),), 0.0),
-    ("NAA", ((PEAK_PPM["NAA"], 1.0),), 0.0),
-    ("Cr 3.9", ((3.913, 1.0),), 0.0),
-    ("mI", ((3.53, 0.5), (3.61, 0.5)), 0.03),
-    ("Glx 3.75", ((3.75, 1.0),), 0.03),
-    ("Glx 2.35", ((2.30, 0.25), (2.35, 0.5), (2.45, 0.25)), 0.04),
-    ("Glx 2.1", ((2.08, 0.5), (2.14, 0.5)), 0.04),
-    ("NAA 2.6", ((2.5, 0.3), (2.6, 0.3), (2.68, 0.4)), 0.04),
-    ("Lac", (), 0.0),
-    ("Lip13", ((PEAK_PPM["Lip13"], 1.0),), 0.10),
-    ("Lip13 broad", ((1.32, 1.0),), 0.22),
-    ("Lip09", ((PEAK_PPM["Lip09"], 1.0),), 0.12),
-    ("MM 2.05", ((2.05, 1.0),), 0.15),
-    ("MM 1.7", ((1.68, 1.0),), 0.15),
-    ("acetate", ((1.904, 1.0),), 0.0),
-)
-_NAMES = tuple(name for name, _, _ in _PATTERNS)
-_FATTY = tuple(_NAMES.index(name) for name in ("Lip13", "Lip13 broad", "Lip09"))
-_LACTATE = _NAMES.index("Lac")
-_ACETATE = _NAMES.index("acetate")
 
 _RARE = 6.0
 """Log odds against acetate, which phantoms and abscesses hold, and brains do not."""
@@ -69,6 +47,12 @@ _CORRELATED = 4.0
 
 _PHASE_SD_RAD = 0.26
 """How far the metabolites' phase strays from the water's (15 degrees)."""
+
+_BEGIN_TIMES_S = np.arange(-20, 21) * 1e-4
+_PIVOT_PPM = 2.6
+_BEGIN_GAIN = 10.0
+_BEGIN_SHARE = 0.06
+_BEGIN_VOXELS = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,95 +70,17 @@ class Reference:
         explain the spectrum; 0 where there is nothing to go by.
     used : tuple of tuple of str
         For each voxel in C order, the patterns that decided.
+    begin_time_s : float
+        How long after the echo the first sample was taken, one number for the grid: multiply the
+        spectrum by ``exp(-2j * pi * frequency_hz * begin_time_s)`` to remove the first-order
+        phase, before anything else. 0 unless the spectra tell otherwise.
     """
 
     phase_rad: NDArray[np.float64]
     shift_ppm: NDArray[np.float64]
     confidence: NDArray[np.float64]
     used: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Bank:
-    """Patterns at S shifts and W widths, K each, on n points of the spectrum."""
-
-    points: NDArray[np.intp]  # (n,) indices into the ascending spectrum
-    baseline: NDArray[np.float64]  # (n, B), orthonormal
-    columns: NDArray[np.complex128]  # (n, S W K), baseline projected out
-    gram: NDArray[np.float64]  # (K, K, S W), real part
-    singlets: NDArray[np.complex128]  # (S W, 3, 3 + F): turns q of singlets and lipids into ...
-    shifts_ppm: NDArray[np.float64]  # (S,)
-
-
-@lru_cache(maxsize=4)
-def _bank(n_samples: int, dwell_s: float, frequency_mhz: float, reference_ppm: float) -> _Bank:
-    frequency_hz = np.fft.fftshift(np.fft.fftfreq(n_samples, dwell_s))
-    ppm = reference_ppm + frequency_hz / frequency_mhz
-    points = np.flatnonzero((ppm >= _BAND_PPM[0]) & (ppm <= _BAND_PPM[1]))
-    n = points.size
-    position = (np.arange(n) + 0.5) / n
-    baseline = np.linalg.qr(np.cos(np.pi * np.outer(position, np.arange(_N_BASELINE))))[0]
-    shifts = np.arange(-SEARCH_PPM, SEARCH_PPM + 0.5 * _STEP_PPM, _STEP_PPM)
-    wave = np.exp(-2j * np.pi * frequency_hz[points] * dwell_s)
-    half_j = 0.5 * LACTATE_J_HZ / frequency_mhz
-    columns = np.zeros((n, shifts.size, len(_WIDTHS_PPM), len(_PATTERNS)), dtype=np.complex128)
-    for k, (name, pattern, extra) in enumerate(_PATTERNS):
-        lines = pattern or ((PEAK_PPM[name] - half_j, 0.5), (PEAK_PPM[name] + half_j, 0.5))
-        for w, width in enumerate(_WIDTHS_PPM):
-            fwhm_hz = (width + extra) * frequency_mhz
-            for at, weight in lines:
-                hz = (at + shifts - reference_ppm) * frequency_mhz
-                pole = np.exp((2j * np.pi * hz - np.pi * fwhm_hz) * dwell_s)
-                # the sum of a geometric series: exactly the plain FFT of the exponential
-                columns[:, :, w, k] += (
-                    weight * (1.0 - pole**n_samples) / (1.0 - np.outer(wave, pole))
-                )
-    flat = columns.reshape(n, -1)
-    flat -= baseline @ (baseline.T @ flat)
-    norm = np.sqrt((np.abs(flat) ** 2).sum(axis=0))
-    flat /= np.maximum(norm, 1e-6 * norm.max())
-    by_setting = np.moveaxis(flat.reshape(n, -1, len(_PATTERNS)), 0, -1)  # (S W, K, n)
-    complex_gram = by_setting.conj() @ np.swapaxes(by_setting, 1, 2)
-    # singlets with the lipids projected out: r = q_s - G_sf inv(G_ff) q_f, then whitened
-    s = np.arange(len(_SINGLETS))
-    f = np.array(_FATTY)
-    ridge = 1e-6 * np.eye(f.size)
-    g_sf = complex_gram[:, s[:, None], f[None, :]]
-    solve = g_sf @ np.linalg.inv(complex_gram[:, f[:, None], f[None, :]] + ridge)
-    left = complex_gram[:, s[:, None], s[None, :]] - solve @ np.swapaxes(g_sf.conj(), 1, 2)
-    root = np.linalg.inv(np.linalg.cholesky(left.real + 1e-6 * np.eye(s.size)))
-    singlets = np.concatenate([root, -root @ solve], axis=2)
-    return _Bank(
-        points,
-        baseline,
-        flat,
-        np.ascontiguousarray(np.moveaxis(complex_gram.real, 0, -1)),
-        singlets,
-        shifts,
-    )
-
-
-def _nonnegative(
-    gram: NDArray[np.float64],
-    product: NDArray[np.float64],
-    lower: NDArray[np.float64],
-    upper: NDArray[np.float64],
-    sweeps: int,
-    start: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Minimise a'Ga - 2 a'c within bounds by coordinate descent, for M problems at once.
-
-    Shapes: gram (K, K, M), product, start and result (K, M), bounds (K,).
-    """
-    amplitude = start.copy()
-    gradient = product - np.einsum("klm,lm->km", gram, amplitude)
-    for _ in range(sweeps):
-        for k in range(len(product)):
-            new = amplitude[k] + gradient[k] / (gram[k, k] + 1e-9)
-            new = np.minimum(np.maximum(new, lower[k]), upper[k])
-            gradient -= gram[k] * (new - amplitude[k])
-            amplitude[k] = new
-    return amplitude
+    begin_time_s: float = 0.0
 
 
 def _lactate_bounds(echo_time_s: float | None, sequence: str | None) -> tuple[float, float]:
@@ -212,12 +118,6 @@ def find_reference(
         Zero phase and shift with confidence 0 where there is no signal.
     """
     acquisition = spectra.acquisition
-    bank = _bank(
-        spectra.n_samples,
-        acquisition.dwell_time_s,
-        acquisition.spectrometer_frequency_mhz,
-        acquisition.reference_or_water_ppm,
-    )
     grid = spectra.grid
     flat = spectra.fid.reshape(-1, spectra.n_samples)
     good = np.flatnonzero(has_signal(flat))
@@ -226,17 +126,50 @@ def find_reference(
         water[:] = np.broadcast_to(water_shift_ppm, grid).ravel()
     phase_rad, shift_ppm, confidence = (np.zeros(len(flat)) for _ in range(3))
     used: list[tuple[str, ...]] = [()] * len(flat)
-    if bank.points.size >= 4 * _N_BASELINE:
-        bounds = _lactate_bounds(acquisition.echo_time_s, acquisition.sequence)
-        for first in range(0, good.size, _CHUNK):
-            part = good[first : first + _CHUNK]
-            found = _search(bank, flat[part], water[part], bounds, phase_of_water)
-            phase_rad[part], shift_ppm[part], confidence[part] = found[:3]
-            for voxel, names in zip(part, found[3], strict=True):
-                used[voxel] = names
-    return Reference(
-        phase_rad.reshape(grid), shift_ppm.reshape(grid), confidence.reshape(grid), tuple(used)
+    begin_s = 0.0
+    bank = pattern_bank(
+        spectra.n_samples,
+        acquisition.dwell_time_s,
+        acquisition.spectrometer_frequency_mhz,
+        acquisition.reference_or_water_ppm,
     )
+    if bank is not None and good.size:
+        lactate = _lactate_bounds(acquisition.echo_time_s, acquisition.sequence)
+        spectrum = _in_band(spectra, bank, good)
+        noise = noise_sd(flat[good]) ** 2 * spectra.n_samples  # variance per part
+        found = _search(bank, spectrum, noise, water[good], lactate, phase_of_water)
+        pivot_hz = (
+            _PIVOT_PPM - acquisition.reference_or_water_ppm
+        ) * acquisition.spectrometer_frequency_mhz
+        begin_s = _begin_time_s(bank, spectrum, noise, found, lactate, pivot_hz)
+        if begin_s:
+            spectrum = spectrum * np.exp(-2j * np.pi * bank.frequency_hz * begin_s)
+            found = _search(bank, spectrum, noise, water[good], lactate, phase_of_water)
+        phase_rad[good], shift_ppm[good], confidence[good] = (
+            found.phase_rad,
+            found.shift_ppm,
+            found.confidence,
+        )
+        for voxel, names in zip(good, found.used, strict=True):
+            used[voxel] = names
+    return Reference(
+        phase_rad.reshape(grid),
+        shift_ppm.reshape(grid),
+        confidence.reshape(grid),
+        tuple(used),
+        begin_s,
+    )
+
+
+def _in_band(spectra: Spectra, bank: Bank, voxels: NDArray[np.intp]) -> NDArray[np.complex128]:
+    """Return the band of the spectra of some voxels, shape (V, n)."""
+    flat = spectra.fid.reshape(-1, spectra.n_samples)
+    band = np.empty((voxels.size, bank.points.size), dtype=np.complex128)
+    for first in range(0, voxels.size, _CHUNK):
+        part = slice(first, first + _CHUNK)
+        whole = np.fft.fftshift(np.fft.fft(flat[voxels[part]], axis=1), axes=1)
+        band[part] = whole[:, bank.points]
+    return band
 
 
 def _log_prior(
@@ -257,24 +190,96 @@ def _log_prior(
 
 
 def _search(
-    bank: _Bank,
-    fid: NDArray[np.complex128],
+    bank: Bank,
+    spectrum: NDArray[np.complex128],
+    noise: NDArray[np.float64],
     water_ppm: NDArray[np.float64],
     lactate: tuple[float, float],
     phase_of_water: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[tuple[str, ...]]]:
-    n_voxels, n_patterns = len(fid), len(_PATTERNS)
-    n_shifts, n_widths = bank.shifts_ppm.size, len(_WIDTHS_PPM)
+) -> Reference:
+    """Search all voxels (V, n), chunk by chunk; the result's arrays are flat."""
+    parts = [
+        _search_chunk(bank, spectrum[part], noise[part], water_ppm[part], lactate, phase_of_water)
+        for part in (slice(i, i + _CHUNK) for i in range(0, len(spectrum), _CHUNK))
+    ]
+    return Reference(
+        np.concatenate([part.phase_rad for part in parts]),
+        np.concatenate([part.shift_ppm for part in parts]),
+        np.concatenate([part.confidence for part in parts]),
+        tuple(names for part in parts for names in part.used),
+    )
+
+
+def _bounds(lactate: tuple[float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    lower, upper = np.zeros(len(PATTERNS)), np.full(len(PATTERNS), np.inf)
+    lower[LACTATE], upper[LACTATE] = lactate
+    return lower, upper
+
+
+def _begin_time_s(
+    bank: Bank,
+    spectrum: NDArray[np.complex128],
+    noise: NDArray[np.float64],
+    found: Reference,
+    lactate: tuple[float, float],
+    pivot_hz: float,
+) -> float:
+    """Return the begin time that explains the clearest voxels best; 0 unless it matters.
+
+    It matters if it raises the log likelihood by more than 10 and lowers the residual energy by
+    more than 6 %, and at least two patterns decided.
+    """
+    clear = [i for i, names in enumerate(found.used) if len(names) > 1]
+    clear = [i for i in clear if found.confidence[i] > 0.9]
+    strength = (np.abs(spectrum[clear]) ** 2).sum(axis=1) / np.maximum(noise[clear], 1e-300)
+    rows = np.array(clear, dtype=np.intp)[np.argsort(-strength, kind="stable")[:_BEGIN_VOXELS]]
+    if not rows.size:
+        return 0.0
+    n_widths = len(WIDTHS_PPM)
+    at = np.abs(bank.shifts_ppm - found.shift_ppm[rows, None]).argmin(axis=1)
+    setting = at[:, None] * n_widths + np.arange(n_widths)
+    columns = bank.columns.reshape(len(bank.points), -1, len(PATTERNS))[:, setting].conj()
+    gram = bank.gram[:, :, setting.ravel()]
+    # turned about a point amid the peaks, so that their mean phase stays
+    angle = np.repeat(found.phase_rad[rows, None], n_widths, axis=1)
+    residue = []
+    for begin_s in _BEGIN_TIMES_S:
+        turned = spectrum[rows] * np.exp(-2j * np.pi * (bank.frequency_hz - pivot_hz) * begin_s)
+        turned = turned - (turned @ bank.baseline) @ bank.baseline.T
+        product = np.einsum("nvwk,vn->vwk", columns, turned)
+        value, _, _ = _common_phase(gram, product, angle, *_bounds(lactate))
+        residue.append((np.abs(turned) ** 2).sum(axis=1) - value.max(axis=1))
+    rss = np.array(residue)  # (T, V)
+    variance = np.maximum(noise[rows], rss.min(axis=0) / (2.0 * bank.points.size)) * _CORRELATED
+    cost = (rss / (2.0 * variance)).sum(axis=1)
+    best, zero = int(cost.argmin()), len(_BEGIN_TIMES_S) // 2
+    inside = 0 < best < len(cost) - 1
+    gain = float(cost[zero] - cost[best])
+    if not inside or gain < _BEGIN_GAIN or gain < _BEGIN_SHARE * cost[zero]:
+        return 0.0
+    below, here, above = cost[best - 1 : best + 2]
+    offset = 0.5 * (below - above) / (below - 2.0 * here + above)
+    return float(_BEGIN_TIMES_S[best] + offset * (_BEGIN_TIMES_S[1] - _BEGIN_TIMES_S[0]))
+
+
+def _search_chunk(
+    bank: Bank,
+    spectrum: NDArray[np.complex128],
+    noise: NDArray[np.float64],
+    water_ppm: NDArray[np.float64],
+    lactate: tuple[float, float],
+    phase_of_water: bool,
+) -> Reference:
+    n_voxels, n_patterns = len(spectrum), len(PATTERNS)
+    n_shifts, n_widths = bank.shifts_ppm.size, len(WIDTHS_PPM)
     n_points = bank.points.size
-    spectrum = np.fft.fftshift(np.fft.fft(fid, axis=1), axes=1)[:, bank.points]
     spectrum = spectrum - (spectrum @ bank.baseline) @ bank.baseline.T
     energy = (np.abs(spectrum) ** 2).sum(axis=1)
-    noise = (noise_sd(fid) ** 2) * fid.shape[1]  # variance per part of the plain FFT
     product = (spectrum.conj() @ bank.columns).conj()
     product = product.reshape(n_voxels, n_shifts * n_widths, n_patterns)
 
     # candidates: the best shifts by the singlets alone, by the lipids alone, and of the water
-    picked = [*range(len(_SINGLETS)), *_FATTY]
+    picked = [*range(len(SINGLETS)), *FATTY]
     q = np.einsum("vsk,slk->vsl", product[:, :, picked], bank.singlets)
     common = 0.5 * np.angle((q**2).sum(axis=2))
     turned = (q * np.exp(-1j * common)[..., None]).real
@@ -282,7 +287,7 @@ def _search(
     minus = (np.maximum(-turned, 0.0) ** 2).sum(axis=2)
     score = np.maximum(plus, minus)
     common = np.where(minus > plus, common + np.pi, common)
-    fat_q = product[:, :, _FATTY[0]]
+    fat_q = product[:, :, FATTY[0]]
     shape = (n_voxels, n_shifts, n_widths)
     prior = _log_prior(bank.shifts_ppm, water_ppm)
     temper = np.maximum(noise, 0.02 * energy / n_points)[:, None]
@@ -312,9 +317,10 @@ def _search(
     angle = np.stack(phases, axis=1)
     setting = np.concatenate([setting, setting], axis=1)
     angle = np.concatenate([angle, angle + np.pi], axis=1)
-    lower, upper = np.zeros(n_patterns), np.full(n_patterns, np.inf)
-    lower[_LACTATE], upper[_LACTATE] = lactate
-    best_value, angle, amplitude = _common_phase(bank, product, setting, angle, lower, upper)
+    lower, upper = _bounds(lactate)
+    best_value, angle, amplitude = _common_phase(
+        *_gathered(bank, product, setting), angle, lower, upper
+    )
     # the likeliest few go on; each settles its width and shift by descent
     likely = best_value / (2.0 * temper) + np.take_along_axis(prior, setting // n_widths, axis=1)
     kept = np.argsort(-likely, axis=1, kind="stable")[:, :_N_FINALISTS]
@@ -329,7 +335,7 @@ def _search(
             w = np.clip(centre % n_widths + width_step, 0, n_widths - 1)
             tried = s * n_widths + w
             value, turned_to, a = _common_phase(
-                bank, product, tried, centre_angle, lower, upper, start
+                *_gathered(bank, product, tried), centre_angle, lower, upper, start
             )
             better = value > best_value
             best_value = np.where(better, value, best_value)
@@ -345,36 +351,39 @@ def _search(
     return _verdict(bank, rss, energy, noise, setting, angle, amplitude, prior, n_points)
 
 
+def _gathered(
+    bank: Bank, product: NDArray[np.complex128], setting: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """Return the Gram matrices (K, K, V C) and products (V, C, K) of settings (V, C)."""
+    return bank.gram[:, :, setting.ravel()], np.take_along_axis(
+        product, setting[..., None], axis=1
+    )
+
+
 def _common_phase(
-    bank: _Bank,
+    gram: NDArray[np.float64],
     product: NDArray[np.complex128],
-    setting: NDArray[np.intp],
     angle: NDArray[np.float64],
     lower: NDArray[np.float64],
     upper: NDArray[np.float64],
     start: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return explained energy, phase and amplitudes of candidates (V, C) at their settings."""
-    n_patterns = product.shape[2]
-    q = np.take_along_axis(product, setting[..., None], axis=1).reshape(-1, n_patterns).T
-    gram = bank.gram[:, :, setting.ravel()]
+    """Return explained energy (V, C), phase (V, C) and amplitudes (V, C, K) of candidates."""
+    shape = product.shape
+    q = product.reshape(-1, shape[2]).T
     phase = angle.ravel().copy()
-    amplitude = np.zeros(q.shape) if start is None else start.reshape(-1, n_patterns).T
+    amplitude = np.zeros(q.shape) if start is None else start.reshape(-1, shape[2]).T
     for sweeps in (10, 5) if start is None else (4, 3):
         c = (q * np.exp(-1j * phase)).real
-        amplitude = _nonnegative(gram, c, lower, upper, sweeps, amplitude)
+        amplitude = nonnegative(gram, c, lower, upper, sweeps, amplitude)
         along = (amplitude * q).sum(axis=0)
         phase = np.where(along != 0, np.angle(along), phase)
     value = 2.0 * np.abs(along) - np.einsum("km,klm,lm->m", amplitude, gram, amplitude)
-    return (
-        value.reshape(setting.shape),
-        phase.reshape(setting.shape),
-        amplitude.T.reshape(*setting.shape, n_patterns),
-    )
+    return value.reshape(shape[:2]), phase.reshape(shape[:2]), amplitude.T.reshape(shape)
 
 
 def _verdict(
-    bank: _Bank,
+    bank: Bank,
     rss: NDArray[np.float64],
     energy: NDArray[np.float64],
     noise: NDArray[np.float64],
@@ -383,14 +392,14 @@ def _verdict(
     amplitude: NDArray[np.float64],
     prior: NDArray[np.float64],
     n_points: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[tuple[str, ...]]]:
+) -> Reference:
     """Weigh the candidates: the winner, its probability, and the patterns that decided."""
-    n_widths = len(_WIDTHS_PPM)
+    n_widths = len(WIDTHS_PPM)
     rows = np.arange(len(rss))
     # what the model cannot explain is error too, and it is correlated over a linewidth
     variance = np.maximum(noise, rss.min(axis=1) / (2.0 * n_points)) * _CORRELATED
     at_shift = setting // n_widths
-    acetate = amplitude[..., _ACETATE] ** 2 / (2.0 * variance[:, None])
+    acetate = amplitude[..., ACETATE] ** 2 / (2.0 * variance[:, None])
     log = -rss / (2.0 * variance[:, None]) + prior - np.minimum(acetate, _RARE)
     best = log.argmax(axis=1)
     log -= log[rows, best][:, None]
@@ -405,16 +414,21 @@ def _verdict(
     confidence = np.where(gain > 10.0, 1.0 / (1.0 + rival), 0.0)
     chosen = amplitude[rows, best]
     share = chosen**2 / (2.0 * variance[:, None])
-    used = [
-        tuple(_NAMES[k] for k in np.argsort(-row, kind="stable")[:4] if row[k] > 8.0)
+    used = tuple(
+        tuple(NAMES[k] for k in np.argsort(-row, kind="stable")[:4] if row[k] > 8.0)
         for row in share
-    ]
-    phase = np.where(gain > 10.0, angle[rows, best], 0.0)
-    return phase, np.where(gain > 10.0, shift[rows, best], 0.0), confidence, used
+    )
+    known = gain > 10.0
+    return Reference(
+        np.where(known, angle[rows, best], 0.0),
+        np.where(known, shift[rows, best], 0.0),
+        confidence,
+        used,
+    )
 
 
 def phase(spectra: Spectra, reference: Reference | None = None) -> Spectra:
-    """Turn each spectrum upright: remove its zero-order phase.
+    """Turn each spectrum upright: remove its zero- and first-order phase.
 
     Parameters
     ----------
@@ -430,13 +444,24 @@ def phase(spectra: Spectra, reference: Reference | None = None) -> Spectra:
     """
     found = find_reference(spectra) if reference is None else reference
     median = _median(np.degrees(found.phase_rad), found)
+    begin_ms = 1e3 * found.begin_time_s
+    late = f", and a begin time of {begin_ms:.2f} ms was taken out" if begin_ms else ""
     step = Step(
         "phase",
-        {"phase_deg": median, "confidence": _median(found.confidence, found)},
+        {
+            "phase_deg": median,
+            "begin_time_ms": round(begin_ms, 4),
+            "confidence": _median(found.confidence, found),
+        },
         f"The spectrum was turned by {0.0 - median:.0f} degrees"
-        f"{'' if found.phase_rad.size == 1 else ' (median over the grid)'}.",
+        f"{'' if found.phase_rad.size == 1 else ' (median over the grid)'}{late}.",
     )
-    return spectra.done(step, fid=spectra.fid * np.exp(-1j * found.phase_rad)[..., None])
+    fid = spectra.fid
+    if found.begin_time_s:
+        frequency_hz = np.fft.fftfreq(spectra.n_samples, spectra.acquisition.dwell_time_s)
+        turn = np.exp(-2j * np.pi * frequency_hz * found.begin_time_s)
+        fid = np.fft.ifft(np.fft.fft(fid, axis=3) * turn, axis=3)
+    return spectra.done(step, fid=fid * np.exp(-1j * found.phase_rad)[..., None])
 
 
 def reference_shift(spectra: Spectra, reference: Reference | None = None) -> Spectra:
