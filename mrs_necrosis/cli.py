@@ -83,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _logging(options), _quiet_warnings() as notes:
         try:
             code: int = options.run(options)
+        except SystemExit as leaving:
+            return EXIT_OK if not leaving.code else EXIT_USAGE
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return EXIT_INTERRUPTED

@@ -1,0 +1,603 @@
+"""The command: what it prints, what it writes, how it ends."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mrs_necrosis import cli
+from mrs_necrosis.io import read, write_nifti_mrs
+from mrs_necrosis.report.document import schema
+from mrs_necrosis.simulation import sample_path
+from mrs_necrosis.spectra import Acquisition, SpectralData
+
+jsonschema = pytest.importorskip("jsonschema")
+
+PEAKS = ["LL=108964", "Cho=33671", "Cr=29534", "NAA=31278"]
+SPECTRUM = "reference_case_te144.nii.gz"
+
+
+def command(capsys, *arguments):
+    """Run the command in this process; return exit code, standard output and standard error."""
+    code = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def made(path, fid, **known):
+    acquisition = Acquisition(
+        **{"spectrometer_frequency_mhz": 123.2, "dwell_time_s": 5e-4, "nucleus": "1H",
+           "echo_time_s": 0.03, **known}
+    )  # fmt: skip
+    write_nifti_mrs(path, SpectralData(fid=fid, acquisition=acquisition))
+    return path
+
+
+def test_peak_values_on_the_command_line(capsys):
+    code, out, err = command(capsys, "analyze", *PEAKS)
+
+    assert code == 0
+    assert "Cho/Cr       1.14" in out
+    assert "LL/Cr        3.69" in out
+    assert "NECROSIS-FAVORING: likelihood ratio 0.28" in out
+    assert "Not a diagnosis" in out
+    assert err == ""
+
+
+def test_a_spectrum_gets_a_folder_of_results(capsys, tmp_path):
+    code, out, _ = command(capsys, "analyze", sample_path(SPECTRUM), "--out", tmp_path / "out")
+
+    assert code == 0
+    assert "TE 144 ms" in out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {
+        "result.json", "ratios.tsv", "report.html",
+        "spectrum.png", "spectrum.svg", "evidence.png", "evidence.svg",
+    }  # fmt: skip
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    jsonschema.validate(result, schema())
+    assert result["source"]["sha256"] is not None
+    assert result["acquisition"]["echo_time_s"] == pytest.approx(0.144)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["normal_te30.nii.gz", "recurrence_te144.nii.gz", "too_poor_te144.nii.gz",
+     "reference_case_te30.nii.gz", "reference_case.toml"],
+)  # fmt: skip
+def test_every_sample_gives_a_result_that_obeys_the_schema(capsys, name):
+    code, out, _ = command(capsys, "analyze", sample_path(name), "--json", "-")
+
+    assert code == 0
+    jsonschema.validate(json.loads(out), schema())
+
+
+def test_two_runs_write_the_same_bytes(capsys, tmp_path):
+    for folder in ("a", "b"):
+        assert (
+            command(capsys, "analyze", sample_path(SPECTRUM), "--out", tmp_path / folder)[0] == 0
+        )
+
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_json_on_standard_output_is_nothing_but_json(capsys):
+    code, out, err = command(capsys, "analyze", *PEAKS, "--json", "-")
+
+    assert code == 0
+    assert json.loads(out)["assessment"]["favors"] == "necrosis-favoring"
+    assert err == ""
+
+
+def test_json_goes_to_a_file(capsys, tmp_path):
+    target = tmp_path / "one.json"
+
+    assert command(capsys, "analyze", *PEAKS, "--json", target)[0] == 0
+    code, _, err = command(capsys, "analyze", *PEAKS, "--json", target)
+    assert code == cli.EXIT_OUTPUT
+    assert "give --overwrite" in err
+    assert command(capsys, "analyze", *PEAKS, "--json", target, "--overwrite")[0] == 0
+    jsonschema.validate(json.loads(target.read_text()), schema())
+
+
+def test_overwrite_spares_a_foreign_file(capsys, tmp_path):
+    target = tmp_path / "notes.json"
+    target.write_text('{"mine": true}')
+
+    code, _, err = command(capsys, "analyze", *PEAKS, "--json", target, "--overwrite")
+
+    assert code == cli.EXIT_OUTPUT
+    assert "not a result of mrs-necrosis" in err
+    assert target.read_text() == '{"mine": true}'
+
+
+def test_a_result_is_replaced_only_when_asked(capsys, tmp_path):
+    assert command(capsys, "analyze", *PEAKS, "--out", tmp_path)[0] == 0
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+    code, out, err = command(capsys, "analyze", *PEAKS, "--out", tmp_path)
+    assert code == cli.EXIT_OUTPUT
+    assert len(err.splitlines()) == 1
+    assert out == ""
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    assert command(capsys, "analyze", *PEAKS, "--out", tmp_path, "--overwrite")[0] == 0
+
+
+def test_context_of_a_peak_table_changes_what_counts(capsys):
+    _, unknown, _ = command(capsys, "analyze", *PEAKS, "--json", "-")
+    _, known, _ = command(
+        capsys, "analyze", *PEAKS, "--te", "30ms", "--field", "3T", "--json", "-"
+    )
+    unknown, known = json.loads(unknown), json.loads(known)
+
+    assert known["echo_time_s"] == pytest.approx(0.03)
+    assert known["field_t"] == pytest.approx(3)
+    assert unknown["echo_time_s"] is None
+    assert known["assessment"]["likelihood_ratio"] != unknown["assessment"]["likelihood_ratio"]
+    assert known["ratios"]["Cho/Cr"]["value"] == unknown["ratios"]["Cho/Cr"]["value"]
+
+
+def test_perfusion_and_mri_are_shown_beside_the_spectrum(capsys):
+    _, out, _ = command(
+        capsys, "analyze", *PEAKS, "--perfusion", "low", "--mri", "map-like enhancement",
+        "--json", "-",
+    )  # fmt: skip
+    kinds = {finding["kind"] for finding in json.loads(out)["assessment"]["findings"]}
+
+    assert kinds == {"spectroscopy", "perfusion", "mri"}
+
+
+def test_the_prior_changes_the_posterior_alone(capsys):
+    _, half, _ = command(capsys, "analyze", *PEAKS, "--json", "-")
+    _, late, _ = command(
+        capsys, "analyze", *PEAKS, "--prior", "narloch", "--months-since-irradiation", "12",
+        "--json", "-",
+    )  # fmt: skip
+    half, late = json.loads(half)["assessment"], json.loads(late)["assessment"]
+
+    assert late["likelihood_ratio"] == half["likelihood_ratio"]
+    # criteria.md 4.4: 0.018 at the prior of 0.063
+    assert late["prior"] == 0.063
+    assert late["posterior"] == pytest.approx(0.018, abs=0.001)
+
+
+def test_a_criteria_file_changes_the_evidence(capsys, tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('schema = 1\n[[criterion]]\nid = "bulik2015_ll_cr"\nenabled = false\n')
+
+    code, out, _ = command(capsys, "analyze", *PEAKS, "--criteria", mine, "--json", "-")
+
+    assert code == 0
+    assert json.loads(out)["assessment"]["likelihood_ratio"] < 0.27
+
+
+# ---- several inputs ---------------------------------------------------------------------------
+
+
+def test_several_inputs_get_numbered_folders_and_one_table(capsys, tmp_path):
+    table = sample_path("reference_case.toml")
+
+    code, out, _ = command(capsys, "analyze", table, *PEAKS, "--out", tmp_path)
+
+    assert code == 0
+    assert (tmp_path / "001" / "report.html").exists()
+    assert (tmp_path / "002" / "report.html").exists()
+    assert "reference_case.toml" in out
+    lines = (tmp_path / "ratios.tsv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 6
+
+
+def test_one_bad_input_does_not_stop_the_others(capsys, tmp_path):
+    bad = tmp_path / "bad.rda"
+    bad.write_bytes(b"\x00" * 100)
+
+    code, out, err = command(capsys, "analyze", bad, *PEAKS, "--out", tmp_path / "out")
+
+    assert code == cli.EXIT_SOME_FAILED
+    assert "bad.rda" in err
+    assert "NECROSIS-FAVORING" in out
+    assert not (tmp_path / "out" / "001").exists()
+
+
+def test_all_inputs_bad_is_bad_input(capsys, tmp_path):
+    assert command(capsys, "analyze", tmp_path / "a", tmp_path / "b")[0] == cli.EXIT_BAD_INPUT
+
+
+def units_of(*arguments):
+    parser, commands = cli._parsers()
+    return cli._parse(parser, commands, ["analyze", *arguments]).units
+
+
+def test_a_water_reference_belongs_to_the_input_before_it():
+    units = units_of("a.rda", "b.rda", "--out", "x", "--water-reference", "w.rda", "c.rda",
+                     "--water-reference=v.rda")  # fmt: skip
+
+    assert [(unit.source, unit.water) for unit in units] == [
+        ("a.rda", None), ("b.rda", "w.rda"), ("c.rda", "v.rda"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--water-reference", "w.rda", "a.rda"], "follows the input"),
+        (["a.rda", "--water-reference"], "expected one argument"),
+        (["a.rda", "--water-reference", "w", "--water-reference", "v"], "two --water-reference"),
+        (["Cho=1", "--water-reference", "w"], "no water reference"),
+    ],
+)
+def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
+    code, _, err = command(capsys, "analyze", *arguments)
+
+    assert code == cli.EXIT_USAGE
+    assert message in err
+
+
+# ---- a wrong command line ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which command"),
+        (["nonsense"], "invalid choice"),
+        (["analyze"], "INPUT"),
+        (["analyze", "x.rda", "--echo-time", "30"], "30ms or 0.03s"),
+        (["analyze", "x.rda", "--echo-time", "soon"], "30ms or 0.03s"),
+        (["analyze", "x.rda", "--echo-time", "30s"], "echo_time_s must be in s"),
+        (["analyze", "x.rda", "--field", "3T", "--frequency", "127MHz"], "not allowed with"),
+        (["analyze", "x.rda", "--field", "300T"], "between 0.01 and 23"),
+        (["analyze", "x.rda", "--prior", "1.5"], "between 0 and 1"),
+        (["analyze", "x.rda", "--prior", "narloch"], "--months-since-irradiation"),
+        (["analyze", "x.rda", "--level", "95"], "between 0 and 1"),
+        (["analyze", "Cho=many", "Cr=1"], "NAME=VALUE"),
+        (["analyze", "Cho=1", "Cho=2"], "a peak twice"),
+        (["simulate", "radiation_necrosis", "--out", "x.txt"], ".nii or .nii.gz"),
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(capsys, arguments, message):
+    code, out, err = command(capsys, *arguments)
+
+    assert code == cli.EXIT_USAGE
+    assert message in err
+    assert out == ""
+
+
+# ---- bad inputs -------------------------------------------------------------------------------
+
+
+def truncated(tmp_path):
+    path = tmp_path / "truncated.nii.gz"
+    path.write_bytes(sample_path(SPECTRUM).read_bytes()[:4000])
+    return path
+
+
+def shortened(tmp_path):
+    path = tmp_path / "shortened.nii"
+    path.write_bytes(gzip.decompress(sample_path(SPECTRUM).read_bytes())[:-1000])
+    return path
+
+
+def corrupted(tmp_path):
+    content = bytearray(gzip.decompress(sample_path(SPECTRUM).read_bytes()))
+    content[540:900] = b"\xff" * 360
+    path = tmp_path / "corrupted.nii"
+    path.write_bytes(bytes(content))
+    return path
+
+
+def empty(tmp_path):
+    path = tmp_path / "empty.rda"
+    path.write_bytes(b"")
+    return path
+
+
+def a_picture(tmp_path):
+    path = tmp_path / "picture.dcm"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20)
+    return path
+
+
+def a_folder(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    return path
+
+
+def nothing_there(tmp_path):
+    return tmp_path / "nowhere.rda"
+
+
+def all_nan(tmp_path):
+    return made(tmp_path / "nan.nii.gz", np.full((1, 1, 1, 512), np.nan + 0j))
+
+
+def all_zero(tmp_path):
+    return made(tmp_path / "zero.nii.gz", np.zeros((1, 1, 1, 512), complex))
+
+
+def phosphorus(tmp_path):
+    return sample_path("phosphorus_31p.nii.gz")
+
+
+def broken_table(tmp_path):
+    path = tmp_path / "peaks.toml"
+    path.write_text("[peaks\nCho = 1")
+    return path
+
+
+def text_that_is_no_spectrum(tmp_path):
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear colleague,\nthank you for the spectrum.\n")
+    return path
+
+
+BAD = [
+    truncated, shortened, corrupted, empty, a_picture, a_folder, nothing_there, all_nan, all_zero,
+    phosphorus, broken_table, text_that_is_no_spectrum,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", BAD, ids=lambda make: make.__name__)
+def test_a_bad_input_gets_one_sentence_and_leaves_nothing(capsys, tmp_path, make):
+    path = make(tmp_path)
+    out_folder = tmp_path / "out"
+    json_file = tmp_path / "out.json"
+
+    code, out, err = command(
+        capsys, "analyze", path, "--out", out_folder, "--json", json_file
+    )  # fmt: skip
+
+    assert code == cli.EXIT_BAD_INPUT
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("mrs-necrosis: ")
+    assert "Traceback" not in err
+    assert "internal" not in err
+    assert not out_folder.exists()
+    assert not json_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (phosphorus, "31P"),
+        (all_zero, "zero"),
+        (all_nan, "finite"),
+        (nothing_there, "does not exist"),
+    ],
+)
+def test_the_sentence_says_what_is_wrong(capsys, tmp_path, make, message):
+    _, _, err = command(capsys, "analyze", make(tmp_path))
+
+    assert message.lower() in err.lower()
+
+
+def test_a_wrong_criteria_file_is_a_bad_input(capsys, tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text("schema = 1\n[[criterion]]\nid = 3\n")
+
+    code, _, err = command(capsys, "analyze", *PEAKS, "--criteria", mine)
+
+    assert code == cli.EXIT_BAD_INPUT
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")
+def test_a_folder_that_cannot_be_written_is_an_output_error(capsys, tmp_path):
+    tmp_path.chmod(0o500)
+
+    code, _, err = command(capsys, "analyze", *PEAKS, "--out", tmp_path / "out")
+
+    assert code == cli.EXIT_OUTPUT
+    assert len(err.splitlines()) == 1
+
+
+def test_an_out_that_is_a_file_is_an_output_error(capsys, tmp_path):
+    target = tmp_path / "out"
+    target.write_text("mine")
+
+    assert command(capsys, "analyze", *PEAKS, "--out", target)[0] == cli.EXIT_OUTPUT
+    assert target.read_text() == "mine"
+
+
+# ---- people -----------------------------------------------------------------------------------
+
+CANARY = "Canary^Patricia"
+
+
+def test_no_name_from_a_header_or_a_file_name_reaches_an_output(capsys, tmp_path):
+    rda = canary_rda(tmp_path / "Doe_Jane_19600101.rda")
+
+    code, out, err = command(capsys, "analyze", rda, "--out", tmp_path / "out", "-v", "-v")
+
+    assert code == 0
+    for words in (out, err):
+        assert CANARY not in words
+    for path in (tmp_path / "out").iterdir():
+        content = path.read_bytes()
+        for word in (CANARY, "Canary", "19600101", "Doe_Jane", str(tmp_path)):
+            assert word.encode() not in content, path.name
+
+
+def canary_rda(path, **fields):
+    data = read(sample_path(SPECTRUM))
+    header = {
+        "PatientName": CANARY, "PatientID": "Canary-4711", "PatientBirthDate": "19600101",
+        "InstitutionName": "Canary hospital", "StudyDescription": "Canary",
+        "SequenceName": "svs_se", "SequenceDescription": "Canary", "TR": "2000.0", "TE": "144.0",
+        "Nucleus": "1H", "MRFrequency": "123.2", "DwellTime": "500", "VectorSize": "1024",
+        "NumberOfRows": "1", "NumberOfColumns": "1", "NumberOf3DParts": "1",
+        "CSIMatrixSize[0]": "1", "CSIMatrixSize[1]": "1", "CSIMatrixSize[2]": "1",
+        "PixelSpacingRow": "20", "PixelSpacingCol": "20", "PixelSpacing3D": "20",
+        "FoVHeight": "20", "FoVWidth": "20", "FoV3D": "20", "SliceThickness": "20",
+        "PositionVector[0]": "0", "PositionVector[1]": "0", "PositionVector[2]": "0",
+        "RowVector[0]": "1", "RowVector[1]": "0", "RowVector[2]": "0",
+        "ColumnVector[0]": "0", "ColumnVector[1]": "1", "ColumnVector[2]": "0",
+        "VOINormalSag": "0", "VOINormalCor": "0", "VOINormalTra": "1", **fields,
+    }  # fmt: skip
+    lines = [">>> Begin of header <<<", *(f"{n}: {v}" for n, v in header.items()),
+             ">>> End of header <<<", ""]  # fmt: skip
+    fid = np.conj(data.fid[0, 0, 0, :1024]).astype("<c16")
+    path.write_bytes("\r\n".join(lines).encode("latin-1") + fid.tobytes())
+    return path
+
+
+def test_hostile_header_text_is_no_markup_and_no_terminal_command(capsys, tmp_path):
+    hostile = "<script>alert(1)</script>\x1b[2J"
+    rda = canary_rda(tmp_path / "hostile.rda", SequenceName=hostile, StudyDescription=hostile)
+
+    code, out, err = command(capsys, "analyze", rda, "--out", tmp_path / "out")
+
+    assert code == 0
+    assert "\x1b" not in out + err
+    assert "<script" not in (tmp_path / "out" / "report.html").read_text().lower()
+
+
+def test_a_label_is_escaped(capsys, tmp_path):
+    command(capsys, "analyze", *PEAKS, "--label", "<b>case</b>", "--out", tmp_path)
+
+    assert "<b>case" not in (tmp_path / "report.html").read_text()
+    assert "&lt;b&gt;case" in (tmp_path / "report.html").read_text()
+
+
+# ---- the other commands -----------------------------------------------------------------------
+
+
+def test_demo_shows_the_reference_case(capsys, tmp_path):
+    code, out, _ = command(capsys, "demo", "--out", tmp_path / "demo")
+
+    assert code == 0
+    assert "Cho/Cr       1.14" in out
+    assert "LL/Cr        3.69" in out
+    assert "NECROSIS-FAVORING: likelihood ratio 0.28" in out
+    for folder in ("peak-table", "spectrum-te30", "spectrum-te144"):
+        assert (tmp_path / "demo" / folder / "report.html").exists()
+    assert command(capsys, "demo", "--out", tmp_path / "demo")[0] == 0
+
+
+def test_criteria_lists_what_counts_and_what_is_off(capsys):
+    _, on, _ = command(capsys, "criteria")
+    _, everything, _ = command(capsys, "criteria", "--all")
+
+    assert "plotkin2004_cho_cr" in on
+    assert "not verified" not in on
+    assert "not verified" in everything
+    assert len(everything) > len(on)
+
+
+def test_criteria_places_the_case_at_hand(capsys):
+    code, out, _ = command(capsys, "criteria", *PEAKS)
+
+    assert code == 0
+    assert out.count("this case: necrosis-favoring") >= 9
+    assert out.count("this case: recurrence-favoring") >= 2
+
+
+def test_simulate_writes_a_spectrum_and_its_truth(capsys, tmp_path):
+    target = tmp_path / "phantom.nii.gz"
+    arguments = ["simulate", "radiation_necrosis", "--te", "144ms", "--snr", "50", "--seed", "3"]
+
+    code, _, _ = command(capsys, *arguments, "--out", target)
+
+    assert code == 0
+    truth = json.loads((tmp_path / "phantom.truth.json").read_text())
+    assert truth["snr"] == pytest.approx(50)
+    assert read(target).acquisition.echo_time_s == pytest.approx(0.144)
+    first = target.read_bytes()
+    assert command(capsys, *arguments, "--out", target)[0] == cli.EXIT_OUTPUT
+    assert command(capsys, *arguments, "--out", target, "--overwrite")[0] == 0
+    assert target.read_bytes() == first
+
+
+def test_simulate_lists_the_tissues_it_knows(capsys, tmp_path):
+    code, _, err = command(capsys, "simulate", "cheese", "--out", tmp_path / "x.nii.gz")
+
+    assert code == cli.EXIT_USAGE
+    assert "radiation_necrosis" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- the process ------------------------------------------------------------------------------
+
+
+def process(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "mrs_necrosis", *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, check=False, **options,
+    )  # fmt: skip
+
+
+def test_the_process_returns_the_exit_code(tmp_path):
+    assert process("--version").returncode == 0
+    assert process("analyze", tmp_path / "nowhere.rda").returncode == cli.EXIT_BAD_INPUT
+    assert process("analyze", "--nonsense").returncode == cli.EXIT_USAGE
+
+
+def test_help_names_the_exit_codes_and_the_limits():
+    shown = process("analyze", "--help").stdout
+
+    for code in ("0 ", "1 ", "2 ", "3 ", "4 ", "130 "):
+        assert f"\n  {code}" in shown
+    assert "Not a diagnosis" in shown
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, mrs_necrosis.cli as c; c.main(['--help']); "
+        "print(sorted({'numpy', 'scipy', 'matplotlib', 'nibabel', 'pydicom', 'numba', 'lmfit', "
+        "'jinja2'} & set(sys.modules)))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert shown.stdout.rstrip().endswith("[]")
+
+
+def test_an_interrupt_ends_with_130(capsys, monkeypatch):
+    import mrs_necrosis
+
+    def interrupted(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mrs_necrosis, "analyze", interrupted, raising=False)
+
+    code, _, err = command(capsys, "analyze", *PEAKS)
+
+    assert code == cli.EXIT_INTERRUPTED
+    assert err == "interrupted\n"
+
+
+def test_an_internal_error_is_one_line_and_a_traceback_only_when_asked(capsys, monkeypatch):
+    import mrs_necrosis
+
+    def broken(*arguments, **keywords):
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(mrs_necrosis, "analyze", broken, raising=False)
+
+    code, _, err = command(capsys, "analyze", *PEAKS)
+    assert code == cli.EXIT_SOME_FAILED
+    assert err == "mrs-necrosis: internal error (ZeroDivisionError); run with -v to see where\n"
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["analyze", *PEAKS, "-v"])
+
+
+def test_progress_is_shown_on_a_terminal_alone(capsys, monkeypatch):
+    parser, commands = cli._parsers()
+    options = cli._parse(parser, commands, ["analyze", *PEAKS])
+
+    with cli._progress(options) as progress:
+        assert progress is None
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    times = iter([0.0, 10.0, 20.0])
+    monkeypatch.setattr(cli.time, "monotonic", lambda: next(times))
+    with cli._progress(options) as progress:
+        progress(25, 100)
+    assert "25 of 100 voxels, 30 s left" in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""What the project promises about itself: README, metadata, the gate."""
+
+import contextlib
+import io
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import mrs_necrosis
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def set_up_lines():
+    return re.findall(r"^python3 -m venv .*$", README, flags=re.MULTILINE)
+
+
+def test_the_readme_has_two_set_up_lines_each_complete():
+    lines = set_up_lines()
+
+    assert len(lines) == 2
+    assert all(line.startswith("python3 -m venv .venv && ") for line in lines)
+    assert lines[0].endswith("mrs-necrosis demo")
+    assert "[test]" in lines[1]
+    assert "-m pytest" in lines[1]
+
+
+def test_the_gate_runs_the_lines_of_the_readme_as_they_stand():
+    gate = (ROOT / ".ci" / "run").read_text("utf-8")
+
+    # it takes them from the README by the same pattern, and holds no copy that could differ
+    assert "grep '^python3 -m venv' README.md" in gate
+    assert "readme_line 1" in gate
+    assert "readme_line 2" in gate
+    assert not any(line in gate for line in set_up_lines())
+
+
+def test_the_code_in_the_readme_prints_what_the_readme_says():
+    code, printed = re.search(
+        r"<!-- tested -->\n```python\n(.*?)```\n\n```text\n(.*?)```", README, flags=re.DOTALL
+    ).groups()
+    output = io.StringIO()
+
+    with contextlib.redirect_stdout(output):
+        exec(compile(code, "README.md", "exec"), {})
+
+    assert output.getvalue() == printed
+
+
+def test_names_in_the_readme_are_public():
+    for line in re.findall(r"^from mrs_necrosis import (.*)$", README, flags=re.MULTILINE):
+        for name in line.split(","):
+            assert name.strip() in mrs_necrosis.__all__
+
+
+@pytest.mark.parametrize("name", mrs_necrosis.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(mrs_necrosis, name) is not None
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+
+    assert PROJECT["version"] == mrs_necrosis.__version__
+    assert f"version: {mrs_necrosis.__version__}\n" in citation
+    assert f"## {mrs_necrosis.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_dependency_has_its_reason_in_contributing():
+    reasons = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    extras = PROJECT["optional-dependencies"]
+
+    for requirements in (PROJECT["dependencies"], *extras.values()):
+        for requirement in requirements:
+            name = re.match(r"[\w-]+", requirement)[0]
+            assert name in reasons or name == PROJECT["name"], name
+    for extra in extras:
+        assert f"`[{extra}]`" in reasons, extra
+
+
+def test_the_readme_names_the_exit_codes_of_the_command():
+    from mrs_necrosis import cli
+
+    for code in (cli.EXIT_SOME_FAILED, cli.EXIT_USAGE, cli.EXIT_BAD_INPUT, cli.EXIT_OUTPUT,
+                 cli.EXIT_INTERRUPTED):  # fmt: skip
+        assert f"{code} " in README.partition("## Exit codes")[2].partition("## ")[0]

@@ -1,0 +1,175 @@
+"""One call from a source to an analysis, and the same step by step."""
+
+import numpy as np
+import pytest
+
+import mrs_necrosis
+from mrs_necrosis import analyze, assess, fit, preprocess, ratio, read
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.errors import FormatError, MRSNecrosisError, SignalError
+from mrs_necrosis.pipeline import ratios_of, sha256
+from mrs_necrosis.report import document
+from mrs_necrosis.simulation import phantom, sample_path
+from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
+
+SPECTRUM = "reference_case_te144.nii.gz"
+PEAKS = {"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278}
+ACQUISITION = Acquisition(spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4, nucleus="1H")
+
+
+@pytest.fixture(scope="module")
+def found():
+    return analyze(sample_path(SPECTRUM))
+
+
+def test_analyze_is_read_preprocess_fit_ratio_assess(found):
+    spectra = preprocess(read(sample_path(SPECTRUM)))
+    fitted = fit(spectra)
+    judged = assess(
+        fitted.areas.with_ll(), quality=fitted.quality, acquisition=spectra.acquisition
+    )
+
+    assert found.ratios["Cho/Cr"].value == ratio(fitted.areas, "Cho", "Cr").value
+    assert found.assessment == judged
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        PEAKS,
+        [f"{name}={value}" for name, value in PEAKS.items()],
+        " ".join(f"{name}={value}" for name, value in PEAKS.items()),
+        PeakAreas(tuple(PEAKS), list(PEAKS.values())),
+        sample_path("reference_case.toml"),
+        str(sample_path("reference_case.toml")),
+    ],
+    ids=["mapping", "words", "text", "PeakAreas", "Path", "str"],
+)
+def test_a_peak_table_comes_in_any_spelling(source):
+    analysis = analyze(source)
+
+    # reference-case.md gives the quotients to five decimals
+    assert round(float(analysis.ratios["Cho/Cr"].value), 5) == 1.14008
+    assert round(float(analysis.ratios["LL/Cr"].value), 5) == 3.68944
+    assert analysis.fit is None
+    assert analysis.echo_time_s is None
+    assert analysis.assessment.favors == "necrosis-favoring"
+
+
+@pytest.mark.parametrize("make", [read, lambda path: preprocess(read(path))])
+def test_what_was_read_or_preprocessed_gives_the_same_ratios(found, make):
+    again = analyze(make(sample_path(SPECTRUM)))
+
+    for name, one in found.ratios.items():
+        np.testing.assert_allclose(again.ratios[name].value, one.value, rtol=1e-12)
+    assert again.source.sha256 is None
+
+
+def test_given_metadata_goes_to_the_table_or_to_the_spectrum():
+    table = analyze(PEAKS, echo_time_s=0.03, field_t=3.0)
+    spectrum = analyze(read(sample_path(SPECTRUM)), repetition_time_s=1.5)
+
+    assert (table.echo_time_s, table.field_t) == (0.03, 3.0)
+    assert spectrum.acquisition.repetition_time_s == 1.5
+    assert spectrum.provenance["parameters"]["given"] == {"repetition_time_s": 1.5}
+
+
+def test_preprocessing_options_are_passed_on(found):
+    steps = [step["name"] for step in found.provenance["steps"]]
+    plain = analyze(sample_path(SPECTRUM), preprocessing={"phase": False, "remove_water": False})
+
+    assert len([s["name"] for s in plain.provenance["steps"]]) <= len(steps)
+    assert plain.provenance["parameters"]["preprocessing"] == {
+        "phase": False, "remove_water": False,
+    }  # fmt: skip
+
+
+def test_a_grid_has_a_label_in_every_voxel():
+    made = phantom("radiation_necrosis", np.random.default_rng(0), grid=(2, 2, 1), snr=30.0)
+
+    analysis = analyze(made.data)
+
+    assert analysis.grid == (2, 2, 1)
+    assert analysis.assessment is None
+    assert analysis.grid_assessment.codes.shape == (2, 2, 1)
+    assert np.shape(document.document(analysis)["ratios"]["Cho/Cr"]["value"]) == (2, 2, 1)
+
+
+def test_one_bad_voxel_stops_nothing():
+    made = phantom("radiation_necrosis", np.random.default_rng(0), grid=(3, 1, 1), snr=30.0)
+    fid = made.data.fid.copy()
+    fid[1] = np.nan
+
+    analysis = analyze(SpectralData(fid=fid, acquisition=made.data.acquisition))
+
+    value = analysis.ratios["Cho/Cr"].value
+    assert np.isnan(value[1, 0, 0])
+    assert np.isfinite(value[[0, 2], 0, 0]).all()
+
+
+@pytest.mark.parametrize("type_", [SpectralData, Spectra])
+@pytest.mark.parametrize(
+    ("fid", "message"),
+    [(np.full((1, 1, 1, 64), np.nan + 0j), "finite"), (np.zeros((1, 1, 1, 64), complex), "zero")],
+)
+def test_a_source_without_signal_is_refused(type_, fid, message):
+    with pytest.raises(SignalError, match=message):
+        analyze(type_(fid=fid, acquisition=ACQUISITION))
+
+
+@pytest.mark.parametrize("type_", [SpectralData, Spectra])
+def test_another_nucleus_is_refused(type_):
+    acquisition = Acquisition(
+        spectrometer_frequency_mhz=49.9, dwell_time_s=5e-4, nucleus="31P"
+    )  # fmt: skip
+    fid = np.exp(-np.arange(64) / 10) * np.ones((1, 1, 1, 64), complex)
+
+    with pytest.raises(MRSNecrosisError, match="31P"):
+        analyze(type_(fid=fid, acquisition=acquisition))
+
+
+def test_the_checksum_is_that_of_the_content(tmp_path):
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+
+    # FIPS 180-2, appendix B.1
+    assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(tmp_path) == sha256(path)
+    with pytest.raises(FormatError, match="cannot be read"):
+        sha256(tmp_path / "nowhere")
+
+
+def test_ratios_are_those_whose_peaks_are_there():
+    assert list(ratios_of(PeakAreas(("Cho", "Cr", "mI"), [1.0, 2.0, 3.0]))) == ["Cho/Cr", "mI/Cr"]
+
+
+def test_progress_reaches_the_caller():
+    seen = []
+    made = phantom("radiation_necrosis", np.random.default_rng(0), grid=(2, 1, 1), snr=30.0)
+
+    analyze(made.data, progress=lambda done, total: seen.append((done, total)))
+
+    assert seen[-1] == (2, 2)
+
+
+def test_provenance_names_versions_and_no_path(found):
+    assert found.provenance["software"]["mrs_necrosis"] == mrs_necrosis.__version__
+    assert found.provenance["software"]["numpy"] == np.__version__
+    assert SPECTRUM not in document.to_json(found)
+
+
+def test_the_same_acquisition_in_three_formats_gives_the_same_ratios(shared_data):
+    # RAW holds no echo time, and DPT another place of the axis
+    same = {"echo_time_s": 0.03, "sequence": "PRESS", "reference_ppm": 4.65}
+    found = [
+        analyze(shared_data / path, **same)
+        for path in (
+            "philips_sdat/brain_3T_press30/philips_spar_sdat_WS.SDAT",
+            "tarquin_dpt/brain_3T_press30/ws.dpt",
+            "lcmodel/brain_3T_press30/data.raw",
+        )
+    ]
+
+    for name in ("Cho/Cr", "NAA/Cr", "Cho/NAA"):
+        first, *others = (float(analysis.ratios[name].value.item()) for analysis in found)
+        assert others == pytest.approx([first, first], rel=1e-3)
