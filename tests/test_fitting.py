@@ -20,9 +20,10 @@ ACQUISITION = Acquisition(
 N = 1024
 TRUTH = {
     "NAA": 0.35, "Cr": 0.15, "PCr": 0.12, "GPC": 0.12, "PCh": 0.06, "mI": 0.2, "Glu": 0.2,
-    "Gln": 0.05, "Lip13": 0.5, "Lip09": 0.15, "Lip20": 0.08, "Lac": 0.1, "MM09": 0.3,
-    "MM12": 0.1, "MM14": 0.25, "MM17": 0.15, "MM20": 0.45, "MM30": 0.15, "MM32": 0.1,
-    "MM38": 0.35,
+    "Gln": 0.05, "Lip13": 0.5, "Lip13b": 0.2, "Lip09": 0.25, "Lip20": 0.08, "Lac": 0.1, "MM09": 0.3,
+    "MM12": 0.12, "MM13": 0.05, "MM14": 0.18, "MM15": 0.1, "MM16": 0.13, "MM17": 0.13,
+    "MM18": 0.09, "MM19": 0.16, "MM20": 0.22, "MM21": 0.18, "MM22": 0.18, "MM23": 0.1,
+    "MM26": 0.09, "MM30": 0.16, "MM32": 0.04, "MM36": 0.1, "MM37": 0.13, "MM39": 0.13, "MM40": 0.05,
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def made_of_the_model(n_voxels, snr, *, seed=0, acquisition=ACQUISITION, truth=T
 
 
 def total(name):
-    parts = {"Cho": ("GPC", "PCh"), "Cr": ("Cr", "PCr"), "LL": ("Lip13", "Lip09", "Lac")}
+    parts = {"Cho": ("GPC", "PCh"), "Cr": ("Cr", "PCr"), "LL": ("Lip13", "Lip13b", "Lip09", "Lac")}
     return sum(TRUTH[part] for part in parts.get(name, (name,)))
 
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting.model import areas_of, default_model
-from mrs_necrosis.fitting.posterior import Posterior, average, candidates
+from mrs_necrosis.fitting.posterior import Posterior, average
 from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.fitting.start import starting_values
@@ -40,6 +40,10 @@ UNEXPLAINED_SD = 8.0
 
 UNEXPLAINED_SHARE = 0.15
 """… if its area is also such a share of the largest of NAA, Cr and Cho (assumed)."""
+
+NEGATIVE_SD = 0.5
+"""A component that comes out more negative than so many standard deviations gets a normal prior
+around zero with its own standard deviation: it may stay negative, within its error."""
 
 BROAD_TRIALS = ((0.05, 0.05), (0.15, 0.15), (0.4, 0.3))
 """Starting widths of the lipids, as fractions of their boxes."""
@@ -107,7 +111,7 @@ class _Arrays:
     amplitudes: NDArray[np.float64]
     covariance: NDArray[np.float64]
     theta: NDArray[np.float64]
-    dimensions: NDArray[np.float64]
+    taken: NDArray[np.float64]
     residual: NDArray[np.float64]
     unexplained: NDArray[np.float64]
 
@@ -118,7 +122,7 @@ class _Arrays:
             np.full((voxels, k), np.nan),
             np.full((voxels, k, k), np.nan),
             np.full((voxels, p), np.nan),
-            np.full(voxels, np.nan),
+            np.full((voxels, problem.roughness.size), np.nan),
             np.full(voxels, np.nan),
             np.full(voxels, np.nan),
         )
@@ -175,7 +179,7 @@ def _fit_chunk(
         return
     k = state.amplitudes.shape[1]
     theta = np.clip(post.mean[:, k:], box[0], box[1])
-    taken = post.weight @ np.stack([problem.shrinkage(d) for d in candidates(problem)])
+    taken = post.weight @ problem.candidates()
     phased, columns, baseline = _parts(problem, data, state.theta, state.amplitudes, taken)
     residual = phased - columns.sum(axis=1) - baseline
     ratio = np.sqrt((np.abs(residual) ** 2).mean(axis=1) / 2)
@@ -183,11 +187,13 @@ def _fit_chunk(
     widen = np.maximum(ratio, 1.0) ** 2
     out.amplitudes[at] = post.mean[:, :k] * unit[:, None]
     covariance = post.covariance[:, :k, :k]
-    covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2
-    out.covariance[at] = covariance * (widen * unit**2)[:, None, None]
+    covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2 * widen[:, None, None]
+    misshapen = post.mean[:, :k] * np.array([c.shape_sd for c in problem.model.components])
+    covariance += misshapen[:, :, None] * misshapen[:, None, :]
+    out.covariance[at] = covariance * (unit**2)[:, None, None]
     out.theta[at] = theta
     out.residual[at] = np.where(quiet, np.nan, ratio)
-    out.dimensions[at] = post.weight @ np.array(candidates(problem))
+    out.taken[at] = taken
     out.unexplained[at] = _unexplained(problem, residual, state)
     finite = np.isfinite(post.mean).all(axis=1) & np.isfinite(post.covariance).all(axis=(1, 2))
     walls = _at_wall(problem, theta, box)
@@ -218,15 +224,19 @@ def _optimise(
     index = np.arange(k)
     # before anything is known: a ridge that only keeps matrices regular
     precision[:, index, index] = 1e-6 + (10.0 / flat_scale[:, None]) ** 2 * 1e-2
-    first = min(FIRST_DIMENSIONS, max(candidates(problem)))
-    shrink = np.broadcast_to(problem.shrinkage(first), (v, modes))
+    table = problem.candidates()
+    # the candidate next to a middling stiffness, while nothing is known
+    first = np.abs(table.sum(axis=1) - FIRST_DIMENSIONS).argmin()
+    shrink = np.broadcast_to(table[first], (v, modes))
     theta, box = starting_values(problem, data, precision, pull, shrink, BROAD_TRIALS)
     begun = evaluate(problem, data, theta, precision, pull, shrink)
     amplitudes = begun.amplitudes
     converged = np.zeros(v, dtype=bool)
     state = begun
+    pushed = none
     for most in (8, 60):
         precision, pull = amplitude_prior(problem, _scale_of(problem, amplitudes), amplitudes)
+        precision[:, index, index] += pushed
         state, converged = minimise(
             problem, data, state.theta, box, precision, pull, shrink, most_iterations=most
         )
@@ -235,7 +245,9 @@ def _optimise(
             stuck = _stuck(state.theta, box)
             post = average(problem, state, stuck, precision, pull)
             best = post.weight.argmax(axis=1)
-            table = np.stack([problem.shrinkage(d) for d in candidates(problem)])
+            sd = np.sqrt(np.maximum(np.einsum("vkk->vk", post.covariance)[:, :k], 1e-300))
+            # areas are not negative beyond their error: pull those that are back to it
+            pushed = np.where(post.mean[:, :k] < -NEGATIVE_SD * sd, sd**-2.0, 0.0)
             shrink = table[best]
     stuck = _stuck(state.theta, box)
     return state, box, converged, average(problem, state, stuck, precision, pull)
@@ -438,8 +450,7 @@ def _curves_at(
     if np.isnan(theta).any():
         msg = f"voxel {voxel} has no fit: {FitStatus(FitStatus.FAILED).sentence}"
         raise FitError(msg)
-    shrink = problem.shrinkage(float(out.dimensions[at]))
-    parts = _parts(problem, problem.in_band(fid), theta, amplitudes, shrink)
+    parts = _parts(problem, problem.in_band(fid), theta, amplitudes, out.taken[at])
     phased, columns, baseline = (part[0] for part in parts)
     shift = 0.0
     names = [p.name for p in problem.model.parameters]

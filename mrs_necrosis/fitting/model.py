@@ -64,6 +64,9 @@ class Component:
         Component to which the amplitude is tied softly; empty for none.
     tie_mean, tie_sd : float
         Normal prior of the amplitude relative to that component's.
+    shape_sd : float
+        Relative error of the amplitude because the real line's shape is not the model's. It is
+        common to all components that have one.
     fid : ndarray of complex128, shape (N,), or None
         Sampled FID at the model's dwell time, instead of lines.
     """
@@ -79,6 +82,7 @@ class Component:
     tied_to: str = ""
     tie_mean: float = 0.0
     tie_sd: float = 0.0
+    shape_sd: float = 0.0
     fid: NDArray[np.complex128] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -155,7 +159,12 @@ class Baseline:
         evidence. One number fixes the stiffness; an empty tuple is no baseline.
     """
 
-    dimensions: tuple[float, ...] = (3.0, 5.0, 8.0, 12.0, 17.0, 24.0)
+    dimensions: tuple[float, ...] = (3.0, 5.0, 8.0, 12.0, 17.0, 24.0, 33.0)
+
+    def __post_init__(self) -> None:
+        if any(d <= 2 for d in self.dimensions):
+            msg = f"a baseline has more than 2 dimensions, a straight line; got {self.dimensions}"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +320,7 @@ def _amplitude_prior(entry: dict[str, Any]) -> dict[str, Any]:
     if "tie" in entry:
         tie = entry["tie"]
         prior |= {"tied_to": tie["to"], "tie_mean": tie["mean"], "tie_sd": tie["sd"]}
+    prior["shape_sd"] = float(entry.get("shape_sd", 0.0))
     return prior
 
 

@@ -43,11 +43,6 @@ class Posterior:
     weight: NDArray[np.float64]
 
 
-def candidates(problem: Problem) -> tuple[float, ...]:
-    """Return the candidate dimensions of the baseline, none larger than the modes allow."""
-    return problem.model.baseline.dimensions or (0.0,)
-
-
 def average(
     problem: Problem,
     state: State,
@@ -79,8 +74,8 @@ def average(
     held = np.concatenate([np.zeros((v, k), dtype=bool), stuck], axis=1)
     index = np.arange(k + p)
     means, covariances, evidences = [], [], []
-    for dimensions in candidates(problem):
-        shrink = np.broadcast_to(problem.shrinkage(dimensions), (v, problem.roughness.size))
+    for taken in problem.candidates():
+        shrink = np.broadcast_to(taken, (v, taken.size))
         hessian, gradient, chi = normal_equations(problem, state, precision, pull, shrink)
         a = state.amplitudes
         chi = chi + np.einsum("vi,vij,vj->v", a, precision, a) - 2 * (pull * a).sum(axis=1)
@@ -96,7 +91,6 @@ def average(
         step = step * np.minimum(1.0, 3.0 / np.maximum(reach, 1e-12))[:, None]
         _, log_det = np.linalg.slogdet(hessian)
         objective = chi - (step * gradient).sum(axis=1)
-        taken = shrink[0]
         penalised = taken < 1.0 - 1e-12
         occam = 2 * np.log1p(-taken[penalised]).sum()
         evidences.append(-0.5 * (objective + log_det - occam))

@@ -29,7 +29,7 @@ PIVOT_PPM = 2.6
 LONGEST_FIT_S = 0.55
 """Later samples are left out: five decay times of a 3 Hz line, so they hold noise alone."""
 
-BASELINE_MODES = 40
+BASELINE_MODES = 60
 """Smooth modes that are kept; stiffer or not, nothing with more dimensions is a baseline."""
 
 FLAT_SD = 100.0
@@ -97,9 +97,15 @@ class Problem:
 
     def shrinkage(self, dimensions: float) -> NDArray[np.float64]:
         """Return how much of each mode the baseline takes, shape (B,)."""
-        if not self.model.baseline.dimensions or dimensions <= 0:
-            return np.zeros(self.roughness.size)
-        return 1.0 / (1.0 + self.penalty_for(dimensions) * self.roughness)
+        taken: NDArray[np.float64] = 1.0 / (1.0 + self.penalty_for(dimensions) * self.roughness)
+        return taken
+
+    def candidates(self) -> NDArray[np.float64]:
+        """Return ``shrinkage`` for every candidate of the model's baseline, shape (L, B)."""
+        baseline = self.model.baseline
+        if not baseline.dimensions:
+            return np.zeros((1, self.roughness.size))
+        return np.stack([self.shrinkage(d) for d in baseline.dimensions])
 
     def in_band(self, fid: NDArray[np.complex128]) -> NDArray[np.complex128]:
         """Return the in-band points of FIDs of shape (..., N), shape (..., M)."""
@@ -289,7 +295,11 @@ def amplitude_prior(
         pull[:, i] += weight * mean * scale
         if item.tied_to:
             j = names.index(item.tied_to)
-            reach = np.maximum(amplitudes[:, j], 0.03 * scale)
+            # an sd that followed the estimate would reward a larger one: MM09's is its prior's
+            tied = problem.model.components[j]
+            floor = 0.05 if tied.prior_mean is None else tied.prior_mean
+            free = tied.prior_mean is None
+            reach = np.maximum(amplitudes[:, j] if free else 0.0, floor * scale)
             weight = 1.0 / (item.tie_sd * reach) ** 2
             precision[:, i, i] += weight
             precision[:, j, j] += weight * item.tie_mean**2

@@ -31,6 +31,9 @@ BOX_PPM = 0.035
 LINEWIDTHS_HZ = (3.5, 6.5, 11.0)
 """Full widths at half maximum of the templates."""
 
+NUISANCE_PPM = 0.15
+"""Width that is added to lipids and macromolecules before they are projected out."""
+
 SMOOTH_MODES = 10
 """Modes of the baseline that are projected out."""
 
@@ -43,10 +46,9 @@ def _nuisance(problem: Problem) -> NDArray[np.complex128]:
     for k, item in enumerate(problem.model.components):
         if not any(width > 0 for width in item.gauss_ppm):
             continue
-        for extra_ppm in (0.0, 0.12):
-            decay = np.exp(-np.pi * 4.0 * t - GAUSS_RATE * (extra_ppm * mhz * t) ** 2)
-            band = fft(problem.basis[k] * decay)[: problem.frequency_hz.size]
-            columns.append(band[:, None])
+        # narrower ones would take the singlets out as well
+        decay = np.exp(-np.pi * 4.0 * t - GAUSS_RATE * (NUISANCE_PPM * mhz * t) ** 2)
+        columns.append(fft(problem.basis[k] * decay)[: problem.frequency_hz.size, None])
     q, r = np.linalg.qr(np.concatenate(columns, axis=1))
     keep = np.abs(np.diagonal(r)) > 1e-6 * np.abs(r).max()
     return q[:, keep]
