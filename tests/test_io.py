@@ -358,6 +358,8 @@ def test_a_31p_file_is_refused(shared_data, tmp_path):
 
     with pytest.raises(FormatError, match="holds 31P spectra; only 1H spectra can be judged"):
         read(path)
+    with pytest.raises(FormatError, match="holds 31P spectra"):
+        read(path, nucleus="1H")
 
 
 def test_an_unknown_nucleus_needs_the_users_word(shared_data, tmp_path):

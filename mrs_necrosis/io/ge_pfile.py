@@ -143,6 +143,6 @@ def _newer(source: Source) -> Recording:
     def run() -> Any:
         from spec2nii.GE.ge_pfile import read_pfile
 
-        return read_pfile(source.path, None)
+        return read_pfile(source.path, "x")
 
     return convert(source, NAME, run, manufacturer="GE")

@@ -64,6 +64,8 @@ def affine_from_lps(
     spacing = _finite(spacing_mm, 3)
     if position is None or along_x is None or along_y is None or spacing is None:
         return None
+    if max(np.abs(along_x).max(), np.abs(along_y).max()) > 2.0:
+        return None
     lengths = float(np.linalg.norm(along_x)), float(np.linalg.norm(along_y))
     if any(abs(length - 1.0) > 0.01 for length in lengths) or np.abs(position).max() > _LARGEST_MM:
         return None

@@ -73,6 +73,8 @@ def read_image(path: str | PathLike[str]) -> tuple[NDArray[np.float64], NDArray[
                 source.fail("is damaged: its voxels cannot be read")
             if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
                 source.fail("has no usable affine")
+            while array.ndim > 3 and array.shape[-1] == 1:
+                array = array[..., 0]
             return array, affine
     msg = "is no image that can be read; give a NIfTI file (.nii or .nii.gz)"
     raise FormatError(source.path, msg)

@@ -17,8 +17,9 @@ import gzip
 import json
 import os
 import re
-import tempfile
+import secrets
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "NIfTI-MRS"
 _EXTENSION_CODE: Final = 44
-_STANDARD: Final = "mrs_v0_11"
+_NEWEST: Final = (0, 11)
 _UNLOCALISED_MM: Final = 9999.0
 _TIME_UNITS: Final = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _DEFAULT_DIMS: Final = ("DIM_COIL", "DIM_DYN", "DIM_INDIRECT_0")
@@ -92,7 +93,12 @@ def parse(source: Source) -> Recording:
         if slope is not None and (slope, intercept) != (1.0, 0.0):
             stored = stored * slope + intercept
         affine = image.affine if has_geometry else None
-    return recording_of(source, stored, extension, dwell_time_s, affine)
+        version = re.fullmatch(rb"mrs_v(\d+)_(\d+)", bytes(header["intent_name"]).rstrip(b"\0"))
+    recording = recording_of(source, stored, extension, dwell_time_s, affine)
+    if version is not None and (int(version[1]), int(version[2])) > _NEWEST:
+        note = "The file follows a newer version of NIfTI-MRS than this reader knows."
+        recording = replace(recording, notes=(note,))
+    return recording
 
 
 def _product(shape: tuple[int, ...]) -> int:
@@ -233,26 +239,19 @@ def write_nifti_mrs(path: str | PathLike[str], data: SpectralData | Spectra) -> 
     if target.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
+        part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with part.open("xb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(target)
+            part.replace(target)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
     except OSError as error:
         msg = f"{target.name} cannot be written: {error.strerror or type(error).__name__}"
         raise OutputError(msg) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _nifti_bytes(data: SpectralData | Spectra) -> bytes:
@@ -275,7 +274,7 @@ def _nifti_bytes(data: SpectralData | Spectra) -> bytes:
     header = image.header
     header.set_xyzt_units("mm", "sec")
     header["pixdim"][4] = acquisition.dwell_time_s
-    header["intent_name"] = _STANDARD.encode()
+    header["intent_name"] = "mrs_v{}_{}".format(*_NEWEST).encode()
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1, strip_shears=True)
     # nibabel derives the pixel sizes from the quaternion; the dwell time must survive that

@@ -208,7 +208,8 @@ def _assemble(
         if found[name] is not None and found[name] != value
     }
     values = found | given
-    _check_protons(source, values["nucleus"])
+    # a nucleus that the file names cannot be talked away
+    _check_protons(source, recording.nucleus or values["nucleus"])
     for name, option in (
         ("spectrometer_frequency_mhz", "--frequency"),
         ("dwell_time_s", "--dwell-time"),

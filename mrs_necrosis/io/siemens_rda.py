@@ -66,7 +66,7 @@ def parse(source: Source) -> Recording:
         echo_time_s=scaled(header.get("TE"), 1e-3),
         repetition_time_s=within(scaled(header.get("TR"), 1e-3), 1e-3, 100.0),
         mixing_time_s=_mixing_time_s(header),
-        sequence=sequence_name(header.get("SequenceName"), header.get("SequenceDescription")),
+        sequence=sequence_name(header.get("SequenceName")),
         nucleus=nucleus_name(header.get("Nucleus")),
         manufacturer="Siemens",
         affine=_affine(header, (size_x, size_y, size_z)),

@@ -2,7 +2,8 @@
 
 Version VB begins with the length of its header, VD and later with a list of measurements; then
 come scans, each with a header (MDH) that gives its own length, and at last one with the flag
-"end of acquisition". Siemens publishes no specification. Higher ppm is at negative frequency.
+"end of acquisition". Siemens publishes no specification. Higher ppm is at positive frequency,
+other than in the same scanner's DICOM and RDA.
 
 Read through spec2nii and pymapvbvd (extra ``vendor``), which know the many places where sequences
 keep their loops and their geometry; twofold oversampling is removed as the scanner does. pymapvbvd

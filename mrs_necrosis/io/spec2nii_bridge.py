@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.io.source import Source
 
 _MAX_BYTES: Final = 2**30
+_WATER_ENDINGS: Final = ("_ref", "_quant", "_ecc")
 
 
 def bounded(source: Source) -> None:
@@ -88,8 +89,9 @@ def convert(source: Source, name: str, run: Callable[[], Any], *, manufacturer: 
         except Exception as error:  # noqa: BLE001 - third-party readers raise anything
             failure = type(error).__name__
         if failure is None:
-            main = [item for item, label in zip(objects, names, strict=True) if "ref" not in label]
-            water = [item for item, label in zip(objects, names, strict=True) if "ref" in label]
+            labelled = list(zip(objects, names, strict=True))
+            water = [item for item, label in labelled if label.endswith(_WATER_ENDINGS)]
+            main = [item for item, label in labelled if not label.endswith(_WATER_ENDINGS)]
             recordings = [
                 recording_of(
                     source,
