@@ -111,7 +111,7 @@ def test_any_samples_and_numbers_come_back_from_nifti_mrs(
     assert back.acquisition == data.acquisition
 
 
-@given(value=st.floats(-(2.0**120), 2.0**120, width=32).filter(lambda v: v == 0 or abs(v) > 1e-37))
+@given(value=st.floats(-(2.0**120), 2.0**120, width=32).filter(lambda v: abs(v) > 1e-37))
 def test_a_vax_float_has_the_value_of_the_ieee_float_it_was_made_from(value):
     assert vax_floats(synthetic.vax([value]))[0] == value
 
