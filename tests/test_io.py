@@ -482,6 +482,16 @@ def test_a_truncated_file_never_gives_an_array(shared_data, tmp_path, expected, 
         read(path, **dict(expected.given))
 
 
+def test_an_absurd_size_is_not_printed_digit_by_digit(shared_data, tmp_path):
+    folder = shared_data / "philips_sdat/brain_3T_press30"
+    content = (folder / "philips_spar_sdat_WS.SPAR").read_text("latin-1")
+    (tmp_path / "scan.SPAR").write_text(content.replace("samples : 1024", "samples : 1e308"))
+    (tmp_path / "scan.SDAT").write_bytes((folder / "philips_spar_sdat_WS.SDAT").read_bytes())
+
+    with pytest.raises(FormatError, match="it does not say how many samples there are"):
+        read(tmp_path / "scan.SDAT")
+
+
 def test_letter_case_of_a_pair_does_not_matter(shared_data, tmp_path):
     folder = shared_data / "philips_sdat/brain_3T_press30"
     for suffix, other in (("SDAT", "sdat"), ("SPAR", "Spar")):

@@ -116,15 +116,17 @@ def number(text: object) -> float | None:
 
 
 def whole(text: object) -> int | None:
-    """Return a whole number from a header, or None.
+    """Return a whole number from a header, or None; what a float cannot count is no number.
 
     Examples
     --------
     >>> whole("2048.000000"), whole("20.5")
     (2048, None)
+    >>> whole("1e30") is None
+    True
     """
     value = number(text)
-    return int(value) if value is not None and value == int(value) else None
+    return int(value) if value is not None and value % 1 == 0 and abs(value) < 2**53 else None
 
 
 def scaled(text: object, unit: float) -> float | None:
