@@ -16,6 +16,7 @@ from mrs_necrosis.assessment import Favors, Gate
 from mrs_necrosis.classifier.scoring import involves_lipid
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.ratios import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,6 +45,9 @@ NEAR_NORMAL_NAA_CR: Final = 1.02
 NEAR_NORMAL_LL_CR: Final = 0.5
 """LL/Cr of normal brain is below 0.3 (TE 30 ms) or 0.2 (TE 135-144 ms); allowance for error
 (assumed)."""
+NEAR_NORMAL_SD: Final = 2.0
+"""LL counts as raised only beyond so many of its standard deviations: a broad hump in a normal
+spectrum must not look like lipid."""
 CONTRALATERAL_FACTOR: Final = 1.3
 """Cho/NAA and NAA/Cr within this factor of the other side count as unchanged (assumed)."""
 LOW_METABOLITES: Final = 0.5
@@ -323,6 +327,7 @@ class _Normality:
     cho_naa: NDArray[np.float64]
     naa_cr: NDArray[np.float64]
     ll_cr: NDArray[np.float64]
+    least_ll_cr: NDArray[np.float64]
     is_normal_beside_ll: NDArray[np.bool_]
     is_near_normal: NDArray[np.bool_]
     is_known: NDArray[np.bool_]
@@ -338,6 +343,15 @@ def _quotient(areas: PeakAreas, numerator: str, denominator: str) -> NDArray[np.
         quotient = areas.value(numerator) / areas.value(denominator)
     result: NDArray[np.float64] = np.where(areas.detected(denominator), quotient, np.nan)
     return result
+
+
+def _ratio_sd(areas: PeakAreas, numerator: str, denominator: str) -> NDArray[np.float64]:
+    """Return the sd of a ratio, 0 where it is unknown."""
+    none = np.zeros(len(areas.values))
+    if areas.covariance is None or numerator not in areas or denominator not in areas:
+        return none
+    sd = ratio(areas, numerator, denominator).sd
+    return none if sd is None else np.nan_to_num(sd)
 
 
 def _one_voxel(contralateral: PeakAreas) -> PeakAreas:
@@ -379,14 +393,17 @@ def _normality(areas: PeakAreas, acquisition: Conditions | None, context: Contex
             source = "the patient's other side, within a factor of 1.3 (assumed); LL/Cr assumed"
     known = np.isfinite(cho_naa) & np.isfinite(naa_cr)
     beside = known & (scale * cho_naa <= cho_limit) & (naa_cr >= naa_limit)
-    near = known & (scale * cho_naa <= near_cho) & (naa_cr >= near_naa)
-    near &= np.isfinite(ll_cr) & (ll_cr <= NEAR_NORMAL_LL_CR)
+    near = (scale * cho_naa <= near_cho) & (naa_cr >= near_naa)
+    near = known & (near | (scale * cho_naa <= cho_limit))
+    least = ll_cr - NEAR_NORMAL_SD * _ratio_sd(areas, "LL", "Cr")
+    near &= np.isfinite(least) & (least <= NEAR_NORMAL_LL_CR)
     limits = (
-        f"Cho/NAA <= {near_cho / scale:.2f}, NAA/Cr >= {near_naa:.2f} and "
-        f"LL/Cr <= {NEAR_NORMAL_LL_CR:g}; or, whatever LL, "
+        f"LL/Cr <= {NEAR_NORMAL_LL_CR:g} (within {NEAR_NORMAL_SD:g} sd) with "
+        f"Cho/NAA <= {near_cho / scale:.2f} and NAA/Cr >= {near_naa:.2f}, or with "
+        f"Cho/NAA <= {cho_limit / scale:.2f}; or, whatever LL, "
         f"Cho/NAA <= {cho_limit / scale:.2f} and NAA/Cr >= {naa_limit:.2f}"
     )
-    return _Normality(cho_naa, naa_cr, ll_cr, beside, near | beside, known, limits, source)
+    return _Normality(cho_naa, naa_cr, ll_cr, least, beside, near | beside, known, limits, source)
 
 
 def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
@@ -502,7 +519,7 @@ def _contamination_check(areas: PeakAreas, context: Context, normal: _Normality)
         if np.isfinite(other) and other > NEAR_NORMAL_LL_CR:
             general = f"the other side holds lipid too (LL/Cr {other:.2f})"
     with np.errstate(invalid="ignore"):
-        alone = normal.is_normal_beside_ll & (normal.ll_cr > NEAR_NORMAL_LL_CR)
+        alone = normal.is_normal_beside_ll & (normal.least_ll_cr > NEAR_NORMAL_LL_CR)
     reasons = np.full(v, bool(general)) | alone
     known = np.isfinite(normal.ll_cr) | bool(general)
 
