@@ -342,6 +342,9 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
                       help="response of a voxel, for the masks (hamming)")  # fmt: skip
     grid.add_argument("--midline", type=_number(-1000, 1000), default=0.0, metavar="MM",
                       dest="midline_mm", help="world x of the mid-sagittal plane (0)")  # fmt: skip
+    grid.add_argument("--dask", nargs="?", const="local", metavar="ADDRESS",
+                      help="spread the voxels over a Dask cluster: this machine's cores, or the "
+                      "scheduler at ADDRESS (tcp://host:8786)")  # fmt: skip
     processing = parser.add_argument_group("processing")
     processing.add_argument("--phase", type=_number(-360, 360), metavar="DEGREES",
                             dest="phase_deg", help="take out this phase")  # fmt: skip
@@ -423,10 +426,11 @@ def _analyze(options: argparse.Namespace) -> int:
         if out is not None and many:
             out = out / f"{number:03d}"
         try:
-            with _progress(options) as progress:
+            with _progress(options) as progress, _executor(options) as executor:
                 analysis = mrs_necrosis.analyze(
                     unit.source, water_reference=unit.water, out=out,
-                    overwrite=options.overwrite, progress=progress, **keywords,
+                    overwrite=options.overwrite, progress=progress, executor=executor,
+                    **keywords,
                 )  # fmt: skip
         except OutputError:
             raise
@@ -493,6 +497,18 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         keywords["model"] = options.model
     keywords |= {name: getattr(options, name) for name in _GRID}
     return {**keywords, "level": options.level, "label": options.label}
+
+
+@contextlib.contextmanager
+def _executor(options: argparse.Namespace) -> Iterator[Any]:
+    """Yield a Dask cluster if one is asked for."""
+    if options.dask is None:
+        yield None
+        return
+    from mrs_necrosis.cohort import cluster
+
+    with cluster(None if options.dask == "local" else options.dask) as executor:
+        yield executor
 
 
 _GRID = ("lesion_mask", "contralateral_mask", "anatomy", "point_spread", "midline_mm")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.classifier import Context, GridAssessment
     from mrs_necrosis.criteria import Criterion
     from mrs_necrosis.fitting import Fit, Model
+    from mrs_necrosis.fitting.pieces import Executor
     from mrs_necrosis.io import PeakTable
     from mrs_necrosis.lesion import PointSpread
     from mrs_necrosis.maps import GridResult, Surroundings
@@ -42,6 +44,12 @@ Input = (
     | Sequence[str]
 )  # fmt: skip
 """What can be analysed: a file, what was read from one, or peak values."""
+
+_UNFINISHED = ".unfinished"
+"""Folder of a fit's finished pieces, below the output; removed when all is written."""
+
+_LONG_WORK = 512
+"""Fewer voxels are done again sooner than kept."""
 
 _SOFTWARE = ("numpy", "scipy", "numba")
 _TABLES = frozenset({".toml", ".csv", ".tsv"})
@@ -66,6 +74,7 @@ def analyze(
     point_spread: PointSpread = "hamming",
     midline_mm: float = 0.0,
     progress: Progress | None = None,
+    executor: Executor | None = None,
     **acquisition: Any,
 ) -> Analysis:
     """Analyse one acquisition or peak table, from the source to the assessment.
@@ -79,7 +88,7 @@ def analyze(
         Second file with the water reference of the same voxels.
     out : path or None
         Folder for ``result.json``, ``ratios.tsv``, figures and ``report.html``; of a grid also
-        ``grid.html`` and ``maps/``.
+        ``grid.html`` and ``maps/``. A long fit that is interrupted goes on from there.
     overwrite : bool
         Replace an earlier result in `out`.
     preprocessing : mapping or None
@@ -106,6 +115,9 @@ def analyze(
         World x of the mid-sagittal plane, about which the lesion is mirrored.
     progress : callable or None
         Called with the voxels done and the voxels in all.
+    executor : Executor or None
+        Where pieces of a grid are fitted: ``concurrent.futures``, or what ``cohort.cluster``
+        gives. The numbers are the same as here.
     **acquisition
         What the source does not say, as in ``read``: ``echo_time_s=0.03``, …; also ``field_t``,
         and ``quantity`` for a peak table.
@@ -141,7 +153,10 @@ def analyze(
         _check_position(data)
     if isinstance(data, SpectralData):
         data = _preprocessed(data, preprocessing or {}, progress)
-    fitted = _fitted(data, model, progress) if isinstance(data, Spectra) else None
+    fitted = None
+    keep = None if out is None else Path(out) / _UNFINISHED
+    if isinstance(data, Spectra):
+        fitted = _fitted(data, model, progress, executor, keep)
     areas = (data.areas if fitted is None else fitted.areas).with_ll()  # type: ignore[union-attr]
     conditions = data.acquisition if isinstance(data, Spectra) else data
     evidence: dict[str, Any] = {
@@ -174,6 +189,7 @@ def analyze(
     )  # fmt: skip
     if out is not None:
         files.write(analysis, out, overwrite=overwrite)
+        shutil.rmtree(Path(out) / _UNFINISHED, ignore_errors=True)
     return analysis
 
 
@@ -269,7 +285,13 @@ def _preprocessed(
     return preprocess(data, progress=progress, **options)
 
 
-def _fitted(spectra: Spectra, model: Model | str | None, progress: Progress | None) -> Fit:
+def _fitted(
+    spectra: Spectra,
+    model: Model | str | None,
+    progress: Progress | None,
+    executor: Executor | None,
+    keep: Path | None,
+) -> Fit:
     from mrs_necrosis.fitting import default_model, fit
 
     nucleus = spectra.acquisition.nucleus
@@ -284,7 +306,9 @@ def _fitted(spectra: Spectra, model: Model | str | None, progress: Progress | No
         raise SignalError(msg)
     if isinstance(model, str):
         model = default_model(spectra.acquisition, kind=model)  # type: ignore[arg-type]
-    return fit(spectra, model, progress=progress)
+    if np.count_nonzero(spectra.voxels_to_fit) < _LONG_WORK:
+        keep = None
+    return fit(spectra, model, progress=progress, executor=executor, keep=keep)
 
 
 def _surroundings(

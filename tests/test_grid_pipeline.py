@@ -119,3 +119,26 @@ def test_a_grid_is_not_written_over_without_being_told(written, capsys):
     assert "exists already" in capsys.readouterr().err
     assert (out / "maps" / "grid_desc-label_mrsmap.json").read_bytes() == before
     assert main(["analyze", str(source), "--out", str(out), "--quiet", "--overwrite"]) == 0
+
+
+def test_an_interrupted_analysis_goes_on_from_its_folder(spectra, tmp_path, monkeypatch):
+    monkeypatch.setattr("mrs_necrosis.pipeline._LONG_WORK", 1)
+    monkeypatch.setattr("mrs_necrosis.fitting.engine.PIECE", 12)
+    out = tmp_path / "out"
+
+    def stop(done, _):
+        if done >= 24:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        analyze(spectra, out=out, progress=stop)
+    kept = sorted((out / ".unfinished").iterdir())
+    times = [path.stat().st_mtime_ns for path in kept]
+    seen = []
+    analyze(spectra, out=out, progress=lambda done, _: seen.append(
+        [path.stat().st_mtime_ns for path in kept]))  # fmt: skip
+
+    assert len(kept) == 2
+    assert seen[-1] == times  # they were taken, not made again
+    assert not (out / ".unfinished").exists()
+    assert (out / "result.json").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.fft import fft
@@ -13,21 +13,24 @@ from threadpoolctl import threadpool_limits
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting.model import areas_of, default_model
+from mrs_necrosis.fitting.pieces import PIECE, run
 from mrs_necrosis.fitting.posterior import Posterior, average
 from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.fitting.start import starting_values
 from mrs_necrosis.fitting.varpro import State, evaluate, minimise, rotation, time_columns
 from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.spectra import Spectra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.model import Model
+    from mrs_necrosis.fitting.pieces import Executor
     from mrs_necrosis.fitting.problem import Problem
-    from mrs_necrosis.spectra import Spectra
 
 CHUNK = 16
 """Voxels that are fitted together; more do not fit the processor's cache and are slower."""
@@ -55,6 +58,8 @@ def fit(
     *,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] | None = None,
+    executor: Executor | None = None,
+    keep: Path | None = None,
 ) -> Fit:
     """Fit a model to every voxel.
 
@@ -68,6 +73,11 @@ def fit(
         Voxels that are fitted together; memory grows with it and with nothing else.
     progress : callable or None
         Called with the number of voxels done and their total.
+    executor : Executor or None
+        Where pieces of the grid are fitted; here if None. The numbers are the same.
+    keep : Path or None
+        Folder in which finished pieces are kept until the caller removes it, so that
+        interrupted work goes on where it stopped.
 
     Returns
     -------
@@ -89,7 +99,34 @@ def fit(
     problem = prepare(spectra, model)
     grid = spectra.grid
     fid = spectra.fid.reshape(-1, spectra.n_samples)
-    status = _status_before(fid, np.ravel(spectra.voxels_to_fit))
+    todo = np.ravel(spectra.voxels_to_fit)
+    voxels = fid.shape[0]
+    out = _Arrays.empty(voxels, problem)
+    status = np.full(voxels, FitStatus.MASKED, dtype=np.uint8)
+    sd = np.full(voxels, np.nan)
+    at = np.flatnonzero(todo)
+    chosen = [at[start : start + PIECE] for start in range(0, at.size, PIECE)]
+    work = ((problem, _some(spectra, fid, rows), chunk) for rows in chosen)
+    done = 0
+    for rows, found in zip(chosen, run(work, _solve, executor=executor, keep=keep), strict=True):
+        for name in _Arrays.__slots__:
+            getattr(out, name)[rows] = found[name]
+        status[rows], sd[rows] = found["status"], found["sd"]
+        done += rows.size
+        if progress is not None:
+            progress(done, at.size)
+    return _result(spectra, problem, out, status, sd, grid)
+
+
+def _some(spectra: Spectra, fid: NDArray[np.complex128], rows: NDArray[np.intp]) -> Spectra:
+    """Return some voxels as a grid of their own."""
+    return Spectra(fid=fid[rows][:, None, None], acquisition=spectra.acquisition)
+
+
+def _solve(problem: Problem, spectra: Spectra, chunk: int) -> dict[str, NDArray[Any]]:
+    """Fit the voxels of one piece; importable by the workers of an executor."""
+    fid = spectra.fid.reshape(-1, spectra.n_samples)
+    status = _status_before(fid, np.ones(fid.shape[0], dtype=bool))
     todo = np.flatnonzero(status == FitStatus.OK)
     out = _Arrays.empty(fid.shape[0], problem)
     with threadpool_limits(limits=1, user_api="blas"):
@@ -97,13 +134,14 @@ def fit(
         for start in range(0, todo.size, chunk):
             at = todo[start : start + chunk]
             _fit_chunk(problem, fid[at], sd[at], out, at, status)
-            if progress is not None:
-                progress(min(start + chunk, todo.size), todo.size)
     bad = ~np.isin(status, [s for s in FitStatus if s.has_areas])
     out.amplitudes[bad] = np.nan
     out.covariance[bad] = np.nan
     out.theta[bad] = np.nan
-    return _result(spectra, problem, out, status, sd, grid)
+    return {name: getattr(out, name) for name in _Arrays.__slots__} | {
+        "status": status,
+        "sd": sd,
+    }
 
 
 @dataclass(slots=True)
