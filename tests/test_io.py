@@ -7,6 +7,7 @@ import pytest
 
 from mrs_necrosis.errors import FormatError, MissingMetadataError
 from mrs_necrosis.io import read
+from mrs_necrosis.io.recording import sequence_name
 
 
 @dataclass(frozen=True)
@@ -480,6 +481,20 @@ def test_a_truncated_file_never_gives_an_array(shared_data, tmp_path, expected, 
         path.write_bytes(content[: int(share * len(content)) // 65 * 65 + 30])
     with pytest.raises(FormatError):
         read(path, **dict(expected.given))
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("*svs_se", "PRESS"), ("svs_se_30", "PRESS"), ("probe-p", "PRESS"), ("PRESS", "PRESS"),
+        ("*csi_slaser", "sLASER"), ("eja_svs_slaser", "sLASER"), ("probe-sl", "sLASER"),
+        ("svs_st", "STEAM"), ("steam4T", "STEAM"), ("probe-s", "STEAM"), ("SE", "SPIN-ECHO"),
+        ("eja_svs_mpress", "eja_svs_mpress"), ("svs_edit", "svs_edit"), ("svs_special",) * 2,
+        ("PROBE-SVQ", "PROBE-SVQ"), ("fid", "fid"), ("%CustomerSeq%\\x y", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_sequence_is_called_by_the_fields_name_or_its_own(word, name):
+    assert sequence_name(word) == name
 
 
 def test_an_absurd_size_is_not_printed_digit_by_digit(shared_data, tmp_path):

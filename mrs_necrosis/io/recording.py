@@ -150,12 +150,15 @@ def within(value: float | None, low: float, high: float) -> float | None:
 
 
 _SEQUENCES: Final = (
-    ("sLASER", ("slaser", "s-laser", "semilaser", "semi-laser", "semi_laser", "probe-sl")),
-    ("STEAM", ("steam", "svs_st", "csi_st", "probe-s")),
-    ("PRESS", ("press", "svs_se", "csi_se", "probe-p")),
-    ("SPIN-ECHO", ("spin-echo", "spin_echo", "spinecho")),
+    ("sLASER", re.compile(r"s-?laser|semi[-_ ]?laser|probe-sl", re.IGNORECASE)),
+    ("STEAM", re.compile(r"steam|(?:svs|csi)_st(?![a-z])|probe-s(?![a-z])", re.IGNORECASE)),
+    ("PRESS", re.compile(r"press|(?:svs|csi)_se(?![a-z])|probe-p(?![a-z])", re.IGNORECASE)),
+    ("SPIN-ECHO", re.compile(r"spin[-_ ]?echo", re.IGNORECASE)),
 )
-_EDITED: Final = re.compile(r"mega|hermes|hercules|edit|isis|special", re.IGNORECASE)
+# what these add to a localisation changes the spectrum, so they are not called by its name
+_EDITED: Final = re.compile(
+    r"mega|hermes|hercules|edit|isis|special|m(?:press|slaser)|jpress", re.IGNORECASE
+)
 
 
 def sequence_name(*words: object, free_text: Sequence[object] = ()) -> str | None:
@@ -185,11 +188,10 @@ def sequence_name(*words: object, free_text: Sequence[object] = ()) -> str | Non
     for text in (*typed, *(text for text in free_text if isinstance(text, str))):
         if _EDITED.search(text):
             continue
-        lowered = text.lower()
-        if lowered.strip(" '\"*") in {"se", "spin"}:
+        if text.lower().strip(" '\"*") in {"se", "spin"}:
             return "SPIN-ECHO"
-        for name, spellings in _SEQUENCES:
-            if any(spelling in lowered for spelling in spellings):
+        for name, spelling in _SEQUENCES:
+            if spelling.search(text):
                 return name
     for text in typed:
         token = text.strip(" \t'\"*%\\")
