@@ -3,7 +3,9 @@
 ``Name<tab>value`` lines (points, sampling and transmitter frequency in Hz, two phases for display,
 ppm at zero frequency), then a line of column titles and one complex sample a line. Specified by
 Tarquin's program alone. Higher ppm is at negative frequency. The format has no field for the
-nucleus and knows 1H only; a ppm reference of 0 is what is written when none was set.
+nucleus and knows 1H only. Phases and ppm reference are settings of the program that wrote the
+file (0 and 4.7 ppm stand in files of one kind), not the scanner's word: they are not taken over,
+so that the file reads like the scanner's own.
 
 An own reader: no kept library reads it.
 """
@@ -43,13 +45,12 @@ def parse(source: Source) -> Recording:
     phases = [number(header.get(name)) or 0.0 for name in ("phi0", "phi1")]
     notes: tuple[str, ...] = ()
     if any(not math.isclose(phase, 0.0, abs_tol=1e-12) for phase in phases):
-        notes = ("The phases that the file gives for its display were not applied.",)
+        notes = ("The phases that the file sets for its display were not applied.",)
     return Recording(
         format=NAME,
         fid=complex_pairs(numbers).conj().reshape(1, 1, 1, n_samples),
         spectrometer_frequency_mhz=transmitter_hz / 1e6 if transmitter_hz else None,
         dwell_time_s=1.0 / sampling_hz if sampling_hz else None,
-        reference_ppm=number(header.get("ppm_reference")) or None,
         nucleus="1H",
         notes=notes,
     )
