@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _N_COMPONENTS = 25
+_DECOMPOSED_S = 0.4
+_TOLERANCE = 1e-3
 _SEARCH_PPM = (4.3, 5.1)
 _METABOLITES_PPM = (1.8, 4.2)
 _REACH_PPM = 0.35
 _LOWEST_PPM = 4.25
 _TIMES_NOISE = 5.0
 _TIMES_MEDIAN = 2.0
-_SHARE_OF_METABOLITES = 0.25
+_SHARE_OF_METABOLITES = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +89,8 @@ def hlsvd(
     n_components: int = _N_COMPONENTS,
     *,
     n_columns: int | None = None,
+    n_decomposed: int | None = None,
+    tolerance: float = 0.0,
 ) -> DampedExponentials:
     """Decompose an FID into damped exponentials by the Hankel-Lanczos singular value method.
 
@@ -104,7 +108,12 @@ def hlsvd(
     n_components : int
         Singular values kept, and so components found.
     n_columns : int or None
-        Columns of the Hankel matrix; N // 2 by default.
+        Columns of the Hankel matrix; half of the samples decomposed by default.
+    n_decomposed : int or None
+        How many of the first samples the poles are taken from; all by default. The amplitudes
+        are fitted to all samples in any case.
+    tolerance : float
+        Relative accuracy at which the iteration stops; 0 is that of the machine.
 
     Returns
     -------
@@ -121,40 +130,37 @@ def hlsvd(
     Pijnappel et al., J. Magn. Reson. 97, 122 (1992): HLSVD. Laudadio et al., J. Magn. Reson.
     157, 292 (2002): Lanczos iteration with the Hankel product by FFT.
     """
-    from scipy.sparse.linalg import LinearOperator, svds
+    from scipy.sparse.linalg import LinearOperator, eigsh
 
     samples = np.asarray(fid, dtype=np.complex128)
     if samples.ndim != 1 or not np.isfinite(samples).all():
         msg = f"fid must be one row of finite samples; got shape {samples.shape}"
         raise ValueError(msg)
     n_samples = samples.size
-    columns = n_samples // 2 if n_columns is None else n_columns
-    rows = n_samples + 1 - columns
+    n_decomposed = n_samples if n_decomposed is None else min(n_decomposed, n_samples)
+    columns = n_decomposed // 2 if n_columns is None else n_columns
+    rows = n_decomposed + 1 - columns
     if not 0 < n_components < min(rows - 1, columns):
         msg = (
             f"{n_components} components need a Hankel matrix with more rows and columns; "
-            f"{n_samples} samples give {rows} x {columns}"
+            f"{n_decomposed} samples give {rows} x {columns}"
         )
         raise ValueError(msg)
 
-    transformed = np.fft.fft(samples)
+    # a circular convolution as long as the FID leaves the wanted products untouched
+    transformed = np.fft.fft(samples[:n_decomposed])
+    conjugated = np.fft.fft(samples[:n_decomposed].conj())
 
-    # a circular convolution of length N holds the wanted N + 1 - M products untouched
     def product(vector: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        padded = np.fft.fft(vector.ravel()[::-1], n_samples)
-        return np.fft.ifft(transformed * padded)[columns - 1 :]
+        """Multiply by the Hankel matrix and its adjoint, whose eigenvectors are wanted."""
+        half = np.fft.ifft(conjugated * np.fft.fft(vector.ravel()[::-1], n_decomposed))[rows - 1 :]
+        return np.fft.ifft(transformed * np.fft.fft(half[::-1], n_decomposed))[columns - 1 :]
 
-    conjugated = np.fft.fft(samples.conj())
-
-    def adjoint(vector: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        padded = np.fft.fft(vector.ravel()[::-1], n_samples)
-        return np.fft.ifft(conjugated * padded)[rows - 1 :]
-
-    hankel = LinearOperator((rows, columns), matvec=product, rmatvec=adjoint, dtype=np.complex128)
-    start = np.exp(1j * np.arange(min(rows, columns)) ** 2)  # any fixed vector that is not special
-    left, singular, _ = svds(hankel, k=n_components, v0=start)
-    order = np.argsort(-singular)
-    left, singular = left[:, order], singular[order]
+    operator = LinearOperator((rows, rows), matvec=product, dtype=np.complex128)
+    start = np.exp(1j * np.arange(rows) ** 2)  # any fixed vector that is not special
+    squared, left = eigsh(operator, k=n_components, v0=start, tol=tolerance)
+    order = np.argsort(-squared)
+    left, singular = left[:, order], np.sqrt(np.maximum(squared[order], 0.0))
 
     # left[:-1] @ shift = left[1:] has a closed solution: the columns of left are orthonormal
     last = left[-1:].conj()
@@ -181,8 +187,8 @@ def hlsvd(
 def find_water(data: SpectralData) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Find the voxels with residual water, and where it is.
 
-    Water is found where the highest point between 4.3 and 5.1 ppm exceeds 5 times the noise, a
-    quarter of the highest point between 1.8 and 4.2 ppm, and twice the median between 4.3 and
+    Water is found where the highest point between 4.3 and 5.1 ppm exceeds 5 times the noise, half
+    the highest point between 1.8 and 4.2 ppm, and twice the median between 4.3 and
     5.1 ppm, or it would be a flank and no peak (modulus of the plain FFT).
 
     Parameters
@@ -271,12 +277,21 @@ def remove_water(
         step = Step("remove_water", step_parameters, "No residual water was found; none removed.")
         return data.done(step)
     acquisition = data.acquisition
+    # later samples hold noise; they and a tight tolerance change the real files' metabolite
+    # regions by less than 5 % of their highest peak, and triple the time
+    n_decomposed = max(4 * n_components, round(_DECOMPOSED_S / acquisition.dwell_time_s))
     fid = np.array(data.fid)
     share = []
     # small matrices: more than one thread makes BLAS slower, sometimes a hundred times
     with threadpool_limits(limits=1, user_api="blas"):
         for done, index in enumerate(map(tuple, voxels)):
-            lines = hlsvd(fid[index], acquisition.dwell_time_s, n_components)
+            lines = hlsvd(
+                fid[index],
+                acquisition.dwell_time_s,
+                n_components,
+                n_decomposed=n_decomposed,
+                tolerance=_TOLERANCE,
+            )
             ppm = acquisition.reference_or_water_ppm + (
                 lines.frequencies_hz / acquisition.spectrometer_frequency_mhz
             )
@@ -294,7 +309,7 @@ def remove_water(
     step = Step(
         "remove_water",
         step_parameters,
-        f"Residual water was removed by HLSVD{where}; it held {100 * median**2:.0f} % of the "
+        f"Residual water was removed by HLSVD{where}; it held {100 * min(median**2, 1.0):.0f} % of the "
         "signal's energy.",
     )
     return data.done(step, fid=fid)
