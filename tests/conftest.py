@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from mrs_necrosis import Spectra
+from mrs_necrosis.simulation import phantom
+from mrs_necrosis.simulation.tissues import tissue_classes
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -20,3 +25,33 @@ def shared_data():
 def samples():
     """Return the folder of the project's own samples."""
     return ROOT / "data" / "samples"
+
+
+def _mixed_spectra(per_class, *, seed=0, echo_time_s=0.03, n_samples=1024):
+    """Return voxels of every tissue class in a row: SNR 5-60, width 4-10 Hz, some baseline."""
+    rng = np.random.default_rng(seed)
+    grid = (per_class, 1, 1)
+    made = [
+        phantom(
+            name,
+            rng,
+            grid=grid,
+            echo_time_s=echo_time_s,
+            n_samples=n_samples,
+            snr=5.0 * 12.0 ** rng.uniform(size=grid),
+            linewidth_hz=rng.uniform(4, 10, grid),
+            phase_rad=rng.uniform(-0.4, 0.4, grid),
+            shift_hz=rng.uniform(-4, 4, grid),
+            baseline=0.3,
+            lipid_variation=0.1,
+        ).spectra
+        for name in tissue_classes()
+    ]
+    fid = np.concatenate([one.fid for one in made])
+    return Spectra(fid=fid, acquisition=made[0].acquisition)
+
+
+@pytest.fixture(scope="session")
+def mixed_spectra():
+    """Return the function that makes phantoms of every tissue class in one row of voxels."""
+    return _mixed_spectra

@@ -101,7 +101,7 @@ def fit(
     fid = spectra.fid.reshape(-1, spectra.n_samples)
     todo = np.ravel(spectra.voxels_to_fit)
     voxels = fid.shape[0]
-    out = _Arrays.empty(voxels, problem)
+    out = VoxelArrays.empty(voxels, problem)
     status = np.full(voxels, FitStatus.MASKED, dtype=np.uint8)
     sd = np.full(voxels, np.nan)
     at = np.flatnonzero(todo)
@@ -109,13 +109,13 @@ def fit(
     work = ((problem, _some(spectra, fid, rows), chunk) for rows in chosen)
     done = 0
     for rows, found in zip(chosen, run(work, _solve, executor=executor, keep=keep), strict=True):
-        for name in _Arrays.__slots__:
+        for name in VoxelArrays.__slots__:
             getattr(out, name)[rows] = found[name]
         status[rows], sd[rows] = found["status"], found["sd"]
         done += rows.size
         if progress is not None:
             progress(done, at.size)
-    return _result(spectra, problem, out, status, sd, grid)
+    return result_of(spectra, problem, out, status, sd, grid)
 
 
 def _some(spectra: Spectra, fid: NDArray[np.complex128], rows: NDArray[np.intp]) -> Spectra:
@@ -128,9 +128,9 @@ def _solve(problem: Problem, spectra: Spectra, chunk: int) -> dict[str, NDArray[
     fid = spectra.fid.reshape(-1, spectra.n_samples)
     status = _status_before(fid, np.ones(fid.shape[0], dtype=bool))
     todo = np.flatnonzero(status == FitStatus.OK)
-    out = _Arrays.empty(fid.shape[0], problem)
+    out = VoxelArrays.empty(fid.shape[0], problem)
     with threadpool_limits(limits=1, user_api="blas"):
-        sd = _noise_in_fit(spectra, problem)
+        sd = noise_in_fit(spectra, problem)
         for start in range(0, todo.size, chunk):
             at = todo[start : start + chunk]
             _fit_chunk(problem, fid[at], sd[at], out, at, status)
@@ -138,14 +138,16 @@ def _solve(problem: Problem, spectra: Spectra, chunk: int) -> dict[str, NDArray[
     out.amplitudes[bad] = np.nan
     out.covariance[bad] = np.nan
     out.theta[bad] = np.nan
-    return {name: getattr(out, name) for name in _Arrays.__slots__} | {
+    return {name: getattr(out, name) for name in VoxelArrays.__slots__} | {
         "status": status,
         "sd": sd,
     }
 
 
 @dataclass(slots=True)
-class _Arrays:
+class VoxelArrays:
+    """Results of V voxels while they are collected; NaN until there is one."""
+
     amplitudes: NDArray[np.float64]
     covariance: NDArray[np.float64]
     theta: NDArray[np.float64]
@@ -154,7 +156,8 @@ class _Arrays:
     unexplained: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, voxels: int, problem: Problem) -> _Arrays:
+    def empty(cls, voxels: int, problem: Problem) -> VoxelArrays:
+        """Return arrays for so many voxels."""
         k, p = len(problem.model.components), len(problem.kind)
         return cls(
             np.full((voxels, k), np.nan),
@@ -175,12 +178,21 @@ def _status_before(fid: NDArray[np.complex128], mask: NDArray[np.bool_]) -> NDAr
     return status
 
 
-def _noise_in_fit(spectra: Spectra, problem: Problem) -> NDArray[np.float64]:
+def noise_in_fit(spectra: Spectra, problem: Problem) -> NDArray[np.float64]:
     """Return the noise per in-band point of the samples that the fit uses, shape (V,)."""
     with np.errstate(invalid="ignore"):
         full = noise_sd(spectra).ravel()
     scaled: NDArray[np.float64] = full * np.sqrt(problem.time_s.size / spectra.n_samples)
     return scaled
+
+
+def noise_unit(
+    band: NDArray[np.complex128], sd: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return what the data are divided by, and where that is not the noise, shapes (V,)."""
+    quiet = ~(np.isfinite(sd) & (sd > 0))
+    # noise-free data have no noise to weigh with: a millionth of the largest point stands in
+    return np.where(quiet, 1e-6 * np.abs(band).max(axis=1), sd), quiet
 
 
 def _scale_of(problem: Problem, amplitudes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -197,17 +209,16 @@ def _fit_chunk(
     problem: Problem,
     fid: NDArray[np.complex128],
     sd: NDArray[np.float64],
-    out: _Arrays,
+    out: VoxelArrays,
     at: NDArray[np.intp],
     status: NDArray[np.uint8],
 ) -> None:
     """Fit some voxels and write them to their places in ``out``."""
-    quiet = ~(np.isfinite(sd) & (sd > 0))
-    # noise-free data have no noise to weigh with: a millionth of the largest point stands in
-    unit = np.where(quiet, 1e-6 * np.abs(problem.in_band(fid)).max(axis=1), sd)
-    data = problem.in_band(fid) / unit[:, None]
+    data = problem.in_band(fid)
+    unit, quiet = noise_unit(data, sd)
+    data /= unit[:, None]
     try:
-        state, box, converged, post = _optimise(problem, data)
+        found = optimise(problem, data)
     except np.linalg.LinAlgError:
         if at.size == 1:
             status[at] = FitStatus.FAILED
@@ -215,10 +226,11 @@ def _fit_chunk(
         for i in range(at.size):
             _fit_chunk(problem, fid[i : i + 1], sd[i : i + 1], out, at[i : i + 1], status)
         return
+    state, box, converged, post = found.state, found.box, found.converged, found.posterior
     k = state.amplitudes.shape[1]
     theta = np.clip(post.mean[:, k:], box[0], box[1])
     taken = post.weight @ problem.candidates()
-    phased, columns, baseline = _parts(problem, data, state.theta, state.amplitudes, taken)
+    phased, columns, baseline = parts_of(problem, data, state.theta, state.amplitudes, taken)
     residual = phased - columns.sum(axis=1) - baseline
     ratio = np.sqrt((np.abs(residual) ** 2).mean(axis=1) / 2)
     # what the model leaves over beyond the noise widens every error
@@ -246,14 +258,51 @@ def _fit_chunk(
     )
 
 
-def _optimise(
-    problem: Problem, data: NDArray[np.complex128]
-) -> tuple[
-    State,
-    tuple[NDArray[np.float64], NDArray[np.float64]],
-    NDArray[np.bool_],
-    Posterior,
-]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Optimum:
+    """Where the search ended in V voxels, and the objective that it minimised there.
+
+    Parameters
+    ----------
+    begun, state : State
+        At the start and at the optimum.
+    box : tuple of ndarray of float64, shapes (V, P)
+        Lower and upper bounds of the nonlinear parameters.
+    converged : ndarray of bool, shape (V,)
+        False where the search ran out of iterations.
+    precision, pull : ndarray of float64, shapes (V, K, K) and (V, K)
+        Prior of the amplitudes.
+    shrink : ndarray of float64, shape (V, B)
+        What the baseline takes of each mode.
+    posterior : Posterior
+        Averaged over the baseline's stiffness.
+    """
+
+    begun: State
+    state: State
+    box: tuple[NDArray[np.float64], NDArray[np.float64]]
+    converged: NDArray[np.bool_]
+    precision: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    shrink: NDArray[np.float64]
+    posterior: Posterior
+
+
+def optimise(problem: Problem, data: NDArray[np.complex128]) -> Optimum:
+    """Find the optimum of every voxel.
+
+    Parameters
+    ----------
+    problem : Problem
+        The shared part.
+    data : ndarray of complex128, shape (V, M)
+        In-band points in units of the noise.
+
+    Returns
+    -------
+    Optimum
+        Under the priors and the stiffness that the data chose.
+    """
     v, k = data.shape[0], len(problem.model.components)
     modes = problem.roughness.size
     flat_scale = np.abs(data).max(axis=1)
@@ -288,7 +337,8 @@ def _optimise(
             pushed = np.where(post.mean[:, :k] < -NEGATIVE_SD * sd, sd**-2.0, 0.0)
             shrink = table[best]
     stuck = _stuck(state.theta, box)
-    return state, box, converged, average(problem, state, stuck, precision, pull)
+    post = average(problem, state, stuck, precision, pull)
+    return Optimum(begun, state, box, converged, precision, pull, shrink, post)
 
 
 def _stuck(
@@ -315,7 +365,7 @@ def _at_wall(
     return found
 
 
-def _parts(
+def parts_of(
     problem: Problem,
     data: NDArray[np.complex128],
     theta: NDArray[np.float64],
@@ -392,14 +442,15 @@ def voigt_width(
     return width
 
 
-def _result(
+def result_of(
     spectra: Spectra,
     problem: Problem,
-    out: _Arrays,
+    out: VoxelArrays,
     status: NDArray[np.uint8],
     sd: NDArray[np.float64],
     grid: tuple[int, int, int],
 ) -> Fit:
+    """Make a Fit of what was collected; ``sd`` is the noise per in-band point, shape (V,)."""
     model = problem.model
     names, combine = areas_of(model)
     values = out.amplitudes @ combine.T
@@ -442,7 +493,7 @@ def _result(
     )
 
 
-def _tallest(problem: Problem, out: _Arrays) -> NDArray[np.float64]:
+def _tallest(problem: Problem, out: VoxelArrays) -> NDArray[np.float64]:
     """Return the tallest of NAA, Cr and Cho in the phased model spectrum, shape (V,)."""
     chosen = [k for k, c in enumerate(problem.model.components) if c.area in {"NAA", "Cr", "Cho"}]
     tallest = np.full(out.theta.shape[0], np.nan)
@@ -480,7 +531,7 @@ def _notes(areas: PeakAreas) -> tuple[str, ...]:
 
 
 def _curves_at(
-    spectra: Spectra, problem: Problem, out: _Arrays, voxel: tuple[int, int, int]
+    spectra: Spectra, problem: Problem, out: VoxelArrays, voxel: tuple[int, int, int]
 ) -> Curves:
     at = int(np.ravel_multi_index(voxel, spectra.grid))
     fid = spectra.fid[voxel][None]
@@ -488,7 +539,7 @@ def _curves_at(
     if np.isnan(theta).any():
         msg = f"voxel {voxel} has no fit: {FitStatus(FitStatus.FAILED).sentence}"
         raise FitError(msg)
-    parts = _parts(problem, problem.in_band(fid), theta, amplitudes, out.taken[at])
+    parts = parts_of(problem, problem.in_band(fid), theta, amplitudes, out.taken[at])
     phased, columns, baseline = (part[0] for part in parts)
     shift = 0.0
     names = [p.name for p in problem.model.parameters]

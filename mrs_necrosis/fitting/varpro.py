@@ -5,7 +5,8 @@ exactly: the baseline by a diagonal shrinkage in its smooth modes, the amplitude
 normal equation with their priors. What is left is a profile objective of the nonlinear
 parameters, minimised by Levenberg-Marquardt with Kaufman's Jacobian and Nielsen's damping
 (Golub & Pereyra, Inverse Problems 19, R1 (2003); Kaufman, BIT 15, 49 (1975); Nielsen,
-IMM-REP-1999-05). All arrays carry the voxel axis V first; no voxel sees another.
+IMM-REP-1999-05). Phase and begin time turn the data, so their derivatives are the data's. All
+arrays carry the voxel axis V first; no voxel sees another.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def evaluate(
     samples, z, amplitudes, objective = _linear_part(
         problem, data, theta, precision, pull, shrink, p
     )
-    z[:, k : k + p] = _derivatives(problem, samples, z[:, :k], amplitudes)
+    z[:, k : k + p] = _derivatives(problem, samples, z[:, -1], amplitudes)
     flat = _flat(z)
     gram = flat @ np.swapaxes(flat, 1, 2)
     smooth = _flat(z @ problem.modes)
@@ -181,7 +182,7 @@ def _linear_part(
 def _derivatives(
     problem: Problem,
     samples: NDArray[np.complex128],
-    columns: NDArray[np.complex128],
+    phased: NDArray[np.complex128],
     amplitudes: NDArray[np.float64],
 ) -> NDArray[np.complex128]:
     """Return the derivatives of the modelled spectrum, shape (V, P, M)."""
@@ -194,14 +195,13 @@ def _derivatives(
         summed[:, c] = np.einsum("vk,vkn->vn", amplitudes[:, members], samples[:, members])
     first = fft(summed * problem.time_s, axis=2)[:, :, :band]
     second = fft(summed * problem.time_s**2, axis=2)[:, :, :band]
-    total = np.einsum("vk,vkm->vm", amplitudes, columns)
     derivatives = np.empty((v, len(problem.kind), band), dtype=np.complex128)
     for p, kind in enumerate(problem.kind):
         acting = np.flatnonzero(problem.acts[p])
         if kind == "phase":
-            derivatives[:, p] = 1j * total
+            derivatives[:, p] = 1j * phased
         elif kind == "begin":
-            derivatives[:, p] = 1j * problem.omega * total
+            derivatives[:, p] = 1j * problem.omega * phased
         elif kind == "shift":
             derivatives[:, p] = 2j * np.pi * first[:, acting].sum(axis=1)
         elif kind == "lorentz":
@@ -270,6 +270,42 @@ def _profile(
     return reduced, gradient[:, k:] - np.einsum("vkp,vk->vp", solved, gradient[:, :k])
 
 
+def _bounded_step(
+    curvature: NDArray[np.float64],
+    slope: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    damping: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the damped step leads in the box, and the slope without what pushes at a wall.
+
+    A parameter whose step would leave the box goes to the wall, and the others are solved for
+    again, given that; cutting all of them short would leave the valley.
+    """
+    index = np.arange(theta.shape[1])
+    stuck = ((theta <= lower) & (slope < 0)) | ((theta >= upper) & (slope > 0))
+    slope = np.where(stuck, 0.0, slope)
+    diagonal = np.maximum(np.einsum("vpp->vp", curvature), 1e-12)
+    damped = curvature.copy()
+    damped[:, index, index] = diagonal * (1 + damping[:, None])
+    fixed, step, trial = stuck, np.zeros_like(theta), theta
+    for _ in range(theta.shape[1]):
+        free = np.where(fixed, 0.0, 1.0)
+        right = (slope - np.einsum("vpq,vq->vp", damped, np.where(fixed, step, 0.0))) * free
+        system = damped * (free[:, :, None] * free[:, None, :])
+        system[:, index, index] += 1.0 - free
+        solved = np.linalg.solve(system, right[..., None])[..., 0]
+        step = np.where(fixed, step, solved)
+        trial = np.where(fixed, trial, np.clip(theta + step, lower, upper))
+        beyond = ~fixed & (trial != theta + step)
+        if not beyond.any():
+            break
+        step = np.where(beyond, trial - theta, step)
+        fixed = fixed | beyond
+    return trial, slope
+
+
 def minimise(
     problem: Problem,
     data: NDArray[np.complex128],
@@ -321,22 +357,14 @@ def minimise(
             problem, here, precision[active], pull[active], shrink[active]
         )
         curvature, slope = _profile(hessian, gradient, k)
-        # a parameter that is pushed out of its box stays on the wall
-        stuck = ((here.theta <= lower[active]) & (slope < 0)) | (
-            (here.theta >= upper[active]) & (slope > 0)
-        )
-        slope = np.where(stuck, 0.0, slope)
-        keep = np.where(stuck, 0.0, 1.0)
-        diagonal = np.maximum(np.einsum("vpp->vp", curvature), 1e-12)
-        damped = curvature * (keep[:, :, None] * keep[:, None, :])
-        index = np.arange(damped.shape[1])
         mu = damping[active]
-        damped[:, index, index] = np.where(stuck, 1.0, diagonal * (1 + mu[:, None]))
-        step = np.linalg.solve(damped, slope[..., None])[..., 0]
-        trial = np.clip(here.theta + step, lower[active], upper[active])
+        trial, slope = _bounded_step(
+            curvature, slope, here.theta, lower[active], upper[active], mu
+        )
         moved = trial - here.theta
         predicted = (moved * (2 * slope - np.einsum("vpq,vq->vp", curvature, moved))).sum(axis=1)
-        done = predicted * (1 + mu) < tolerance
+        # a step that would raise chi-square says that the damping is too weak, not that it ends
+        done = np.abs(predicted) * (1 + mu) < tolerance
         converged[active[done]] = True
         go = np.flatnonzero(~done)
         if go.size == 0:
