@@ -28,6 +28,7 @@ import math
 import re
 import tomllib
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -388,30 +389,36 @@ def load_criteria(path: str | PathLike[str] | None = None) -> tuple[Criterion, .
     >>> sum(one.enabled and one.kind == "spectroscopy" for one in load_criteria())
     11
     """
+    shipped, entries = _shipped()
+    if path is None:
+        return shipped
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        problem = f"the criteria cannot be read: {error.strerror or 'unknown reason'}"
+        raise FormatError(path, problem) from None
+    criteria = {one.id: one for one in shipped}
+    criteria.update({one.id: one for _, one in _read(path, content, entries)})
+    return tuple(criteria.values())
+
+
+@cache
+def _shipped() -> tuple[tuple[Criterion, ...], Mapping[str, dict[str, Any]]]:
+    """Return the shipped criteria, and their entries as written."""
     folder = resources.files("mrs_necrosis") / "resources" / "criteria"
     entries: dict[str, dict[str, Any]] = {}
     criteria: dict[str, Criterion] = {}
-    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".toml"))
-    sources: list[tuple[str | PathLike[str], bytes, bool]] = [
-        (name, (folder / name).read_bytes(), False) for name in names
-    ]
-    if path is not None:
-        try:
-            sources.append((path, Path(path).read_bytes(), True))
-        except OSError as error:
-            problem = f"the criteria cannot be read: {error.strerror or 'unknown reason'}"
-            raise FormatError(path, problem) from None
-    for source, content, is_users in sources:
-        for name, entry, criterion in _read(source, content, entries if is_users else {}):
-            if not is_users and name in criteria:
-                raise FormatError(source, f"the criterion {name!r} is there twice")
-            entries[name], criteria[name] = entry, criterion
-    return tuple(criteria.values())
+    for name in sorted(item.name for item in folder.iterdir() if item.name.endswith(".toml")):
+        for entry, criterion in _read(name, (folder / name).read_bytes(), {}):
+            if criterion.id in criteria:
+                raise FormatError(name, f"the criterion {criterion.id!r} is there twice")
+            entries[criterion.id], criteria[criterion.id] = entry, criterion
+    return tuple(criteria.values()), entries
 
 
 def _read(
     source: str | PathLike[str], content: bytes, known: Mapping[str, dict[str, Any]]
-) -> Iterable[tuple[str, dict[str, Any], Criterion]]:
+) -> Iterable[tuple[dict[str, Any], Criterion]]:
     try:
         text = content.decode("utf-8")
         document = tomllib.loads(text)
@@ -443,7 +450,7 @@ def _read(
             entry = {**known.get(name, {}), **table}
             if known.get(name, {}).keys() & {"any_of"} and "expression" in table:
                 del entry["any_of"]
-            yield name, entry, _build(entry)
+            yield entry, _build(entry)
         except _EntryError as error:
             at = _line_of_key(text, start, error.key)
             shown = name if isinstance(name, str) else "a criterion"
