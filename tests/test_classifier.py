@@ -388,6 +388,16 @@ def test_without_choline_creatine_and_naa_nothing_is_evaluable():
     assert found.evidence.likelihood_ratio is None or gate(found, "area-sd").is_open is False
 
 
+def test_one_peak_alone_is_nothing_to_judge():
+    # the phantom of creatine and lactate, and the one of acetate, look like this
+    closed = assess(with_sd(8, 0.1, 9, 0.1, 0.3), n_draws=100)
+    opened = assess(with_sd(8, 3, 9, 0.1, 0.3), n_draws=100)
+
+    assert closed.favors == Favors.NOT_EVALUABLE
+    assert "only Cr is detected" in closed.paragraph
+    assert gate(opened, "two-peaks").is_open
+
+
 def test_a_console_that_prints_zero_gives_no_number():
     found = assess(peaks(108964, 33671, 0, 31278))
 

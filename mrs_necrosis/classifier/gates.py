@@ -284,10 +284,10 @@ def tissue_checks(
     Yields
     ------
     Check
-        absent-peaks, near-normal, low-metabolites, echo-time, field, lipid-contamination,
-        net-lactate, after-bevacizumab.
+        two-peaks, absent-peaks, near-normal, low-metabolites, echo-time, field,
+        lipid-contamination, net-lactate, after-bevacizumab.
     """
-    yield _absent_check(areas)
+    yield from _absent_checks(areas)
     normal = _normality(areas, acquisition, context)
     yield _near_normal_check(areas, normal)
     yield _low_metabolites_check(areas, context)
@@ -298,28 +298,48 @@ def tissue_checks(
     yield _bevacizumab_check(areas, context, scoring)
 
 
-def _absent_check(areas: PeakAreas) -> Check:
+def _absent_checks(areas: PeakAreas) -> Iterable[Check]:
     absent = {
         name: ~areas.detected(name) if name in areas else np.ones(len(areas.values), dtype=bool)
         for name in ("Cho", "Cr", "NAA")
     }
-    closed = absent["Cho"] | absent["Cr"] | absent["NAA"]
+    missing = absent["Cho"].astype(int) + absent["Cr"] + absent["NAA"]
+    known = np.ones(missing.shape, dtype=bool)
 
-    def sentence(i: int) -> str:
-        missing = [name for name, where in absent.items() if where[i]]
-        if not missing:
+    def say_few(i: int) -> str:
+        found = [name for name, where in absent.items() if not where[i]]
+        if len(found) > 1:
+            return f"{_joined(found)} are detected."
+        which = f"Of Cho, Cr and NAA only {found[0]}" if found else "None of Cho, Cr and NAA"
+        return f"{which} is detected: there is no ratio of two of them to judge."
+
+    def say_absent(i: int) -> str:
+        names = [name for name, where in absent.items() if where[i]]
+        if not names:
             return "Cho, Cr and NAA are detected."
-        peaks = " and ".join(missing)
-        verb = "is" if len(missing) == 1 else "are"
+        peaks = _joined(names)
+        verb = "is" if len(names) == 1 else "are"
         return (
             f"{peaks} {verb} not detected; ratios with {peaks} are bounds, and a criterion counts "
             "only where the bound already decides it."
         )
 
-    return Check(
-        "absent-peaks", closed, np.ones(closed.shape, dtype=bool), sentence,
+    yield Check(
+        "two-peaks", missing > 1, known, say_few,
+        threshold="two of Cho, Cr and NAA detected",
+        source="by definition of a ratio; a phantom or a voxel without tissue looks like this",
+        gives=Favors.NOT_EVALUABLE,
+    )  # fmt: skip
+    yield Check(
+        "absent-peaks", missing > 0, known, say_absent,
         threshold="area >= 3 sd", source="definition of detection",
     )  # fmt: skip
+
+
+def _joined(words: Sequence[str]) -> str:
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -484,7 +504,7 @@ def _mismatch_check(
     misfits = [one for one in enabled if aspect in one.misfits]
     if misfits:
         labels = sorted({one.criterion.label for one in misfits})
-        listed = " and ".join([", ".join(labels[:-1]), labels[-1]] if labels[1:] else labels)
+        listed = _joined(labels)
         counts = "count" if labels[1:] else "counts"
         sentence = (
             f"The {aspect} ({given}) is not that of {listed}, which {counts} "
