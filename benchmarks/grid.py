@@ -20,6 +20,7 @@ import resource
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -187,16 +188,14 @@ def memory(voxels_to_fit: int = 512) -> None:
         mapped.flush()
         del mapped
         fid = np.load(path, mmap_mode="r")
-        before = peak_mb()
+        tracemalloc.start()  # pages of the file that are mapped do not count
         spectra = Spectra(fid=fid, acquisition=made.acquisition, mask=mask)
         found = fit(spectra)
-        after = peak_mb()
+        after = tracemalloc.get_traced_memory()[1] / 1e6
         assess_grid(found.areas, quality=found.quality, acquisition=made.acquisition)
         print(f"  samples on disk {fid.nbytes / 1e6:.0f} MB")
-        print(
-            f"  peak before {before:.0f} MB, after the fit {after:.0f} MB, "
-            f"after the evidence {peak_mb():.0f} MB"
-        )
+        evidence = tracemalloc.get_traced_memory()[1] / 1e6
+        print(f"  allocated at most: fit {after:.0f} MB, evidence {evidence:.0f} MB")
         results = found.areas.values.nbytes + found.areas.covariance.nbytes
         print(f"  of which areas and covariances {results / 1e6:.0f} MB\n")
 

@@ -183,7 +183,10 @@ def noise_sd(spectra: Spectra) -> NDArray[np.float64]:
 
 def used_samples(spectra: Spectra, *, longest_s: float = LONGEST_FIT_S) -> int:
     """Return how many samples hold signal: not zero-filled, and not after ``longest_s``."""
-    power = np.nansum(np.abs(spectra.fid.reshape(-1, spectra.n_samples)), axis=0)
+    power = np.zeros(spectra.n_samples)
+    rows = spectra.fid.reshape(-1, spectra.n_samples)
+    for start in range(0, len(rows), 1024):  # the whole may not fit into memory twice
+        power += np.nansum(np.abs(rows[start : start + 1024]), axis=0)
     filled = np.flatnonzero(power)
     last = int(filled[-1]) + 1 if filled.size else spectra.n_samples
     if last < spectra.n_samples // 8:
