@@ -23,6 +23,7 @@ from mrs_necrosis.classifier import (
 from mrs_necrosis.classifier.decision import LABELS
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.simulation.tissues import cohort
 from mrs_necrosis.spectra import Acquisition
 
 PEAKS = ("LL", "Cho", "Cr", "NAA")
@@ -655,6 +656,38 @@ def test_every_gate_has_a_name_a_sentence_and_a_source():
     for one in assess(reference(0.05), quality=quality()).gates:
         assert one.sentence.endswith(".")
         assert one.source
+
+
+@pytest.mark.parametrize(
+    "group",
+    ["radiation_necrosis", "recurrent_hgg_low_lipid", "recurrent_gbm_high_lipid",
+     "metastasis_recurrence", "normal_white_matter"],
+)  # fmt: skip
+@pytest.mark.parametrize("known", [True, False])
+def test_few_labels_of_simulated_cohorts_are_on_the_wrong_side(group, known):
+    n, error = 1500, 0.05
+    names = ("Lip13", "Lip09", "Lac", "Cho", "Cr", "NAA") if known else PEAKS
+    rng = np.random.default_rng(6)
+    truth = cohort(n, group, rng)
+    values = np.stack([truth.value(name) for name in names], axis=-1)
+    values = values + error * rng.standard_normal(values.shape)
+    covariance = np.broadcast_to(error**2 * np.eye(len(names)), (n, len(names), len(names)))
+
+    found = assess_grid(
+        PeakAreas(names, values, covariance),
+        acquisition=acquisition(0.144) if known else None,
+        n_draws=200,
+    ).counts()
+
+    is_necrosis = group == "radiation_necrosis"
+    wrong = found[Favors.RECURRENCE if is_necrosis else Favors.NECROSIS] / n
+    # the bar is 5 %; two standard deviations of a count of 75 among 1500 are 1.1 %
+    assert wrong <= 0.05 + 0.011
+    if group == "normal_white_matter":
+        assert wrong <= 0.01
+    elif known is False:
+        right = found[Favors.NECROSIS if is_necrosis else Favors.RECURRENCE] / n
+        assert right > 0.02  # a tool that never says anything would pass the bar
 
 
 # ---- other examinations ------------------------------------------------------------------------
