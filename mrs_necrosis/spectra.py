@@ -295,6 +295,13 @@ class Spectra:
         What was done so far.
     source_format : str or None
         Name of the format the data came from.
+    noise_sd : ndarray of float64, shape (X, Y, Z), or None
+        Standard deviation of the real part of an FID's samples, where a step such as denoising
+        left less noise to be seen than counts for the errors.
+    scalp_lipid : ndarray of bool, shape (X, Y, Z), or None
+        True where the lipid probably comes from the scalp; None if nobody looked.
+    lipids_suppressed : bool
+        Whether lipid signals were suppressed, so that no LL area is one of the tissue.
 
     Raises
     ------
@@ -309,6 +316,9 @@ class Spectra:
     water_area: NDArray[np.float64] | None = None
     history: tuple[Step, ...] = ()
     source_format: str | None = None
+    noise_sd: NDArray[np.float64] | None = None
+    scalp_lipid: NDArray[np.bool_] | None = None
+    lipids_suppressed: bool = False
 
     def __post_init__(self) -> None:
         fid = read_only(self.fid, np.complex128)
@@ -320,9 +330,11 @@ class Spectra:
         object.__setattr__(self, "fid", fid)
         object.__setattr__(self, "mask", read_only(mask, np.bool_))
         object.__setattr__(self, "affine", _check_affine(self.affine))
-        if self.water_area is not None:
-            object.__setattr__(self, "water_area", read_only(self.water_area, np.float64))
-        for name in ("mask", "water_area"):
+        per_voxel = {"water_area": np.float64, "noise_sd": np.float64, "scalp_lipid": np.bool_}
+        for name, dtype in per_voxel.items():
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, read_only(getattr(self, name), dtype))
+        for name in ("mask", *per_voxel):
             value = getattr(self, name)
             if value is not None and value.shape != grid:
                 msg = f"{name} must have the shape {grid} of the grid; got {value.shape}"

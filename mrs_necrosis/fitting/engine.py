@@ -120,7 +120,12 @@ def fit(
 
 def _some(spectra: Spectra, fid: NDArray[np.complex128], rows: NDArray[np.intp]) -> Spectra:
     """Return some voxels as a grid of their own."""
-    return Spectra(fid=fid[rows][:, None, None], acquisition=spectra.acquisition)
+    stated = spectra.noise_sd
+    return Spectra(
+        fid=fid[rows][:, None, None],
+        acquisition=spectra.acquisition,
+        noise_sd=None if stated is None else stated.reshape(-1)[rows][:, None, None],
+    )
 
 
 def _solve(problem: Problem, spectra: Spectra, chunk: int) -> dict[str, NDArray[Any]]:

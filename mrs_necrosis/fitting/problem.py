@@ -157,8 +157,12 @@ def noise_sd(spectra: Spectra) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (X, Y, Z)
-        0 where the spectrum is zero; NaN where it is not finite.
+        0 where the spectrum is zero; NaN where it is not finite. ``spectra.noise_sd`` is taken
+        where a step of preprocessing has stated it.
     """
+    if spectra.noise_sd is not None:
+        stated: NDArray[np.float64] = spectra.noise_sd * np.sqrt(spectra.n_samples)
+        return stated
     n = used_samples(spectra, longest_s=np.inf)
     fid = spectra.fid[..., :n]
     spectrum = np.fft.fftshift(fft(fid, axis=3), axes=3)

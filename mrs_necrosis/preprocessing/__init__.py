@@ -9,7 +9,10 @@ from __future__ import annotations
 from mrs_necrosis.preprocessing.averages import align_averages, average, reject_averages
 from mrs_necrosis.preprocessing.chain import preprocess
 from mrs_necrosis.preprocessing.coils import combine_coils
+from mrs_necrosis.preprocessing.denoising import denoise
 from mrs_necrosis.preprocessing.eddy_currents import correct_eddy_currents
+from mrs_necrosis.preprocessing.kspace import filter_kspace
+from mrs_necrosis.preprocessing.lipids import find_mask, flag_scalp_lipid, suppress_lipids
 from mrs_necrosis.preprocessing.referencing import find_reference, phase, reference_shift
 from mrs_necrosis.preprocessing.water import hlsvd, remove_water
 
@@ -18,11 +21,16 @@ __all__ = [
     "average",
     "combine_coils",
     "correct_eddy_currents",
+    "denoise",
+    "filter_kspace",
+    "find_mask",
     "find_reference",
+    "flag_scalp_lipid",
     "hlsvd",
     "phase",
     "preprocess",
     "reference_shift",
     "reject_averages",
     "remove_water",
+    "suppress_lipids",
 ]

@@ -9,7 +9,16 @@ import numpy as np
 
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import SignalError
-from mrs_necrosis.preprocessing import averages, coils, eddy_currents, referencing, water
+from mrs_necrosis.preprocessing import (
+    averages,
+    coils,
+    denoising,
+    eddy_currents,
+    kspace,
+    lipids,
+    referencing,
+    water,
+)
 from mrs_necrosis.preprocessing.noise import has_signal
 from mrs_necrosis.spectra import Spectra, SpectralData, Step
 
@@ -33,6 +42,12 @@ def preprocess(
     remove_water: Switch = "auto",
     phase: Switch = "auto",
     reference_shift: Switch = "auto",
+    filter_kspace: bool = False,
+    zero_fill_to: tuple[int, int, int] | None = None,
+    denoise: bool = False,
+    suppress_lipids: bool = False,
+    find_mask: Switch = "auto",
+    flag_scalp_lipid: Switch = "auto",
     phase_deg: float | None = None,
     shift_ppm: float | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -53,6 +68,13 @@ def preprocess(
         In the voxels where residual water is found, or in all.
     phase, reference_shift : "auto", True or False
         Whether to remove the phase and the offset of the axis.
+    filter_kspace, zero_fill_to
+        For grids: a Hamming filter and interpolation in k-space, on demand only.
+    denoise, suppress_lipids : bool
+        For grids, on demand only, because each has a price that its function states.
+    find_mask, flag_scalp_lipid : "auto", True or False
+        For grids: leave voxels of mere noise out of the fit; say where lipid of the scalp
+        reaches in.
     phase_deg, shift_ppm : float or None
         Known phase of the spectrum in degrees and known distance of its peaks above their
         chemical shift, to be taken out instead of what would be found.
@@ -81,6 +103,8 @@ def preprocess(
         "remove_water": remove_water,
         "phase": phase,
         "reference_shift": reference_shift,
+        "find_mask": find_mask,
+        "flag_scalp_lipid": flag_scalp_lipid,
     }
     for name, switch in switches.items():
         if switch not in {True, False, "auto"}:
@@ -104,6 +128,10 @@ def preprocess(
     if reduced.water is not None:
         reference = _averaged(coils.combine_coils(reduced.water), align=True, reject=True)
         reduced = replace(reduced, water=reference)
+    if filter_kspace or zero_fill_to is not None:
+        reduced = kspace.filter_kspace(
+            reduced, window="hamming" if filter_kspace else None, zero_fill_to=zero_fill_to
+        )
     _check_signal(reduced.fid)
     reason = eddy_currents.why_no_water_reference(reduced)
     if correct_eddy_currents is True and reason:
@@ -131,7 +159,10 @@ def preprocess(
         history=reduced.history,
         source_format=reduced.source_format,
     )
-    return _referenced(
+    is_grid = spectra.voxels_to_fit.size > 1
+    if denoise:
+        spectra = denoising.denoise(spectra)
+    referenced = _referenced(
         spectra,
         hint,
         phase_of_water=not reason and correct_eddy_currents is not False,
@@ -140,6 +171,11 @@ def preprocess(
         phase_deg=phase_deg,
         shift_ppm=shift_ppm,
     )
+    if find_mask is True or (find_mask == "auto" and is_grid):
+        referenced = lipids.find_mask(referenced)
+    if flag_scalp_lipid is True or (flag_scalp_lipid == "auto" and is_grid):
+        referenced = lipids.flag_scalp_lipid(referenced)
+    return lipids.suppress_lipids(referenced) if suppress_lipids else referenced
 
 
 def _check_signal(fid: NDArray[np.complex128]) -> None:

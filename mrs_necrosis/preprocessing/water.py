@@ -305,11 +305,12 @@ def remove_water(
                 progress(done + 1, len(voxels))
     where = "" if found.size == 1 else f" in {len(voxels)} of {found.size} voxels"
     median = float(np.median(share))
+    percent = 100.0 * min(median**2, 1.0)
     step_parameters["median_share_of_norm"] = round(median, 4)
     step = Step(
         "remove_water",
         step_parameters,
-        f"Residual water was removed by HLSVD{where}; it held {100 * min(median**2, 1.0):.0f} % of the "
+        f"Residual water was removed by HLSVD{where}; it held {percent:.0f} % of the "
         "signal's energy.",
     )
     return data.done(step, fid=fid)
