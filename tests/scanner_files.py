@@ -244,6 +244,40 @@ def varian_pair(folder, fid, *, receivers):
     return folder
 
 
+def new_pfile(path, water, metabolites):
+    """Write a P-file of revision 26.002 from FIDs (coils, frames, N), by spec2nii's own layout."""
+    import ctypes
+
+    from spec2nii.GE.ge_hdr_fields import get_pfile_hdr_fields
+
+    fields = get_pfile_hdr_fields(26.002)
+    layout = type("Header", (ctypes.LittleEndianStructure,), {"_pack_": 1, "_fields_": fields})
+    header = layout()
+    coils = len(water)
+    frames = np.concatenate([water, metabolites], axis=1)
+    baseline = np.zeros((coils, 1, N), np.complex64)
+    stored = np.concatenate([baseline, frames], axis=1).conj()
+    parts = np.stack([stored.real, stored.imag], axis=-1).astype("<i4").tobytes()
+    size = 213684  # where revision 26.002 begins its samples
+    for name, value in {
+        "rhr_rh_rdbm_rev": 26.002, "rhr_rh_logo": b"GE_MED_NMR", "rhr_rdb_hdr_off_data": size,
+        "rhr_rh_raw_pass_size": len(parts), "rhr_rh_nframes": frames.shape[1],
+        "rhr_rh_frame_size": N, "rhr_rh_point_size": 4, "rhr_rh_dab[0]_start_rcv": 0,
+        "rhr_rh_dab[0]_stop_rcv": coils - 1, "rhr_rh_user19": water.shape[1],
+        "rhr_spectral_width": 1 / DWELL_S, "rhr_rh_ps_mps_freq": 1277000000,
+        "rhe_magstrength": 30000, "rhe_patname": b"PLANTED", "rhi_te": 35000, "rhi_tr": 2000000,
+        "rhi_psdname": b"probe-p", "rhi_numecho": 1, "rhr_rh_nslices": 1, "rhr_rh_nechoes": 1,
+        "rhr_rh_npasses": 1, "rhr_rh_navs": 1, "rhi_freq_dir": 1, "rhi_nex": 8.0,
+        "rhi_user4": 8.0 * metabolites.shape[1],
+        "rhi_tlhc_R": 120.0, "rhi_tlhc_A": 120.0, "rhi_trhc_R": -120.0, "rhi_trhc_A": 120.0,
+        "rhi_brhc_R": -120.0, "rhi_brhc_A": -120.0, "rhi_user8": 20.0, "rhi_user9": 22.0,
+        "rhi_user10": 24.0, "rhi_user11": 5.0, "rhi_user12": -6.0, "rhi_user13": 7.0,
+    }.items():  # fmt: skip
+        setattr(header, name, value)
+    path.write_bytes(bytes(header).ljust(size, b"\0") + parts)
+    return path
+
+
 def twix_file(path, fid):
     """Write a VB file of coils x averages by its description: header parts, then scans."""
     settings = {

@@ -22,6 +22,7 @@ from scanner_files import (
     frequency_hz,
     grid_fid,
     mrs_dicom,
+    new_pfile,
     rda,
     sdat_pair,
     spectral_data,
@@ -283,6 +284,27 @@ def test_varian_receivers_become_coils(tmp_path):
     assert data.dims == ("DIM_COIL", "DIM_DYN")
     assert np.allclose(data.fid[0, 0, 0], fid.transpose(2, 1, 0))
     assert data.acquisition.mixing_time_s is None
+
+
+def test_a_newer_pfile_is_read_through_spec2nii(tmp_path):
+    pytest.importorskip("spec2nii", reason="needs the extra vendor")
+    fid = np.round(1000 * grid_fid(1, 2, 5)[0])
+    path = new_pfile(tmp_path / "P1_ref.7", fid[:, :2], fid[:, 2:])
+
+    data = read(path)
+
+    assert data.dims == ("DIM_COIL", "DIM_DYN")
+    assert np.allclose(data.fid[0, 0, 0], fid[:, 2:].transpose(2, 0, 1))
+    assert np.allclose(data.water.fid[0, 0, 0], fid[:, :2].transpose(2, 0, 1))
+    assert data.acquisition.echo_time_s == 0.035
+    assert data.acquisition.sequence == "PRESS"
+    assert data.acquisition.nucleus == "1H"
+    assert data.acquisition.spectrometer_frequency_mhz == pytest.approx(127.7)
+    assert np.allclose(data.affine[:3, 3], [5.0, -6.0, 7.0])
+    assert data.voxel_size_mm == pytest.approx((20, 22, 24))
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(FormatError, match="is truncated: its header promises"):
+        read(path)
 
 
 @pytest.mark.filterwarnings("ignore")  # twixtools' own

@@ -24,7 +24,9 @@ tried.
 
 from __future__ import annotations
 
+import ctypes
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -47,7 +49,10 @@ def recognises(source: Source) -> bool:
     if len(source.head) < 4096:
         return False
     revision = _number(source.head, 0, "<f")
-    return _REVISIONS[0] <= revision <= _REVISIONS[1] and source.head[34:44] in _LOGOS
+    # the mark moved with revision 26, when offsets came to stand before it
+    marks = source.head[34:44], source.head[110:120]
+    is_marked = any(mark in _LOGOS for mark in marks) or source.path.suffix == ".7"
+    return _REVISIONS[0] <= revision <= _REVISIONS[1] and is_marked
 
 
 def parse(source: Source) -> Recording:
@@ -139,10 +144,25 @@ def _affine(content: bytes) -> NDArray[np.float64] | None:
 
 def _newer(source: Source) -> Recording:
     bounded(source)
+    header: Any = None
 
     def run() -> Any:
+        nonlocal header
+        from spec2nii.GE.ge_hdr_fields import get_pfile_hdr_fields
         from spec2nii.GE.ge_pfile import read_pfile
 
+        fields = get_pfile_hdr_fields(_number(source.head, 0, "<f"))
+        layout: Any = type(
+            "Header", (ctypes.LittleEndianStructure,), {"_pack_": 1, "_fields_": fields}
+        )
+        header = layout.from_buffer_copy(source.content)
+        end = header.rhr_rdb_hdr_off_data + header.rhr_rh_raw_pass_size
+        if not 0 < header.rhr_rdb_hdr_off_data < end <= source.size:
+            # spec2nii would allocate what the header asks for and fill it with what there is
+            source.fail(f"is truncated: its header promises {end} bytes, {source.size} are there")
         return read_pfile(source.path, "x")
 
-    return convert(source, NAME, run, manufacturer="GE")
+    recording = convert(source, NAME, run, manufacturer="GE")
+    # spec2nii says 1H where the field is not known
+    nucleus = nucleus_of(header.rhr_rh_ps_mps_freq / 1e7, header.rhe_magstrength / 1e4)
+    return replace(recording, nucleus=nucleus)

@@ -14,7 +14,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from mrs_necrosis.errors import MissingExtraError
+from mrs_necrosis.errors import MissingExtraError, MRSNecrosisError
 from mrs_necrosis.io.nifti_mrs import recording_of
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def convert(source: Source, name: str, run: Callable[[], Any], *, manufacturer: 
         except ImportError:
             feature = f"reading {name} files"
             raise MissingExtraError(feature, "vendor") from None
+        except MRSNecrosisError:
+            raise
         except SystemExit:
             failure = "SystemExit"
         except Exception as error:  # noqa: BLE001 - third-party readers raise anything
