@@ -89,8 +89,8 @@ def parse(source: Source) -> Recording:
         has_geometry = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
         # a view: a large grid is not held twice
         stored = np.frombuffer(content, dtype, count, offset).reshape(shape, order="F")
-        slope, intercept = header.get_slope_inter()
-        if slope is not None and (slope, intercept) != (1.0, 0.0):
+        slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+        if (slope, intercept) != (1.0, 0.0):
             stored = stored * slope + intercept
         affine = image.affine if has_geometry else None
         version = re.fullmatch(rb"mrs_v(\d+)_(\d+)", bytes(header["intent_name"]).rstrip(b"\0"))
