@@ -107,9 +107,11 @@
   function autoScale() {
     const m = state.map, seen = [];
     if (m.kind !== "quantity") return;
+    // an absent peak's estimate scatters about zero and must not set the scale
+    const status = m.met ? byName[m.name.replace(/desc-.*/, "desc-status")] : null;
     for (let v = 0; v < m.values.length; v++) {
       const value = forScale(m, m.values[v]);
-      if (Number.isFinite(value) && usableAt(v)) seen.push(value);
+      if (Number.isFinite(value) && usableAt(v) && !(status && status.values[v] !== 0)) seen.push(value);
     }
     seen.sort((a, b) => a - b);
     const pick = (q) => (seen.length ? seen[Math.min(seen.length - 1, Math.round(q * (seen.length - 1)))] : 0);
