@@ -278,8 +278,8 @@ def new_pfile(path, water, metabolites):
     return path
 
 
-def twix_file(path, fid):
-    """Write a VB file of coils x averages by its description: header parts, then scans."""
+def twix_file(path, fid, *, is_vd=False):
+    """Write a TWIX file of coils x averages by its description: header parts, then scans."""
     settings = {
         "sRXSPEC.alDwellTime[0]": int(DWELL_S * 1e9),
         "alTE[0]": 30000,
@@ -297,7 +297,7 @@ def twix_file(path, fid):
     ascconv += "### ASCCONV END ###\n"
     xprotocol = "<XProtocol> \n{\n"
     for name, value in (
-        ("SoftwareVersions", "syngo MR B17"),
+        ("SoftwareVersions", "syngo MR E11" if is_vd else "syngo MR B17"),
         ("tSequenceString", "svs_se"),
         ("ManufacturersModelName", "X"),
         ("DeviceSerialNumber", "1"),
@@ -336,18 +336,29 @@ def twix_file(path, fid):
     header = struct.pack("<2I", length, len(parts)) + body
     content = header + b"\0" * (length - len(header))
     coils, averages = fid.shape[:2]
-    size = 128 + 8 * N
+    start = b""
+    if is_vd:
+        # one measurement of a list that has room for 64
+        start = struct.pack("<4I2Q", 0, 1, 1, 1, 10240, 0).ljust(10240, b"\0")
+    of_scan, of_receiver, shift = (192, 32, 20) if is_vd else (0, 128, 0)
+    length = of_scan + (of_receiver + 8 * N) * coils
     for average in range(averages + 1):
         is_end = average == averages
+        place = min(average, averages - 1)
+        head = bytearray(of_scan or 128)
+        struct.pack_into("<I", head, 0, length)
+        # the first flag ends the acquisition, the fourth marks an online scan
+        struct.pack_into("<Q", head, 20 + shift, 1 if is_end else 0b1000)
+        struct.pack_into("<HH", head, 28 + shift, N, coils)
+        struct.pack_into("<H", head, 46 + shift, place)  # the counter of sets
+        content += bytes(head) if is_vd else b""
         for coil in range(coils):
-            scan = bytearray(128)
-            struct.pack_into("<I", scan, 0, size * coils if coil == 0 else size)
-            # the first flag ends the acquisition, the third marks an online scan
-            struct.pack_into("<Q", scan, 20, 1 if is_end else 0b1000)
-            struct.pack_into("<HH", scan, 28, N, coils)
-            struct.pack_into("<H", scan, 32 + 14, min(average, averages - 1))  # set
-            struct.pack_into("<H", scan, 124, coil)
-            content += bytes(scan) + fid[coil, min(average, averages - 1)].tobytes()
+            receiver = bytearray(32) if is_vd else head
+            struct.pack_into("<H", receiver, 24 if is_vd else 124, coil)
+            content += bytes(receiver) + fid[coil, place].tobytes()
+    if is_vd:
+        start = start[:24] + struct.pack("<Q", len(content)) + start[32:]
+    content = start + content
     path.write_bytes(content)
     return path
 
@@ -366,3 +377,60 @@ def spectral_data(shape=(3, 2, 4, N), dims=(), **metadata):
         dims=dims,
         affine=affine,
     )
+
+
+def complex_lines(fid, separator="\t"):
+    """Write samples as real and imaginary part, one a line, with digits enough for a float32."""
+    return "".join(f"{value.real:.9e}{separator}{value.imag:.9e}\n" for value in fid)
+
+
+def dangerplot(path, fid):
+    """Write one FID as Dangerplot text."""
+    path.write_text(
+        f"Dangerplot_version\t1.0\nNumber_of_points\t{len(fid)}\n"
+        f"Sampling_frequency\t{1 / DWELL_S}\nTransmitter_frequency\t1.232e8\n"
+        "Phi0\t0\nPhi1\t0\nPPM_reference\t4.7\nReal_FID\tImag_FID\t\n" + complex_lines(fid.conj())
+    )
+    return path
+
+
+def lcmodel_raw(path, fid, *, columns=2):
+    """Write one FID as LCModel RAW, with numbers that touch where they are negative."""
+    numbers = np.stack([fid.real, -fid.imag], axis=-1).ravel()
+    lines = [
+        "".join(f"{number:16.9E}" for number in numbers[start : start + columns])
+        for start in range(0, len(numbers), columns)
+    ]
+    head = f" $NMID ID='x', FMTDAT='({columns}E16.9)'\n TRAMP=1, VOLUME=1 $END\n"
+    path.write_text(head + "\n".join(lines) + "\n")
+    return path
+
+
+def jmrui_text(path, signals):
+    """Write FIDs (signals, N) as jMRUI text with two columns."""
+    text = (
+        f"jMRUI Data Textfile\n\nPointsInDataset: {N}\nDatasetsInFile: {len(signals)}\n"
+        f"SamplingInterval: {DWELL_S * 1e3}E0\nTransmitterFrequency: 1.232E8\n"
+        "MagneticField: 2.89E0\nTypeOfNucleus: 1E0\nNameOfPatient: PLANTED\n\n"
+        "Signal and FFT\nsig(real)\tsig(imag)\n"
+    )
+    for number, signal in enumerate(signals, start=1):
+        text += f"Signal {number} out of {len(signals)} in file\n{complex_lines(signal)}"
+    path.write_text(text)
+    return path
+
+
+def mrui(path, signals):
+    """Write FIDs (signals, N) as a binary jMRUI file."""
+    header = np.zeros(64)
+    header[:8] = [0, N, DWELL_S * 1e3, 0, 0, 1.232e8, 2.89, 1]
+    pairs = np.ascontiguousarray(signals, np.complex128).view(np.float64)
+    path.write_bytes(header.astype(">f8").tobytes() + pairs.astype(">f8").tobytes() + b"x y\n")
+    return path
+
+
+def four_columns(path, fid, water):
+    """Write an FID and its water as bare text."""
+    rows = np.stack([fid.real, -fid.imag, water.real, -water.imag], axis=-1)
+    path.write_text("".join("  ".join(f"{value:.9e}" for value in row) + "\n" for row in rows))
+    return path

@@ -225,12 +225,13 @@ def test_many_damaged_small_files_are_read_or_refused(tmp_path, name):
 
 
 @pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("is_vd", [False, True])
 @pytest.mark.parametrize("count", [25, pytest.param(20000, marks=pytest.mark.slow)])
 @pytest.mark.timeout(0)
 @pytest.mark.filterwarnings("ignore")  # third-party readers leave files open
-def test_a_damaged_twix_file_is_read_or_refused(tmp_path, count):
+def test_a_damaged_twix_file_is_read_or_refused(tmp_path, count, is_vd):
     pytest.importorskip("spec2nii", reason="needs the extra vendor")
-    path = synthetic.twix_file(tmp_path / "meas.dat", synthetic.grid_fid(1, 2, 3)[0])
+    path = synthetic.twix_file(tmp_path / "meas.dat", synthetic.grid_fid(1, 2, 3)[0], is_vd=is_vd)
     if count > 100:
         count = int(os.environ.get("MRS_NECROSIS_FUZZ", str(count)))
     attack(path, path.read_bytes(), count, read, seed=8)

@@ -77,6 +77,32 @@ def test_any_receivers_come_back_from_varian(tmp_path, fid):
     assert np.array_equal(back.transpose(2, 1, 0), fid[0])
 
 
+KNOWN = {"dwell_time_s": synthetic.DWELL_S, "spectrometer_frequency_mhz": 123.2}
+
+
+@given(fid=fids(st.tuples(st.just(1), st.just(1), st.integers(1, 3))))
+@same_folder
+def test_any_fid_comes_back_from_the_text_formats(tmp_path, fid):
+    signals = fid[0, 0]
+    one, other = signals[0], signals[-1]
+
+    for data in (
+        read(synthetic.dangerplot(tmp_path / "a.dpt", one)),
+        read(synthetic.lcmodel_raw(tmp_path / "a.RAW", one), **KNOWN),
+        read(synthetic.lcmodel_raw(tmp_path / "b.RAW", one, columns=8), **KNOWN),
+        read(synthetic.four_columns(tmp_path / "a.txt", one, other), **KNOWN),
+    ):
+        assert np.array_equal(data.fid[0, 0, 0].astype(np.complex64), one)
+        if data.water is not None:
+            assert np.array_equal(data.water.fid[0, 0, 0].astype(np.complex64), other)
+    for data in (
+        read(synthetic.jmrui_text(tmp_path / "b.txt", signals)),
+        read(synthetic.mrui(tmp_path / "a.mrui", signals)),
+    ):
+        back = data.fid[0, 0, 0].reshape(N, -1).T
+        assert np.array_equal(back.astype(np.complex64), signals)
+
+
 @given(
     values=hnp.arrays(
         np.complex128,

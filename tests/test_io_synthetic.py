@@ -308,9 +308,10 @@ def test_a_newer_pfile_is_read_through_spec2nii(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # twixtools' own
-def test_a_synthetic_twix_file_keeps_coils_and_averages(tmp_path):
+@pytest.mark.parametrize("is_vd", [False, True])
+def test_a_synthetic_twix_file_keeps_coils_and_averages(tmp_path, is_vd):
     pytest.importorskip("spec2nii", reason="needs the extra vendor")
-    path = twix_file(tmp_path / "meas.dat", grid_fid(1, 4, 8)[0])
+    path = twix_file(tmp_path / "meas.dat", grid_fid(1, 4, 8)[0], is_vd=is_vd)
 
     data = read(path)
 
