@@ -14,6 +14,7 @@ import re
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -169,6 +170,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         ("demo", "analyse the shipped reference case", _add_demo, _demo),
         ("simulate", "make a spectrum with known truth", _add_simulate, _simulate),
         ("criteria", "list the published criteria", _add_criteria, _criteria),
+        ("followup", "compare the visits of one lesion", _add_followup, _followup),
     ):
         one = adder.add_parser(
             name, help=summary, description=summary.capitalize() + ".", parents=[common],
@@ -617,6 +619,63 @@ def _criteria(options: argparse.Namespace) -> int:
             _print(f"    this case: {finding.favors.value}{value}")
         if one.note and options.verbose:
             _print(f"    {one.note}")
+    return EXIT_OK
+
+
+# ---- followup ---------------------------------------------------------------------------------
+
+
+def _add_followup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("timeline", nargs="?", type=Path, metavar="TIMELINE.toml",
+                        help="visits and treatments")  # fmt: skip
+    parser.add_argument("--visit", nargs=2, action="append", default=[], metavar=("DATE", "INPUT"),
+                        help="a further visit: 2012-09 and a scanner's file or a peak table; "
+                        "may be repeated")  # fmt: skip
+    parser.add_argument("--reproducibility", action="append", default=[], metavar="Cho/Cr=0.1",
+                        help="variation from day to day; may be repeated")  # fmt: skip
+    parser.add_argument("--level", type=_number(0, 1), default=0.95,
+                        help="coverage of the intervals (0.95)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="write the course there as JSON, page and figure")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+
+
+def _followup(options: argparse.Namespace) -> int:
+    from mrs_necrosis.followup import Timeline, Visit, followup, read_timeline
+    from mrs_necrosis.report import course
+    from mrs_necrosis.report.files import refuse_existing_file, write_files
+
+    if options.timeline is None and not options.visit:
+        options.parser.error("give a timeline, or --visit DATE INPUT")
+    if options.out is not None:
+        refuse_existing_file(options.out / "followup.json", overwrite=options.overwrite)
+    scatter = {}
+    for text in options.reproducibility:
+        ratio, _, value = text.partition("=")
+        try:
+            scatter[ratio.strip()] = _number(0, 10)(value)
+        except argparse.ArgumentTypeError as error:
+            options.parser.error(f"--reproducibility {text!r}: {error}")
+    timeline = Timeline(visits=()) if options.timeline is None else read_timeline(options.timeline)
+    visits = list(timeline.visits)
+    for date, source in options.visit:
+        found = mrs_necrosis.analyze(source)
+        if not found.is_single:
+            options.parser.error("a visit of many voxels needs its lesion: use the Python API")
+        try:
+            visit = Visit.of(date, found.areas, acquisition=found.acquisition)
+        except ValueError as error:
+            options.parser.error(str(error))
+        visits.append(replace(visit, echo_time_s=found.echo_time_s, field_t=found.field_t))
+    result = followup(replace(timeline, visits=tuple(visits)), level=options.level,
+                      reproducibility=scatter or None)  # fmt: skip
+    if not options.quiet:
+        _print(course.summary(result))
+    if options.out is not None:
+        contents = course.render(result, level=options.level)
+        write_files(options.out, contents, overwrite=options.overwrite)
+        if not options.quiet:
+            _print(f"\nwritten to {options.out}", file=sys.stderr)
     return EXIT_OK
 
 

@@ -557,4 +557,4 @@ def test_a_browser_shows_the_page_from_disk(tmp_path):
 
 def test_the_page_template_never_meets_an_undefined_name():
     with pytest.raises(Exception, match="undefined"):
-        page._environment().from_string("{{ nothing }}").render()
+        page.environment().from_string("{{ nothing }}").render()

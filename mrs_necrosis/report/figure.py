@@ -45,7 +45,7 @@ SIDE_COLOUR = {
 }
 
 # Any: matplotlib types each key as a literal
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.linewidth": 0.8,
@@ -94,7 +94,7 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
     curves = analysis.fit.curves((x, y, z))
     model = analysis.fit.model
     groups = grouped(curves, {one.name: one.area for one in model.components})
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 6.0), layout="constrained")
         rows = figure.subplots(
             3, 1, sharex=True, gridspec_kw={"height_ratios": (0.8, 4.0, 2.4), "hspace": 0.0}
@@ -115,11 +115,12 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
         parts.set_xticks(np.arange(4.2, 0.15, -0.1), minor=True)
         parts.set_xlabel("chemical shift (ppm)")
         residual.set_title(_title(analysis), loc="left", fontsize=9, parse_math=False)
-        _settle(figure)
+        settle(figure)
     return figure
 
 
-def _settle(figure: Figure) -> None:
+def settle(figure: Figure) -> None:
+    """Lay a figure out, and keep the layout."""
     # room for letters that are a little wider at another resolution
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.05)
     # the layout solver's last bits change from run to run; rounded positions do not
@@ -266,7 +267,7 @@ def evidence(analysis: Analysis) -> Figure:
         msg = "there is no criterion with a value and a cut-off to draw"
         raise ValueError(msg)
     rows = {row.name: row for row in ratio_rows(analysis, [analysis.first_voxel])}
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.27 * len(findings)), layout="constrained")
         axes = figure.subplots()
         for height, finding in enumerate(reversed(findings)):
@@ -305,7 +306,7 @@ def evidence(analysis: Analysis) -> Figure:
         keys.append(Line2D([], [], marker="|", linestyle="", markersize=9, markeredgewidth=1.6,
                            color=INK, label="published cut-off"))  # fmt: skip
         figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False)
-        _settle(figure)
+        settle(figure)
     return figure
 
 
@@ -337,7 +338,7 @@ def to_svg(figure: Figure, name: str) -> str:
     """
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with rc_context({**_STYLE, "svg.hashsalt": f"mrs-necrosis {name}", "svg.id": name}):
+    with rc_context({**STYLE, "svg.hashsalt": f"mrs-necrosis {name}", "svg.id": name}):
         figure.savefig(buffer, format="svg", metadata=nothing)
     return buffer.getvalue()
 
@@ -345,6 +346,6 @@ def to_svg(figure: Figure, name: str) -> str:
 def to_png(figure: Figure) -> bytes:
     """Return a figure as the bytes of a PNG file, at 200 dots per inch."""
     buffer = io.BytesIO()
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -172,7 +172,7 @@ def refuse_existing_file(path: Path, *, overwrite: bool) -> None:
 def is_ours(path: Path) -> bool:
     """Return whether a file is from an earlier result, by its content.
 
-    Figures and pages carry no mark; they belong to the ``result.json`` beside them.
+    Figures and pages carry no mark; they belong to the JSON beside them.
     """
     try:
         if path.suffix == ".tsv":
@@ -187,7 +187,7 @@ def is_ours(path: Path) -> bool:
         return False
     first = document[0] if isinstance(document, list) and document else document
     schema = first.get("schema") if isinstance(first, dict) else None
-    return isinstance(schema, str) and schema.rpartition("/")[0] == SCHEMA.rpartition("/")[0]
+    return isinstance(schema, str) and schema.partition("/")[0] == SCHEMA.partition("/")[0]
 
 
 def write_files(

@@ -58,7 +58,7 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str]) -> str:
     rows = list(ratio_rows(analysis, [voxel])) if analysis.is_single else []
     assessment = analysis.assessment
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             analysis=analysis,
@@ -76,8 +76,8 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str]) -> str:
             methods=methods_paragraph(analysis),
             mrsinmrs=mrsinmrs_rows(analysis),
             provenance=_flat(analysis.provenance),
-            spectrum_figure=_inline(svgs.get("spectrum", "")),
-            evidence_figure=_inline(svgs.get("evidence", "")),
+            spectrum_figure=inline(svgs.get("spectrum", "")),
+            evidence_figure=inline(svgs.get("evidence", "")),
             research_use=RESEARCH_USE,
             version=mrs_necrosis.__version__,
             percent=f"{100 * analysis.level:.0f} %",
@@ -89,7 +89,8 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str]) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the environment of the templates: everything is escaped, nothing is undefined."""
     environment = Environment(
         loader=PackageLoader("mrs_necrosis.report", "."),
         autoescape=True,
@@ -102,7 +103,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _inline(svg: str) -> Markup:
+def inline(svg: str) -> Markup:
+    """Return one of our own figures as it stands inside a page."""
     # only our own figures come here, and matplotlib escapes the text in them
     return Markup(re.sub(r"^.*?(?=<svg)", "", svg, count=1, flags=re.DOTALL))
 

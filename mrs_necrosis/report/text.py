@@ -30,7 +30,7 @@ def summary(analysis: Analysis) -> str:
     else:
         parts.append(_grid_counts(analysis))
     if analysis.fit is not None:
-        parts += [_wrap(note) for note in analysis.fit.notes]
+        parts += [wrap(note) for note in analysis.fit.notes]
     if analysis.assessment is not None:
         parts.append(_assessment(analysis.assessment))
     parts.append(RESEARCH_LINE)
@@ -54,7 +54,7 @@ def headline(analysis: Analysis) -> str:
     words.append(f"TE {milliseconds(analysis.echo_time_s)}")
     if acquisition is not None:
         words.append(f"TR {milliseconds(acquisition.repetition_time_s)}")
-    return _wrap(", ".join(words))
+    return wrap(", ".join(words))
 
 
 def field_words(field_t: float | None) -> str:
@@ -75,7 +75,7 @@ def quality_line(quality: Quality, voxel: Voxel) -> str:
         f"SNR {at.snr.flat[0]:.0f}, linewidth {at.linewidth_hz.flat[0]:.1f} Hz, "
         f"residual {at.residual_ratio.flat[0]:.2f} x noise; {status.sentence}"
     )
-    return _wrap(words.replace("nan", DASH) + ".")
+    return wrap(words.replace("nan", DASH) + ".")
 
 
 def evidence_words(evidence: Evidence) -> str:
@@ -103,10 +103,10 @@ def sides(findings: Iterable[Finding]) -> dict[Favors, list[Finding]]:
 
 
 def _assessment(assessment: Assessment) -> str:
-    lines = [_wrap(f"{assessment.favors.value.upper()}: {evidence_words(assessment.evidence)}")]
+    lines = [wrap(f"{assessment.favors.value.upper()}: {evidence_words(assessment.evidence)}")]
     if assessment.combined is not None:
         words = evidence_words(assessment.combined)
-        lines.append(_wrap(f"with the other examinations: {words}"))
+        lines.append(wrap(f"with the other examinations: {words}"))
     for side, findings in sides(assessment.findings).items():
         lines.append(f"  {side.value} ({len(findings)})")
         lines += [
@@ -122,10 +122,10 @@ def _assessment(assessment: Assessment) -> str:
     ):
         if gates:
             lines.append(f"  {title}")
-            lines += [_wrap(gate.sentence, "    - ") for gate in gates]
+            lines += [wrap(gate.sentence, "    - ") for gate in gates]
     if assessment.caveats:
         lines.append("  mind")
-        lines += [_wrap(caveat, "    - ") for caveat in assessment.caveats]
+        lines += [wrap(caveat, "    - ") for caveat in assessment.caveats]
     return "\n".join(lines)
 
 
@@ -161,11 +161,12 @@ def _grid_counts(analysis: Analysis) -> str:
         for favors, count in analysis.grid_assessment.counts().items():
             lines.append(f"  {count:>6}  {favors.value}")
     if analysis.grid_result is not None:
-        lines += ["", *(_wrap(note) for note in analysis.grid_result.notes)]
+        lines += ["", *(wrap(note) for note in analysis.grid_result.notes)]
         if analysis.grid_result.lesion is not None:
-            lines += ["", _wrap(analysis.grid_result.lesion.sentence)]
+            lines += ["", wrap(analysis.grid_result.lesion.sentence)]
     return "\n".join(lines)
 
 
-def _wrap(text: str, bullet: str = "") -> str:
+def wrap(text: str, bullet: str = "") -> str:
+    """Return a text in lines of a terminal's width."""
     return textwrap.fill(text, WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet))
