@@ -821,3 +821,14 @@ def test_no_text_says_diagnosis():
         ]  # fmt: skip
         assert not any("diagnos" in text.lower() for text in texts)
         assert str(found) == found.paragraph
+
+
+def test_a_table_with_errors_and_without_lipid_is_judged_by_what_it_has():
+    # criteria of peaks that are not there were drawn against an empty list
+    areas = PeakAreas(("Cho", "Cr", "NAA"), [3.0, 2.9, 3.1], np.diag([0.1] * 3) ** 2)
+
+    found = assess(areas)
+
+    scored = [finding for finding in found.findings if finding.scored]
+    assert scored
+    assert not any("LL" in finding.expression for finding in scored)

@@ -363,7 +363,7 @@ def judge(
     outcomes: list[Outcome] = []
     masks: list[NDArray[np.bool_]] = []
     for at, one in enumerate(criterion.any_of):
-        outcome, mask = _judge_one(one, ranges, None if direct is None else direct[at])
+        outcome, mask = _judge_one(one, ranges, direct[at] if direct else None)
         if outcome is None:
             return None, []
         outcomes.append(outcome)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 import mrs_necrosis
 from mrs_necrosis.report.document import RESEARCH_USE, plain
@@ -247,7 +246,20 @@ def _draw_lanes(axes: Axes, found: FollowUp, lanes: list[str]) -> None:
     axes.set_yticklabels(["visits", *lanes], parse_math=False)
     axes.set_ylim(-0.7 - len(lanes), 0.7)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axes.set_xlabel("year; a filled visit has peak values")
+    _date_ticks(axes)
+    axes.set_xlabel("a filled visit has peak values")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
+
+
+def _date_ticks(axes: Axes) -> None:
+    """Mark years, or months where there are few years."""
+    first, last = axes.get_xlim()
+    months = next((m for m in (1, 2, 3, 6, 12, 24, 60) if (last - first) * 12 <= 8 * m), 120)
+    at = [n * months for n in range(int(first * 12 / months), int(last * 12 / months) + 1)]
+    at = [month for month in at if first <= month / 12 <= last]
+    words = [
+        f"{month // 12}" if months % 12 == 0 else f"{month // 12}-{month % 12 + 1:02d}"
+        for month in at
+    ]
+    axes.set_xticks([month / 12 for month in at], words)

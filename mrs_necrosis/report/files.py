@@ -180,8 +180,8 @@ def is_ours(path: Path) -> bool:
                 return file.readline() == to_tsv([]).encode()
         if path.suffix != ".json" or path.parent.name == MAPS:
             home = path.parent.parent if path.parent.name == MAPS else path.parent
-            beside = home / "result.json"
-            return beside.exists() and is_ours(beside)
+            beside = (home / name for name in ("result.json", "followup.json"))
+            return any(one.exists() and is_ours(one) for one in beside)
         document = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return False

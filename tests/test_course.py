@@ -1,0 +1,138 @@
+"""The course of a lesion as text, JSON, figure and page."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from mrs_necrosis import cli
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.followup import Date, FollowUp, Treatment, Visit, followup, read_timeline
+from mrs_necrosis.report import course
+from mrs_necrosis.simulation import sample_path
+
+PEAKS = ("Cho", "Cr", "NAA")
+
+
+def visit(date, values, **more):
+    return Visit.of(date, PeakAreas(PEAKS, values, np.diag([0.05] * 3) ** 2), **more)
+
+
+@pytest.fixture(scope="module")
+def reference() -> FollowUp:
+    return followup(read_timeline(sample_path("reference_case_timeline.toml")))
+
+
+@pytest.fixture(scope="module")
+def rising() -> FollowUp:
+    visits = [visit("2013-01", [1.0, 1.0, 1.0]), visit("2013-07-14", [2.0, 1.0, 0.5])]
+    return followup(visits, treatments=[Treatment(name="x", start=Date.parse("2013-02"))])
+
+
+def test_the_summary_tells_the_course_and_the_limits(reference):
+    words = course.summary(reference)
+
+    assert "8 visits from August 2011 to March 2015, 1 of them with peak values" in words
+    assert "Cho/Cr 1.14" in words
+    assert "Not a diagnosis" in words
+    assert max(map(len, words.splitlines())) <= 100
+
+
+def test_the_json_holds_every_visit_treatment_and_change(reference, rising):
+    document = json.loads(course.to_json(reference))
+    assert [v["date"] for v in document["visits"]][2] == "2012-09"
+    assert len(document["treatments"]) == 4
+    assert document["treatments"][0]["end"] is None
+    assert document["changes"] == []
+
+    change = json.loads(course.to_json(rising))["changes"][0]
+    assert change["ratio"] == "Cho/Cr"
+    assert change["factor"] == pytest.approx(2.0)
+    assert change["exceeds_error"] is True
+
+
+def test_the_same_course_gives_the_same_bytes(reference):
+    assert course.render(reference) == course.render(reference)
+
+
+def test_the_page_has_figure_visits_and_changes(rising):
+    html = course.render(rising)["followup.html"].decode()
+
+    assert "<svg" in html
+    assert "14 July 2013" in html
+    assert re.search(r"<td>Cho/Cr</td>.*?2\.00.*?<td>yes</td>", html, flags=re.DOTALL)
+    assert "not a medical device" in html
+    assert not re.search(r"(src|href)=[\"'](?![#]|data:)", html)
+
+
+def test_hostile_words_of_a_timeline_are_escaped():
+    hostile = "<script>alert(1)</script>$_{$"
+    found = followup([visit("2013-01", [1, 1, 1], event=hostile)],
+                     treatments=[Treatment(name=hostile, start=Date.parse("2013"))])  # fmt: skip
+
+    contents = course.render(found)
+
+    assert b"<script" not in contents["followup.html"] + contents["timeline.svg"]
+
+
+def test_an_absent_peak_is_drawn_as_a_bound():
+    found = followup([visit("2013-01", [1.0, 1.0, 0.01]), visit("2013-02", [1.0, 0.01, 1.0])])
+
+    html = course.render(found)["followup.html"].decode()
+
+    assert "&lt; 0." in html
+    assert "&gt; " in html
+
+
+def test_visits_without_numbers_have_no_upper_panel():
+    found = followup([Visit.of("2013-01", None), Visit.of("2013-05", None)])
+
+    assert len(course.course_figure(found).axes) == 1
+
+
+@pytest.mark.parametrize(
+    ("dates", "tick"),
+    [
+        (("2013-01", "2013-07-14"), "2013-03"),
+        (("2011", "2015"), "2013"),
+        (("1990", "2010"), "2000"),
+    ],
+)
+def test_the_axis_shows_dates(dates, tick):
+    found = followup([visit(date, [1, 1, 1]) for date in dates])
+    drawing = course.course_figure(found)
+
+    assert tick in [label.get_text() for label in drawing.axes[-1].get_xticklabels()]
+
+
+def test_the_command_follows_files_and_tables(capsys, tmp_path):
+    table = tmp_path / "later.toml"
+    table.write_text("[peaks]\nCho = 40000\nCr = 29534\nNAA = 31278\n")
+    timeline = str(sample_path("reference_case_timeline.toml"))
+
+    code = cli.main(["followup", timeline, "--visit", "2014-06", str(table), "--reproducibility",
+                     "Cho/Cr=0.1", "--out", str(tmp_path / "out")])  # fmt: skip
+
+    assert code == 0
+    assert "9 visits" in capsys.readouterr().out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"followup.json", "followup.html", "timeline.svg", "timeline.png"}
+    again = ["followup", timeline, "--out", str(tmp_path / "out")]
+    assert cli.main(again) == cli.EXIT_OUTPUT
+    assert cli.main([*again, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], cli.EXIT_USAGE, "give a timeline"),
+        (["--visit", "soon", "Cho=1 Cr=1"], cli.EXIT_USAGE, "a date is written"),
+        (["--visit", "2012", "nowhere.rda"], cli.EXIT_BAD_INPUT, "does not exist"),
+        (["nowhere.toml"], cli.EXIT_BAD_INPUT, "nowhere.toml"),
+        (["--visit", "2012", "Cho=1 Cr=1", "--reproducibility", "Cho/Cr"], cli.EXIT_USAGE, "0"),
+    ],
+)
+def test_a_wrong_course_is_refused(capsys, arguments, code, message):
+    assert cli.main(["followup", *arguments]) == code
+    assert message in capsys.readouterr().err
