@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import jsonschema
 import nibabel
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.io import write_nifti_mrs
 from mrs_necrosis.pipeline import analyze
 from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.report.document import schema
 from mrs_necrosis.simulation.phantoms import phantom
 
 SHAPE = (6, 6, 1)
@@ -58,6 +60,12 @@ def test_the_command_writes_maps_page_and_pictures_of_a_grid(written):
     assert {"result.json", "report.html", "grid.html", "label.png"} <= {
         p.name for p in out.iterdir()
     }
+    document = json.loads((out / "result.json").read_text())
+    jsonschema.validate(document, schema())
+    lesion = document["grid_assessment"]["lesion"]
+    assert lesion["voxels"] == pytest.approx(4)
+    assert document["grid_assessment"]["favors"][5][5][0] == "not-evaluable"
+    assert sum(document["grid_assessment"]["counts"].values()) == 36
     label = nibabel.load(out / "maps" / "grid_desc-label_mrsmap.nii.gz")
     np.testing.assert_allclose(label.affine, AFFINE, atol=1e-4)
     area = nibabel.load(out / "maps" / "grid_met-Cho_desc-area_mrsmap.nii.gz").get_fdata()

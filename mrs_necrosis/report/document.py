@@ -77,6 +77,7 @@ def document(analysis: Analysis) -> dict[str, Any]:
         "quality": _quality(analysis.quality),
         "notes": list(analysis.fit.notes) if analysis.fit else [],
         "assessment": _assessment(analysis.assessment),
+        "grid_assessment": _grid_assessment(analysis),
         "provenance": plain(analysis.provenance),
     }
 
@@ -170,6 +171,38 @@ def _assessment(assessment: Assessment | None) -> dict[str, Any] | None:
         "caveats": list(assessment.caveats),
         "suggestions": list(assessment.suggestions),
         "paragraph": assessment.paragraph,
+    }
+
+
+def _grid_assessment(analysis: Analysis) -> dict[str, Any] | None:
+    found, result = analysis.grid_assessment, analysis.grid_result
+    if found is None:
+        return None
+    labels = np.array([favors.value for favors in found.counts()])
+    lesion = None if result is None else result.lesion
+    return {
+        "favors": plain(labels[found.codes]),
+        "likelihood_ratio": plain(np.exp(found.log_likelihood_ratio)),
+        "counts": {favors.value: count for favors, count in found.counts().items()},
+        "notes": [] if result is None else list(result.notes),
+        "lesion": None
+        if lesion is None
+        else {
+            "favors": lesion.favors.value,
+            "voxels": lesion.n_voxels,
+            "evaluable_voxels": lesion.n_evaluable,
+            "fractions": {
+                label: {"value": value, "lower": lower, "upper": upper}
+                for label, (value, lower, upper) in lesion.fractions.items()
+            },
+            "worst_voxel": plain(lesion.worst_voxel),
+            "worst_likelihood_ratio": plain(lesion.worst_likelihood_ratio),
+            "distribution": {
+                name: {"p10": low, "median": median, "p90": high}
+                for name, (low, median, high) in lesion.distribution.items()
+            },
+            "sentence": lesion.sentence,
+        },
     }
 
 
