@@ -373,6 +373,18 @@ def test_a_foreign_twix_file_is_named(tmp_path):
         read(path)
 
 
+def test_a_twix_scan_that_is_not_there_is_named(tmp_path):
+    pytest.importorskip("spec2nii", reason="needs the extra vendor")
+    path = synthetic.twix_file(tmp_path / "a.dat", synthetic.grid_fid(1, 1, 3)[0])
+    content = bytearray(path.read_bytes())
+    second = 32 * 512 + 128 + 8 * N
+    struct.pack_into("<H", content, second + 46, 2)  # as the third
+    path.write_bytes(content)
+
+    with pytest.raises(FormatError, match="its loop counters name scans that are not there"):
+        read(path)
+
+
 def test_a_control_file_that_promises_other_voxels_is_named(tmp_path):
     (tmp_path / "a.RAW").write_text(" $NMID ID='x' $END\n" + "1.0 2.0\n" * (3 * N))
     (tmp_path / "a.control").write_text(

@@ -16,6 +16,8 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
+import numpy as np
+
 from mrs_necrosis.io.recording import Recording
 from mrs_necrosis.io.source import Source
 from mrs_necrosis.io.spec2nii_bridge import bounded, convert
@@ -75,7 +77,12 @@ def parse(source: Source) -> Recording:
         overrides = {"dims": (None,) * 3, "tags": (None,) * 3}
         return process_twix(last, "x", "x", "image", overrides, True, False, remove_os=True)
 
-    return convert(source, NAME, run, manufacturer="Siemens")
+    recording = convert(source, NAME, run, manufacturer="Siemens")
+    coils = tuple(axis for axis, dim in enumerate(recording.dims, 4) if dim == "DIM_COIL")
+    if (np.abs(recording.fid).max(axis=(3, *coils)) == 0.0).any():
+        # a scan that the loop counters promise and no scan filled
+        source.fail("is damaged: its loop counters name scans that are not there")
+    return recording
 
 
 def _walk(source: Source, content: bytes, start: int, *, is_vd: bool) -> None:
