@@ -18,7 +18,15 @@ from mrs_necrosis.fitting.posterior import Posterior, average
 from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.fitting.start import starting_values
-from mrs_necrosis.fitting.varpro import State, evaluate, minimise, rotation, time_columns
+from mrs_necrosis.fitting.varpro import (
+    State,
+    evaluate,
+    minimise,
+    normal_equations,
+    rotation,
+    row_by_row,
+    time_columns,
+)
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.spectra import Spectra
 
@@ -38,10 +46,19 @@ CHUNK = 16
 FIRST_DIMENSIONS = 10.0
 """Dimensions of the baseline while its stiffness is not yet known."""
 
+FIRST_ITERATIONS = 10
+"""Iterations of the first search, before anything is known of the baseline."""
+
+LOUD = 1.3
+"""Residual over noise beyond which the model's own error counts as noise (assumed)."""
+
+LEAST_NOISE = 5e-4
+"""Noise is taken to be at least this share of the largest point: no model is better."""
+
 UNEXPLAINED_SD = 8.0
 """A residual line of so many standard deviations is an unexpected peak (assumed)."""
 
-UNEXPLAINED_SHARE = 0.15
+UNEXPLAINED_SHARE = 0.10
 """… if its area is also such a share of the largest of NAA, Cr and Cho (assumed)."""
 
 NEGATIVE_SD = 0.5
@@ -191,13 +208,15 @@ def noise_in_fit(spectra: Spectra, problem: Problem) -> NDArray[np.float64]:
     return scaled
 
 
-def noise_unit(
-    band: NDArray[np.complex128], sd: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return what the data are divided by, and where that is not the noise, shapes (V,)."""
-    quiet = ~(np.isfinite(sd) & (sd > 0))
-    # noise-free data have no noise to weigh with: a millionth of the largest point stands in
-    return np.where(quiet, 1e-6 * np.abs(band).max(axis=1), sd), quiet
+def noise_unit(band: NDArray[np.complex128], sd: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what the data are divided by, shape (V,): the noise, but some of it in any case.
+
+    Data without noise have nothing to weigh with, and no model is better than ``LEAST_NOISE``.
+    """
+    unit: NDArray[np.float64] = np.maximum(
+        np.where(np.isfinite(sd), sd, 0.0), LEAST_NOISE * np.abs(band).max(axis=1)
+    )
+    return unit
 
 
 def _scale_of(problem: Problem, amplitudes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -220,10 +239,9 @@ def _fit_chunk(
 ) -> None:
     """Fit some voxels and write them to their places in ``out``."""
     data = problem.in_band(fid)
-    unit, quiet = noise_unit(data, sd)
-    data /= unit[:, None]
+    noise = noise_unit(data, sd)
     try:
-        found = optimise(problem, data)
+        found = optimise(problem, data / noise[:, None])
     except np.linalg.LinAlgError:
         if at.size == 1:
             status[at] = FitStatus.FAILED
@@ -231,31 +249,36 @@ def _fit_chunk(
         for i in range(at.size):
             _fit_chunk(problem, fid[i : i + 1], sd[i : i + 1], out, at[i : i + 1], status)
         return
-    state, box, converged, post = found.state, found.box, found.converged, found.posterior
+    state, post = found.state, found.posterior
     k = state.amplitudes.shape[1]
-    theta = np.clip(post.mean[:, k:], box[0], box[1])
-    taken = post.weight @ problem.candidates()
-    phased, columns, baseline = parts_of(problem, data, state.theta, state.amplitudes, taken)
-    residual = phased - columns.sum(axis=1) - baseline
-    ratio = np.sqrt((np.abs(residual) ** 2).mean(axis=1) / 2)
-    # what the model leaves over beyond the noise widens every error
-    widen = np.maximum(ratio, 1.0) ** 2
+    unit = noise * found.loudness
     out.amplitudes[at] = post.mean[:, :k] * unit[:, None]
     covariance = post.covariance[:, :k, :k]
-    covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2 * widen[:, None, None]
+    covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2
+    # what the model leaves over beyond the noise widens every error
+    ratio = _ratio_of(found.residual)
+    widen = np.maximum(ratio, 1.0) ** 2
+    covariance *= widen[:, None, None]
     misshapen = post.mean[:, :k] * np.array([c.shape_sd for c in problem.model.components])
     covariance += misshapen[:, :, None] * misshapen[:, None, :]
     out.covariance[at] = covariance * (unit**2)[:, None, None]
+    theta = np.clip(post.mean[:, k:], *found.box)
     out.theta[at] = theta
-    out.residual[at] = np.where(quiet, np.nan, ratio)
-    out.taken[at] = taken
-    out.unexplained[at] = _unexplained(problem, residual, state)
+    out.residual[at] = ratio * found.loudness
+    out.taken[at] = row_by_row(post.weight, problem.candidates())
+    out.unexplained[at] = _unexplained(
+        problem,
+        found.residual * found.loudness[:, None],
+        state.amplitudes * found.loudness[:, None],
+        _root_diagonal(post.covariance)[:, :k] * found.loudness[:, None],
+        theta,
+    )
     finite = np.isfinite(post.mean).all(axis=1) & np.isfinite(post.covariance).all(axis=(1, 2))
-    walls = _at_wall(problem, theta, box)
+    walls = _at_wall(problem, theta, found.box)
     status[at] = np.where(
         finite,
         np.where(
-            converged,
+            found.converged,
             np.where(walls, FitStatus.AT_BOUND, FitStatus.OK),
             FitStatus.NOT_CONVERGED,
         ),
@@ -270,7 +293,7 @@ class Optimum:
     Parameters
     ----------
     begun, state : State
-        At the start and at the optimum.
+        At the start, before anything was known, and at the optimum.
     box : tuple of ndarray of float64, shapes (V, P)
         Lower and upper bounds of the nonlinear parameters.
     converged : ndarray of bool, shape (V,)
@@ -281,6 +304,11 @@ class Optimum:
         What the baseline takes of each mode.
     posterior : Posterior
         Averaged over the baseline's stiffness.
+    loudness : ndarray of float64, shape (V,)
+        By how much more than the noise the data were divided in the end, because the model
+        leaves so much over. All but ``begun`` is in that unit.
+    residual : ndarray of complex128, shape (V, M)
+        What the model leaves over.
     """
 
     begun: State
@@ -291,10 +319,14 @@ class Optimum:
     pull: NDArray[np.float64]
     shrink: NDArray[np.float64]
     posterior: Posterior
+    loudness: NDArray[np.float64]
+    residual: NDArray[np.complex128]
 
 
 def optimise(problem: Problem, data: NDArray[np.complex128]) -> Optimum:
     """Find the optimum of every voxel.
+
+    The search runs twice: with a middling baseline, then with what was learnt from that.
 
     Parameters
     ----------
@@ -309,41 +341,65 @@ def optimise(problem: Problem, data: NDArray[np.complex128]) -> Optimum:
         Under the priors and the stiffness that the data chose.
     """
     v, k = data.shape[0], len(problem.model.components)
-    modes = problem.roughness.size
-    flat_scale = np.abs(data).max(axis=1)
-    none = np.zeros((v, k))
-    precision, pull = np.zeros((v, k, k)), none.copy()
     index = np.arange(k)
+    precision, pull = np.zeros((v, k, k)), np.zeros((v, k))
     # before anything is known: a ridge that only keeps matrices regular
-    precision[:, index, index] = 1e-6 + (10.0 / flat_scale[:, None]) ** 2 * 1e-2
+    precision[:, index, index] = 1e-6 + 1.0 / np.abs(data).max(axis=1)[:, None] ** 2
     table = problem.candidates()
-    # the candidate next to a middling stiffness, while nothing is known
-    first = np.abs(table.sum(axis=1) - FIRST_DIMENSIONS).argmin()
-    shrink = np.broadcast_to(table[first], (v, modes))
+    middling = np.abs(table.sum(axis=1) - FIRST_DIMENSIONS).argmin()
+    shrink = np.broadcast_to(table[middling], (v, table.shape[1]))
     theta, box = starting_values(problem, data, precision, pull, shrink, BROAD_TRIALS)
     begun = evaluate(problem, data, theta, precision, pull, shrink)
-    amplitudes = begun.amplitudes
-    converged = np.zeros(v, dtype=bool)
-    state = begun
-    pushed = none
-    for most in (8, 60):
-        precision, pull = amplitude_prior(problem, _scale_of(problem, amplitudes), amplitudes)
-        precision[:, index, index] += pushed
-        state, converged = minimise(
-            problem, data, state.theta, box, precision, pull, shrink, most_iterations=most
-        )
-        amplitudes = state.amplitudes
-        if most == 8:
-            stuck = _stuck(state.theta, box)
-            post = average(problem, state, stuck, precision, pull)
-            best = post.weight.argmax(axis=1)
-            sd = np.sqrt(np.maximum(np.einsum("vkk->vk", post.covariance)[:, :k], 1e-300))
-            # areas are not negative beyond their error: pull those that are back to it
-            pushed = np.where(post.mean[:, :k] < -NEGATIVE_SD * sd, sd**-2.0, 0.0)
-            shrink = table[best]
-    stuck = _stuck(state.theta, box)
-    post = average(problem, state, stuck, precision, pull)
-    return Optimum(begun, state, box, converged, precision, pull, shrink, post)
+    hessian, _, _ = normal_equations(problem, begun, precision, pull, shrink)
+    sd = _root_diagonal(np.linalg.inv(hessian[:, :k, :k]))
+
+    scale = _scale_of(problem, begun.amplitudes)
+    precision, pull, widened = amplitude_prior(problem, scale, begun.amplitudes, sd)
+    state, _ = minimise(
+        problem, data, theta, box, precision, pull, shrink, most_iterations=FIRST_ITERATIONS
+    )
+    post = average(problem, state, _stuck(state.theta, box), precision, pull)
+
+    # where the model leaves over more than noise, that is the noise the priors compete with
+    loudness = np.maximum(_ratio_of(_residual(problem, data, state, post)), 1.0)
+    loudness = np.where(loudness > LOUD, loudness, 1.0)
+    data = data / loudness[:, None]
+    amplitudes = state.amplitudes / loudness[:, None]
+    sd = _root_diagonal(post.covariance)[:, :k]
+    scale = _scale_of(problem, amplitudes)
+    widened /= loudness[:, None]
+    precision, pull, _ = amplitude_prior(problem, scale, amplitudes, sd, widened)
+    # areas are not negative beyond their error: pull those that are back to it
+    negative = post.mean[:, :k] < -NEGATIVE_SD * sd
+    precision[:, index, index] += np.where(negative, sd**-2.0, 0.0)
+    shrink = table[post.weight.argmax(axis=1)]
+    state, converged = minimise(problem, data, state.theta, box, precision, pull, shrink)
+    post = average(problem, state, _stuck(state.theta, box), precision, pull)
+    residual = _residual(problem, data, state, post)
+    return Optimum(begun, state, box, converged, precision, pull, shrink, post, loudness, residual)
+
+
+def _residual(
+    problem: Problem, data: NDArray[np.complex128], state: State, post: Posterior
+) -> NDArray[np.complex128]:
+    """Return what the model leaves over at the optimum, shape (V, M)."""
+    taken = row_by_row(post.weight, problem.candidates())
+    phased, columns, baseline = parts_of(problem, data, state.theta, state.amplitudes, taken)
+    left: NDArray[np.complex128] = phased - columns.sum(axis=1) - baseline
+    return left
+
+
+def _ratio_of(residual: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return the residual over the unit of the data, shape (V,)."""
+    ratio: NDArray[np.float64] = np.sqrt((np.abs(residual) ** 2).mean(axis=1) / 2)
+    return ratio
+
+
+def _root_diagonal(covariance: NDArray[Any]) -> NDArray[np.float64]:
+    deviation: NDArray[np.float64] = np.sqrt(
+        np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 1e-300)
+    )
+    return deviation
 
 
 def _stuck(
@@ -381,47 +437,65 @@ def parts_of(
     band = problem.frequency_hz.size
     columns = fft(time_columns(problem, theta), axis=2)[:, :, :band] * amplitudes[:, :, None]
     phased = data * rotation(problem, theta)
-    baseline = (((phased - columns.sum(axis=1)) @ problem.modes) * shrink) @ problem.modes.T
+    smooth = row_by_row(phased - columns.sum(axis=1), problem.modes) * shrink
+    baseline = row_by_row(smooth, problem.modes.T)
     return phased, columns, baseline
 
 
 def _unexplained(
     problem: Problem,
     residual: NDArray[np.complex128],
-    state: State,
+    amplitudes: NDArray[np.float64],
+    sd: NDArray[np.float64],
+    theta: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return where the residual holds a line that the model does not know, in ppm; else NaN."""
+    """Return where a line stands that brain does not have, in Hz from the reference; else NaN.
+
+    Either the residual holds one that a matched filter finds, or acetate, which the model knows
+    so that it is not called NAA.
+    """
     model = problem.model
     names = [p.name for p in model.parameters]
     v = residual.shape[0]
+    shift = np.zeros(v)
+    if "shift_hz" in names:
+        shift = theta[:, names.index("shift_hz")]
     width = np.full(v, 6.0)
     if "lorentz_hz" in names and "gauss2_hz2" in names:
         width = voigt_width(
-            state.theta[:, names.index("lorentz_hz")], state.theta[:, names.index("gauss2_hz2")]
+            theta[:, names.index("lorentz_hz")], theta[:, names.index("gauss2_hz2")]
         )
     step = problem.frequency_hz[1] - problem.frequency_hz[0]
-    offset = np.arange(-24, 25) * step
-    kernel = np.exp(-4 * np.log(2) * (offset / np.maximum(width, 2 * step)[:, None]) ** 2)
-    kernel /= np.sqrt((kernel**2).sum(axis=1, keepdims=True))
-    padded = np.pad(residual.real, ((0, 0), (24, 24)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 49, axis=1)
-    match = np.einsum("vmj,vj->vm", windows, kernel)
+    reach = 24
+    offset = np.arange(-reach, reach + 1) * step
+    shape = np.exp(-4 * np.log(2) * (offset / np.maximum(width, 2 * step)[:, None]) ** 2)
+    norm = np.sqrt((shape**2).sum(axis=1))
+    padded = np.pad(residual.real, ((0, 0), (reach, reach)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=1)
+    match = np.einsum("vmj,vj->vm", windows, shape / norm[:, None])
     peak = match.argmax(axis=1)
-    rows = np.arange(v)
-    height = match[rows, peak]
+    height = match[np.arange(v), peak]
+    # a Gaussian line of height h sums to h * sum(shape) points; N points make one unit of area
+    area = height / norm * shape.sum(axis=1) / problem.time_s.size
     largest = np.zeros(v)
     for name in ("NAA", "Cr", "Cho"):
         members = [k for k, c in enumerate(model.components) if c.area == name]
-        largest = np.maximum(largest, state.amplitudes[:, members].sum(axis=1))
-    # matched filter output of a line of unit area and this width
-    gain = 1.0 / (step * np.sqrt((kernel**2).sum(axis=1)))
-    area = height / np.maximum(gain / np.maximum(width, 1e-9), 1e-12)
+        largest = np.maximum(largest, amplitudes[:, members].sum(axis=1))
     strong = (height > UNEXPLAINED_SD) & (area > UNEXPLAINED_SHARE * largest)
-    names_shift = names.index("shift_hz") if "shift_hz" in names else None
-    hz = problem.frequency_hz[peak]
-    if names_shift is not None:
-        hz = hz - state.theta[:, names_shift]
-    return np.where(strong, hz, np.nan)
+    where = np.where(strong, problem.frequency_hz[peak] - shift, np.nan)
+    if "Ace" in model.names:
+        k = model.names.index("Ace")
+        acetate = amplitudes[:, k]
+        found = (acetate > UNEXPLAINED_SHARE * largest) & (acetate > UNEXPLAINED_SD * sd[:, k])
+        hz = problem.frequency_hz[0] + _line_hz(problem, k)
+        where = np.where(found, hz, where)
+    return where
+
+
+def _line_hz(problem: Problem, component: int) -> float:
+    """Return the frequency of a single-line component, relative to the band's start."""
+    samples = problem.basis[component]
+    return float(np.angle(samples[1] / samples[0]) / (2 * np.pi * problem.time_s[1]))
 
 
 def voigt_width(
@@ -458,7 +532,7 @@ def result_of(
     """Make a Fit of what was collected; ``sd`` is the noise per in-band point, shape (V,)."""
     model = problem.model
     names, combine = areas_of(model)
-    values = out.amplitudes @ combine.T
+    values = row_by_row(out.amplitudes, combine.T)
     covariance = combine @ out.covariance @ combine.T
     covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2
     areas = PeakAreas(

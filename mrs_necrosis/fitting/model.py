@@ -370,8 +370,8 @@ def default_model(
     table = _priors(kind)
     components = []
     for entry in table["component"]:
-        longest = entry.get("longest_echo_s", np.inf)
-        if echo_time is not None and echo_time > longest:
+        shortest, longest = entry.get("shortest_echo_s", 0.0), entry.get("longest_echo_s", np.inf)
+        if not shortest <= (echo_time or 0.0) <= longest:
             continue
         is_metabolite = "lines" not in entry
         components.append(_metabolite(entry, acquisition) if is_metabolite else _free(entry))
@@ -400,6 +400,9 @@ def default_model(
                 entry["upper"] * scale,
             )
         )
+    # structure as narrow as lines is no baseline, and lines are as broad in Hz at any field
+    finest = max(table["baseline_dimensions"]) * min(1.0, mhz / table["baseline_mhz"])
+    dimensions = tuple(d for d in table["baseline_dimensions"] if d <= max(finest, 8.0))
     low, high = table["range_ppm"]
     high = min(high, WATER_PPM - table["water_gap_hz"] / mhz)
     names = {item.name for item in components}
@@ -407,7 +410,7 @@ def default_model(
         name=kind,
         components=tuple(components),
         parameters=tuple(parameters),
-        baseline=baseline or Baseline(tuple(table["baseline_dimensions"])),
+        baseline=baseline or Baseline(dimensions),
         range_ppm=(low, high),
         scale=tuple(name for name in table["scale"] if name in names),
         source=table["source"],

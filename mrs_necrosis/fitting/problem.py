@@ -32,6 +32,9 @@ LONGEST_FIT_S = 0.55
 BASELINE_MODES = 60
 """Smooth modes that are kept; stiffer or not, nothing with more dimensions is a baseline."""
 
+CONTRADICTION_SD = 4.0
+"""See ``amplitude_prior``."""
+
 FLAT_SD = 100.0
 """A flat amplitude prior is a normal one of this many scales: it only keeps matrices regular."""
 
@@ -268,9 +271,17 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
 
 
 def amplitude_prior(
-    problem: Problem, scale: NDArray[np.float64], amplitudes: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    problem: Problem,
+    scale: NDArray[np.float64],
+    amplitudes: NDArray[np.float64],
+    sd: NDArray[np.float64],
+    least: NDArray[np.float64] | float = 0.0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the amplitudes' normal prior as precision and precision times mean.
+
+    A prior that the data contradict, by more than ``CONTRADICTION_SD`` of its own and of the
+    estimate's standard deviations, is widened to the distance: it is a guess about brain, and
+    this is something else.
 
     Parameters
     ----------
@@ -280,6 +291,10 @@ def amplitude_prior(
         Unit of the priors in each voxel.
     amplitudes : ndarray of float64, shape (V, K)
         Where the search stands; a tie's sd is relative to the amplitude that it ties to.
+    sd : ndarray of float64, shape (V, K)
+        Their standard deviations.
+    least : ndarray of float64, shape (V, K), or float
+        Width below which no prior may fall: what an earlier call widened it to.
 
     Returns
     -------
@@ -287,17 +302,24 @@ def amplitude_prior(
         Symmetric.
     pull : ndarray of float64, shape (V, K)
         Precision times mean.
+    widened : ndarray of float64, shape (V, K)
+        Widths of the priors that the data contradict, zero elsewhere.
     """
     v, k = amplitudes.shape
+    widened = np.zeros((v, k)) + least
     precision = np.zeros((v, k, k))
     pull = np.zeros((v, k))
     names = problem.model.names
     for i, item in enumerate(problem.model.components):
         if item.prior_sd is None or item.prior_mean is None:
-            mean, sd = 0.0, FLAT_SD
+            mean, width = 0.0, FLAT_SD * scale
         else:
-            mean, sd = item.prior_mean, item.prior_sd
-        weight = 1.0 / (sd * scale) ** 2
+            mean, width = item.prior_mean, item.prior_sd * scale
+            away = np.abs(amplitudes[:, i] - mean * scale)
+            wrong = away > CONTRADICTION_SD * (width + sd[:, i])
+            widened[:, i] = np.maximum(widened[:, i], np.where(wrong, away, 0.0))
+            width = np.maximum(width, widened[:, i])
+        weight = 1.0 / width**2
         precision[:, i, i] += weight
         pull[:, i] += weight * mean * scale
         if item.tied_to:
@@ -312,4 +334,4 @@ def amplitude_prior(
             precision[:, j, j] += weight * item.tie_mean**2
             precision[:, i, j] -= weight * item.tie_mean
             precision[:, j, i] -= weight * item.tie_mean
-    return precision, pull
+    return precision, pull, widened

@@ -173,9 +173,11 @@ def voxel_objective(
     k = len(problem.model.components)
     with threadpool_limits(limits=1, user_api="blas"):
         data = problem.in_band(fid[None])
-        unit, _ = noise_unit(data, noise_in_fit(one, problem))
-        data /= unit[:, None]
-        found = optimise(problem, data)
+        unit = noise_unit(data, noise_in_fit(one, problem))
+        found = optimise(problem, data / unit[:, None])
+    # the priors compete with the noise that the fit saw in the end
+    unit *= found.loudness
+    data /= unit[:, None]
     root = np.linalg.cholesky(found.precision[0]).T
     target = np.linalg.solve(root.T, found.pull[0])
     free = np.full(k, np.inf)
@@ -185,7 +187,9 @@ def voxel_objective(
         problem=problem,
         data=data[0],
         unit=float(unit[0]),
-        start=np.concatenate([found.begun.amplitudes[0], found.begun.theta[0]]),
+        start=np.concatenate(
+            [found.begun.amplitudes[0] / found.loudness[0], found.begun.theta[0]]
+        ),
         lower=np.concatenate([-free, found.box[0][0]]),
         upper=np.concatenate([free, found.box[1][0]]),
         optimum=optimum,

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.fft import fft
 
 from mrs_necrosis.fitting.model import GAUSS_RATE
-from mrs_necrosis.fitting.varpro import evaluate_objective, rotation
+from mrs_necrosis.fitting.varpro import evaluate_objective, rotation, row_by_row
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ SEARCH_PPM = 0.10
 BOX_PPM = 0.035
 """Half the box of the shift around its start."""
 
-LINEWIDTHS_HZ = (3.5, 6.5, 11.0)
+LINEWIDTHS_HZ = (1.5, 3.5, 6.5, 11.0)
 """Full widths at half maximum of the templates."""
 
 NUISANCE_PPM = 0.15
@@ -39,27 +39,42 @@ SMOOTH_MODES = 10
 
 
 def _nuisance(problem: Problem) -> NDArray[np.complex128]:
-    """Return orthonormal columns of what is not a metabolite line, shape (M, Q)."""
-    columns = [problem.modes[:, :SMOOTH_MODES].astype(np.complex128)]
+    """Return orthonormal columns of what is not a metabolite line, shape (M, Q).
+
+    Lipids one by one, macromolecules as one pattern in the proportions of their ties: a comb of
+    them could imitate the singlets.
+    """
     t = problem.time_s
-    mhz = problem.frequency_mhz
+    columns = []
+    pattern = np.zeros(t.size, dtype=np.complex128)
     for k, item in enumerate(problem.model.components):
         if not any(width > 0 for width in item.gauss_ppm):
             continue
-        # narrower ones would take the singlets out as well
-        decay = np.exp(-np.pi * 4.0 * t - GAUSS_RATE * (NUISANCE_PPM * mhz * t) ** 2)
-        columns.append(fft(problem.basis[k] * decay)[: problem.frequency_hz.size, None])
-    q, r = np.linalg.qr(np.concatenate(columns, axis=1))
-    keep = np.abs(np.diagonal(r)) > 1e-6 * np.abs(r).max()
-    return q[:, keep]
+        decay = np.exp(
+            -np.pi * 4.0 * t - GAUSS_RATE * (NUISANCE_PPM * problem.frequency_mhz * t) ** 2
+        )
+        if item.area.startswith("Lip"):
+            columns.append(problem.basis[k] * decay)
+        else:
+            pattern += (item.tie_mean if item.tied_to else 1.0) * problem.basis[k] * decay
+    if pattern.any():
+        columns.append(pattern)
+    broad = [fft(column)[: problem.frequency_hz.size, None] for column in columns]
+    smooth = problem.modes[:, :SMOOTH_MODES].astype(np.complex128)
+    q, r = np.linalg.qr(np.concatenate([smooth, *broad], axis=1))
+    size = np.abs(np.diagonal(r))
+    return q[:, size > 1e-6 * size.max()]
 
 
 def _anchors(problem: Problem) -> list[NDArray[np.complex128]]:
-    """Return one FID per area of the model's scale, shape (N,) each."""
+    """Return one FID per area of the model's scale, shape (N,) each.
+
+    Acetate is among them, lest its line be taken for that of NAA at another shift.
+    """
     model = problem.model
     by_area: dict[str, list[int]] = {}
     for k, item in enumerate(model.components):
-        if item.name in model.scale:
+        if item.name in model.scale or item.name == "Ace":
             by_area.setdefault(item.area, []).append(k)
     return [problem.basis[index].mean(axis=0) for index in by_area.values()]
 
@@ -100,8 +115,8 @@ def find_shift_and_phase(
     bank = bank - (bank @ nuisance.conj()) @ nuisance.T
     norm = np.sqrt((np.abs(bank) ** 2).sum(axis=1))
     bank /= norm[:, None]
-    clean = data - (data @ nuisance.conj()) @ nuisance.T
-    match = (clean @ bank.conj().T).reshape(data.shape[0], len(settings), len(anchors))
+    clean = data - row_by_row(row_by_row(data, nuisance.conj()), nuisance.T)
+    match = row_by_row(clean, bank.conj().T).reshape(data.shape[0], len(settings), len(anchors))
     phase = 0.5 * np.angle((match**2).sum(axis=2))
     phase += np.pi * ((match * np.exp(-1j * phase)[..., None]).real.sum(axis=2) < 0)
     aligned = (match * np.exp(-1j * phase)[..., None]).real

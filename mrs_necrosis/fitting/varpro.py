@@ -63,6 +63,15 @@ def _phasor(rate_hz: NDArray[np.float64], n: int, dwell: float) -> NDArray[np.co
     return shaped
 
 
+def row_by_row(rows: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
+    """Return ``rows @ matrix``, each row on its own.
+
+    One product for all rows may round a row otherwise when others stand beside it.
+    """
+    product: NDArray[Any] = np.matmul(rows[:, None, :], matrix)[:, 0]
+    return product
+
+
 def _flat(columns: NDArray[np.complex128]) -> NDArray[np.float64]:
     """View complex columns as real ones of twice the length."""
     return np.ascontiguousarray(columns).view(np.float64)
@@ -73,7 +82,7 @@ def time_columns(problem: Problem, theta: NDArray[np.float64]) -> NDArray[np.com
     rates = {}
     for kind in ("shift", "lorentz", "gauss2"):
         index = problem.index(kind)
-        rates[kind] = theta[:, index] @ problem.acts[index]
+        rates[kind] = row_by_row(theta[:, index], problem.acts[index])
     t = problem.time_s
     decay = np.exp(
         -np.pi * rates["lorentz"][..., None] * t - GAUSS_RATE * rates["gauss2"][..., None] * t**2
