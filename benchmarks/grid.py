@@ -9,6 +9,7 @@ coverage against the truth, what core and rim are labelled, and the page's size.
     python benchmarks/grid.py                 # 32 x 32 x 1 and 24 x 24 x 8
     python benchmarks/grid.py --small         # 12 x 12 x 1
     python benchmarks/grid.py --memory        # 64 x 64 x 32 x 1024: memory, 512 voxels fitted
+    python benchmarks/grid.py --page          # size and load time of the page of 32 x 32 x 8
     python benchmarks/grid.py --real FOLDER   # the 10 multi-voxel spectra beside LCModel's results
 """
 
@@ -17,10 +18,13 @@ from __future__ import annotations
 import argparse
 import csv
 import resource
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +33,9 @@ from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.pipeline import analyze
 from mrs_necrosis.preprocessing import preprocess
-from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.report.files import render
+from mrs_necrosis.report.grid_page import grid_page
 from mrs_necrosis.simulation.grids import SPOILINGS, grid_phantom
 
 RATIOS = ("Cho/Cr", "NAA/Cr", "LL/Cr", "Cho/NAA")
@@ -207,6 +212,61 @@ def memory(voxels_to_fit: int = 512) -> None:
         print(f"  of which areas and covariances {results / 1e6:.0f} MB\n")
 
 
+def load_s(page: Path) -> tuple[float, float] | None:
+    """Return how long headless Chromium takes to draw a page, and an empty one; None if absent.
+
+    The clock of the page itself runs on virtual time there, so the whole process is timed.
+    """
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        return None
+    times = []
+    for address in (page.as_uri(), "about:blank"):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+            began = time.perf_counter()
+            text = subprocess.run(
+                [
+                    browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom",
+                    "--virtual-time-budget=20000", f"--user-data-dir={profile}", address,
+                ],
+                capture_output=True, text=True, check=True,
+            ).stdout  # fmt: skip
+            times.append(time.perf_counter() - began)
+        if address != "about:blank" and 'data-ready="yes"' not in text:
+            return None
+    return times[0], times[1]
+
+
+def page() -> None:
+    """Print size and load time of a page of 32 x 32 x 8 voxels: 16 x 16, repeated."""
+    print("== grid.html of 32 x 32 x 8 voxels, with a spectrum each\n")
+    made = grid_phantom(np.random.default_rng(1), grid=(16, 16, 1))
+    found = analyze(made.data)
+    times = (2, 2, 8)
+    maps = [replace(one, values=np.tile(one.values, times)) for one in found.grid_result.maps]
+    parts = {n: np.tile(getattr(found.quality, n), times) for n in found.quality.__slots__}
+    began = time.perf_counter()
+    text = grid_page(
+        maps,
+        quality=Quality(**parts),
+        affine=made.data.affine,
+        curves=lambda voxel: found.fit.curves((voxel[0] % 16, voxel[1] % 16, 0)),
+        statements=[
+            replace(one, where=np.tile(one.where, times)) for one in found.grid_result.statements
+        ],
+    )
+    made_in = time.perf_counter() - began
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "grid.html"
+        path.write_text(text, encoding="utf-8")
+        times = load_s(path)
+    print(f"  {len(text) / 1e6:.1f} MB, {len(maps)} maps, made in {made_in:.0f} s")
+    if times is not None:
+        print(
+            f"  opened and drawn in {times[0]:.1f} s, of which Chromium itself {times[1]:.1f} s\n"
+        )
+
+
 def real(folder: Path) -> None:
     """Print NAA/Cr and Cho/Cr of the ten voxels beside LCModel's."""
     with (folder / "test-reference-multi-voxel.csv").open() as file:
@@ -249,6 +309,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--page", action="store_true")
     parser.add_argument("--real", type=Path)
     parser.add_argument("--echo-time", type=float, default=144.0, help="ms")
     parser.add_argument("--rim", default="metastasis_recurrence", help="tissue class of the rim")
@@ -256,6 +317,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.memory:
         memory()
+    elif options.page:
+        page()
     elif options.real:
         real(options.real)
     else:
