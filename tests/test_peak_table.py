@@ -121,6 +121,7 @@ def test_an_absent_value_is_nan_and_not_zero(tmp_path):
         ("Cho=1 Cho=2", "names a peak twice"),
         ("Cho=1 tCho=2", "names a peak twice"),
         ("Cho=n/a Cr=n/a", "has no peak with a value"),
+        ("Cho=1±1e308 Cr=3±1", "must give an sd of 0 or more for every peak or for none"),
         ("Cho=1±2 Cr=3", "must give an sd of 0 or more for every peak or for none"),
     ],
 )
@@ -146,6 +147,7 @@ def test_words_that_are_no_assignments_are_refused():
         ("a.toml", "echo_time_ms = 'x'\n[peaks]\nCho = 1\n", "must give echo_time_ms as a number"),
         ("a.toml", "echo_time_s = 30\n[peaks]\nCho = 1\n", "echo_time_s must be in s, between 0"),
         ("a.toml", "covariance = [[1]]\n[peaks]\nCho = 1\nCr = 2\n", "covariance must have shape"),
+        ("a.toml", "covariance = [[nan]]\n[peaks]\nCho = 1\n", "as a square of numbers"),
         ("a.toml", "covariance = 'x'\n[peaks]\nCho = 1\nCr = 2\n", "as a square of numbers"),
         ("a.toml", "sd = 1\n[peaks]\nCho = 1\n", r"must give sd as a table \[sd\]"),
         ("a.csv", "\n\n", "it has no line of values"),

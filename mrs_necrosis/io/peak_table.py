@@ -40,6 +40,7 @@ NET_ECHO_TIMES_S: Final = (0.120, 0.160)
 ms)."""
 
 _LARGEST: Final = 2**20
+_LARGEST_SD: Final = 1e150  # its square is still a number
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_+./-]{0,23}"
 _VALUE: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _ASSIGNMENT: Final = re.compile(
@@ -370,11 +371,14 @@ def _covariance(where: Path, table: dict[str, Any]) -> np.ndarray | None:
     deviations = [sd for _, _, sd in table["peaks"]]
     if "covariance" in table:
         try:
-            return np.array(table["covariance"], dtype=np.float64)
+            covariance = np.array(table["covariance"], dtype=np.float64)
         except (TypeError, ValueError):
+            covariance = np.array(np.nan)
+        if not np.isfinite(covariance).all():
             _refuse(where, "must give covariance as a square of numbers")
+        return covariance
     if all(sd is None for sd in deviations):
         return None
-    if any(sd is None or sd < 0 for sd in deviations):
+    if any(sd is None or not 0 <= sd < _LARGEST_SD for sd in deviations):
         _refuse(where, "must give an sd of 0 or more for every peak or for none")
     return np.diag(np.array(deviations, dtype=np.float64) ** 2)
