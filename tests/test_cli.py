@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -464,6 +465,29 @@ def test_a_label_is_escaped(capsys, tmp_path):
 
     assert "<b>case" not in (tmp_path / "report.html").read_text()
     assert "&lt;b&gt;case" in (tmp_path / "report.html").read_text()
+
+
+def test_nothing_asks_the_network(capsys, tmp_path, monkeypatch):
+    def refused(*arguments, **keywords):
+        raise AssertionError
+
+    monkeypatch.setattr(socket, "socket", refused)
+    monkeypatch.setattr(socket, "create_connection", refused)
+
+    assert command(capsys, "analyze", sample_path(SPECTRUM), "--out", tmp_path / "out")[0] == 0
+
+
+@pytest.mark.slow
+def test_every_real_file_is_analysed_or_refused_in_one_sentence(capsys, shared_data):
+    for path in sorted(shared_data.rglob("*")):
+        if not path.is_file() or "LICENSES" in path.parts:
+            continue
+        code, _, err = command(capsys, "analyze", path)
+
+        assert code in {cli.EXIT_OK, cli.EXIT_BAD_INPUT}, path.name
+        assert "internal" not in err, path.name
+        if code == cli.EXIT_BAD_INPUT:
+            assert len(err.splitlines()) == 1, path.name
 
 
 # ---- the other commands -----------------------------------------------------------------------

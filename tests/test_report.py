@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -381,7 +383,8 @@ def test_the_figure_draws_the_curves_of_the_fit():
     np.testing.assert_array_equal(drawn["baseline"], curves.baseline.real)
     np.testing.assert_array_equal(residual.get_lines()[0].get_ydata(), curves.residual.real)
     assert [t.get_text() for t in parts.texts] == ["mI", "Cho", "Cr", "NAA", "Lac", "Lip"]
-    assert {t.get_text() for t in main.texts} == {"NAA", "Cr", "Cho", "mI", "LL"}
+    # mI is not detected here: 0.2 with a standard deviation of 0.2
+    assert {t.get_text() for t in main.texts} == {"NAA", "Cr", "Cho", "LL"}
 
 
 def test_groups_and_baseline_make_up_the_fit():
@@ -509,6 +512,31 @@ def test_a_full_disk_is_an_output_error(tmp_path, monkeypatch):
 
     with pytest.raises(OutputError, match="No space left"):
         files.write(table_analysis(), tmp_path)
+
+
+def test_a_killed_write_leaves_the_old_file_or_the_new_one(tmp_path):
+    target = tmp_path / "result.json"
+    contents = [b"a" * 400_000, b"b" * 400_000]
+    target.write_bytes(contents[0])
+    code = (
+        "import itertools, sys; from pathlib import Path; "
+        "from mrs_necrosis.report.files import write_atomically; "
+        "print('ready', flush=True); "
+        "[write_atomically(Path(sys.argv[1]), bytes([97 + i % 2]) * 400_000) "
+        "for i in itertools.count()]"
+    )
+
+    for delay in (0.01, 0.023, 0.037):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE, text=True
+        )
+        writer.stdout.readline()
+        time.sleep(delay)
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+
+        assert target.read_bytes() in contents
 
 
 def test_the_reporting_table_says_what_is_not_known():

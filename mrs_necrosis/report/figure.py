@@ -101,7 +101,8 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
         )
         residual, main, parts = rows
         _draw_residual(residual, curves)
-        _draw_main(main, curves, groups)
+        found = {name for name in analysis.areas.names if analysis.areas.detected(name)[x, y, z]}
+        _draw_main(main, curves, found)
         _draw_components(parts, groups, curves.ppm)
         for axes in rows:
             axes.set_yticks([])
@@ -135,7 +136,7 @@ def _title(analysis: Analysis) -> str:
     acquisition = analysis.acquisition
     words = [acquisition.sequence] if acquisition is not None and acquisition.sequence else []
     words += [field_words(analysis.field_t), f"TE {milliseconds(analysis.echo_time_s)}"]
-    if acquisition is not None:
+    if acquisition is not None and acquisition.repetition_time_s is not None:
         words.append(f"TR {milliseconds(acquisition.repetition_time_s)}")
     size = analysis.spectra.voxel_size_mm if analysis.spectra is not None else None
     if size is not None:
@@ -156,7 +157,7 @@ def _draw_residual(axes: Axes, curves: Curves) -> None:
     axes.set_ylim(-1.2 * height, 1.2 * height)
 
 
-def _draw_main(axes: Axes, curves: Curves, groups: Mapping[str, NDArray[np.float64]]) -> None:
+def _draw_main(axes: Axes, curves: Curves, found: set[str]) -> None:
     axes.plot(curves.ppm, curves.data.real, color=INK, linewidth=0.8, label="data")
     axes.plot(curves.ppm, curves.fit.real, color=FIT, linewidth=1.3, label="fit")
     axes.plot(curves.ppm, curves.baseline.real, color=BASELINE, linewidth=1.0, label="baseline")
@@ -166,7 +167,7 @@ def _draw_main(axes: Axes, curves: Curves, groups: Mapping[str, NDArray[np.float
     top, bottom = float(np.nanmax(shown)), float(np.nanmin(shown))
     room = 0.12 * (top - bottom)
     axes.set_ylim(bottom - 0.5 * room, top + 2.2 * room)
-    for text, centre, width in _peak_labels(groups):
+    for text, centre, width in _peak_labels(found):
         near = np.abs(ppm - centre) < width
         if near.any():
             height = float(np.nanmax(np.where(near, data, -np.inf)))
@@ -177,9 +178,10 @@ def _draw_main(axes: Axes, curves: Curves, groups: Mapping[str, NDArray[np.float
     axes.legend(frameon=False, loc="upper left", ncols=3, handlelength=1.6, borderaxespad=0.2)
 
 
-def _peak_labels(groups: Mapping[str, object]) -> list[tuple[str, float, float]]:
-    labels = [(name, PEAK_PPM[name], 0.06) for name in _NAMED if name in groups]
-    if "Lip" in groups or "Lac" in groups:
+def _peak_labels(found: set[str]) -> list[tuple[str, float, float]]:
+    """Return name, place and half width of the peaks that were detected."""
+    labels = [(name, PEAK_PPM[name], 0.06) for name in _NAMED if name in found]
+    if "LL" in found:
         labels.append(("LL", PEAK_PPM["Lip13"] + 0.02, 0.12))
     return labels
 
