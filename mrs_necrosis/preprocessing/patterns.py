@@ -64,7 +64,7 @@ PATTERNS: Final[tuple[tuple[str, tuple[tuple[float, float], ...], float], ...]] 
 NAMES = tuple(name for name, _, _ in PATTERNS)
 FATTY = tuple(NAMES.index(name) for name in ("Lip13", "Lip13 broad", "Lip09"))
 LACTATE = NAMES.index("Lac")
-ACETATE = NAMES.index("acetate")
+RARE = tuple(NAMES.index(name) for name in ("acetate",))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

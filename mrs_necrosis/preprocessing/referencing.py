@@ -19,11 +19,11 @@ import numpy as np
 from mrs_necrosis.constants import LACTATE_J_HZ
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
 from mrs_necrosis.preprocessing.patterns import (
-    ACETATE,
     FATTY,
     LACTATE,
     NAMES,
     PATTERNS,
+    RARE,
     SEARCH_PPM,
     SINGLETS,
     WIDTHS_PPM,
@@ -39,11 +39,14 @@ if TYPE_CHECKING:
 _CHUNK = 128
 _N_FINALISTS = 5
 
-_RARE = 6.0
-"""Log odds against acetate, which phantoms and abscesses hold, and brains do not."""
+_RARE_ODDS = 6.0
+"""Log odds against a peak that few brains show: acetate (phantoms, abscesses) and others."""
 
 _CORRELATED = 4.0
 """Points of a model error that are not independent of each other."""
+
+_UNEXPLAINED = 0.3
+"""Share of the signal that the patterns may leave unexplained before they are doubted."""
 
 _PHASE_SD_RAD = 0.26
 """How far the metabolites' phase strays from the water's (15 degrees)."""
@@ -399,8 +402,8 @@ def _verdict(
     # what the model cannot explain is error too, and it is correlated over a linewidth
     variance = np.maximum(noise, rss.min(axis=1) / (2.0 * n_points)) * _CORRELATED
     at_shift = setting // n_widths
-    acetate = amplitude[..., ACETATE] ** 2 / (2.0 * variance[:, None])
-    log = -rss / (2.0 * variance[:, None]) + prior - np.minimum(acetate, _RARE)
+    rare = amplitude[..., RARE] ** 2 / (2.0 * variance[:, None, None])
+    log = -rss / (2.0 * variance[:, None]) + prior - np.minimum(rare, _RARE_ODDS).sum(axis=2)
     best = log.argmax(axis=1)
     log -= log[rows, best][:, None]
     shift = bank.shifts_ppm[at_shift]
@@ -411,7 +414,12 @@ def _verdict(
     other = np.where(same, -np.inf, log)
     rival = np.exp(other.max(axis=1))
     gain = (energy - rss[rows, best]) / (2.0 * variance)
-    confidence = np.where(gain > 10.0, 1.0 / (1.0 + rival), 0.0)
+    # patterns that leave much more than noise unexplained may all be the wrong ones
+    unknown = np.maximum(rss[rows, best] - 2.0 * n_points * noise, 0.0) / np.maximum(
+        energy, np.finfo(np.float64).tiny
+    )
+    doubt = np.minimum((1.0 - unknown) / (1.0 - _UNEXPLAINED), 1.0)
+    confidence = np.where(gain > 10.0, doubt / (1.0 + rival), 0.0)
     chosen = amplitude[rows, best]
     share = chosen**2 / (2.0 * variance[:, None])
     used = tuple(
