@@ -193,6 +193,32 @@ def test_alignment_of_noise_alone_changes_nothing():
     assert "too little signal" in aligned.history[-1].note
 
 
+def test_averages_too_weak_alone_are_aligned_together():
+    rng = np.random.default_rng(22)
+    drift_hz = np.linspace(-4, 4, 64)
+    fid = brain() * np.exp(2j * np.pi * drift_hz[:, None] * TIME_S) + noise(rng, 3.0, 64, N)
+
+    aligned = align_averages(data(fid.T, ("DIM_DYN",)))
+
+    parameters = aligned.history[-1].parameters
+    assert parameters["together"] > 1
+    stray = np.array(parameters["shift_hz"]) - drift_hz
+    assert np.std(stray) < 0.4 * np.std(drift_hz)
+
+
+def test_a_spoilt_average_does_not_keep_the_others_from_being_aligned():
+    rng = np.random.default_rng(23)
+    fid, shift_hz, _ = drifting(rng, 16, 0.1)
+    fid[:, 5] = np.nan
+
+    aligned = align_averages(data(fid, ("DIM_DYN",)))
+
+    sound = np.arange(16) != 5
+    found_hz = np.array(aligned.history[-1].parameters["shift_hz"])
+    assert np.std((found_hz - shift_hz)[sound]) < 0.4
+    assert np.isnan(aligned.fid[0, 0, 0, :, 5]).all()
+
+
 def test_averages_that_are_aligned_stay_as_they_are():
     rng = np.random.default_rng(7)
     steady = brain()[:, None] + noise(rng, 0.02, N, 8)

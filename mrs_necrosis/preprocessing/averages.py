@@ -7,6 +7,7 @@ verdict per average holds for all voxels, because an average is one measurement 
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,11 @@ _MAX_SHIFT_PPM = 0.3
 
 _USEFUL_SD_HZ = 1.0
 """The band is used alone if it tells an average's frequency to this sd or better."""
+
+_REGION = "1.85-4.2 ppm"
+
+_TOGETHER = (1, 2, 4, 8)
+"""Consecutive averages that are taken together where each alone holds too little signal."""
 
 _USELESS_SD_HZ = 1.5
 """Averages whose frequency is known no better than this are left as they are."""
@@ -75,7 +81,9 @@ def align_averages(data: SpectralData, *, whole_spectrum: bool = False) -> Spect
     as near as possible (least squares in the time domain, analytic derivatives, all averages at
     once) to the mean of the aligned averages, which starts as the average that most resembles
     the others. Only the band between lipids and water counts where it holds enough signal,
-    because their amplitudes are not stable; otherwise the whole spectrum does.
+    because their amplitudes are not stable; otherwise the whole spectrum does. Where single
+    averages hold too little, up to 8 consecutive ones are taken together, and what is found is
+    interpolated.
 
     Parameters
     ----------
@@ -107,27 +115,38 @@ def align_averages(data: SpectralData, *, whole_spectrum: bool = False) -> Spect
         return data
     fid = joined[0]
     signal = has_signal(fid)
-    good_voxel = np.isfinite(fid).all(axis=(1, 2)) & signal.any(axis=1)
-    if not good_voxel.any():
+    # spoilt averages are left as they are; reject_averages names them
+    sound = np.flatnonzero(signal.any(axis=0))
+    good_voxel = signal[:, sound].all(axis=1)
+    if sound.size < 2 or not good_voxel.any():
         return data
     dwell_s = data.acquisition.dwell_time_s
     limit_hz = _MAX_SHIFT_PPM * data.acquisition.spectrometer_frequency_mhz
-    usable = fid[good_voxel]
+    usable = fid[good_voxel][:, sound]
 
     noise = float(np.sqrt((noise_sd(usable) ** 2).mean()))
-    region = "1.85-4.2 ppm"
     band, share = _band(usable, data)
-    shift_hz, phase_rad, sd_hz = _register(band, noise, share, dwell_s, limit_hz)
-    if whole_spectrum or not sd_hz <= _USEFUL_SD_HZ:
-        region = "whole spectrum"
-        shift_hz, phase_rad, sd_hz = _register(usable, noise, 1.0, dwell_s, limit_hz)
-    if not sd_hz <= _USELESS_SD_HZ:
+    regions = {_REGION: (band, share, _USEFUL_SD_HZ)} if not whole_spectrum else {}
+    regions["whole spectrum"] = (usable, 1.0, _USELESS_SD_HZ)
+    sizes = [size for size in _TOGETHER if size == 1 or sound.size >= 4 * size]
+    found = None
+    for together, region in itertools.product(sizes, regions):
+        values, part, enough_hz = regions[region]
+        joint, numbers = _together(values, together)
+        tried = _register(joint, noise / np.sqrt(together), part, dwell_s, limit_hz)
+        if tried[2] <= enough_hz:
+            found = tried
+            break
+    if found is None:
         step = Step(
             "align_averages",
             {"applied": False, "sd_hz": None},
-            "The averages were not aligned: each holds too little signal to tell its frequency.",
+            "The averages were not aligned: they hold too little signal to tell their frequency.",
         )
         return data.done(step)
+    shift_hz, phase_rad, sd_hz = np.zeros(fid.shape[1]), np.zeros(fid.shape[1]), found[2]
+    shift_hz[sound] = np.interp(np.arange(sound.size), numbers, found[0])
+    phase_rad[sound] = np.interp(np.arange(sound.size), numbers, np.unwrap(found[1]))
     time_s = np.arange(data.n_samples) * dwell_s
     turn = np.exp(1j * (2.0 * np.pi * shift_hz[:, None] * time_s + phase_rad[:, None]))
     aligned = np.swapaxes(fid * turn, 1, 2).reshape(data.fid.shape)
@@ -137,14 +156,24 @@ def align_averages(data: SpectralData, *, whole_spectrum: bool = False) -> Spect
         {
             "applied": True,
             "region": region,
+            "together": together,
             "shift_hz": [round(float(-f), 3) for f in shift_hz],
             "phase_deg": [round(float(np.degrees(-p)), 2) for p in phase_rad],
             "sd_hz": round(sd_hz, 4),
         },
         f"{len(shift_hz)} averages were aligned; their frequencies spread over {spread_hz:.1f} "
-        f"Hz ({region}).",
+        f"Hz ({region}{'' if together == 1 else f', {together} at a time'}).",
     )
     return data.done(step, fid=aligned)
+
+
+def _together(
+    fid: NDArray[np.complex128], size: int
+) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+    """Return means of so many consecutive averages (V, D, N), and their mean numbers."""
+    n_blocks = fid.shape[1] // size
+    blocks = fid[:, : n_blocks * size].reshape(fid.shape[0], n_blocks, size, fid.shape[2])
+    return blocks.mean(axis=2), np.arange(n_blocks) * size + 0.5 * (size - 1)
 
 
 def _band(fid: NDArray[np.complex128], data: SpectralData) -> tuple[NDArray[np.complex128], float]:
