@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from mrs_necrosis.quality import FitStatus
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -113,3 +117,22 @@ class Analysis:
     def first_voxel(self) -> Voxel:
         """Index of the first voxel."""
         return (0,) * len(self.grid)
+
+    @property
+    def shown_voxel(self) -> tuple[int, int, int] | None:
+        """Index of the voxel that figures show; None if no voxel has a fit.
+
+        Of a grid: where the lesion looks most like tumour, or else the highest SNR.
+        """
+        if self.quality is None:
+            return None
+        fitted = np.isin(self.quality.status, [s.value for s in FitStatus if s.has_areas])
+        if not fitted.any():
+            return None
+        if self.grid_result is not None and self.grid_result.lesion is not None:
+            worst = self.grid_result.lesion.worst_voxel
+            if worst is not None and fitted[worst]:
+                return worst
+        snr = np.where(fitted, np.nan_to_num(self.quality.snr, nan=-1.0), -2.0)
+        x, y, z = (int(i) for i in np.unravel_index(np.argmax(snr), snr.shape))
+        return x, y, z

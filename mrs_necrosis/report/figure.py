@@ -75,7 +75,7 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
     analysis : Analysis
         With a fit.
     voxel : tuple of int, optional
-        Index along X, Y, Z; the first voxel by default.
+        Index along X, Y, Z; ``analysis.shown_voxel`` by default.
 
     Returns
     -------
@@ -85,12 +85,15 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
     Raises
     ------
     ValueError
-        If the analysis has no fit, as that of a peak table.
+        If the analysis has no fit, as that of a peak table, or no voxel could be fitted.
     """
-    if analysis.fit is None:
-        msg = "there is no spectrum to draw: the analysis is of a peak table"
+    chosen = voxel if voxel is not None else analysis.shown_voxel
+    if analysis.fit is None or chosen is None:
+        msg = (
+            "there is no spectrum to draw: the analysis is of a peak table, or nothing was fitted"
+        )
         raise ValueError(msg)
-    x, y, z = voxel if voxel is not None else analysis.first_voxel
+    x, y, z = chosen
     curves = analysis.fit.curves((x, y, z))
     model = analysis.fit.model
     groups = grouped(curves, {one.name: one.area for one in model.components})

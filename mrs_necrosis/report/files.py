@@ -46,7 +46,7 @@ def render(analysis: Analysis) -> dict[str, bytes]:
         "ratios.tsv": to_tsv([analysis]).encode(),
     }
     drawings = {}
-    if analysis.fit is not None:
+    if analysis.shown_voxel is not None:
         drawings["spectrum"] = figure.spectrum(analysis)
     if analysis.assessment is not None and figure.has_evidence(analysis.assessment):
         drawings["evidence"] = figure.evidence(analysis)

@@ -76,6 +76,7 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str]) -> str:
             methods=methods_paragraph(analysis),
             mrsinmrs=mrsinmrs_rows(analysis),
             provenance=_flat(analysis.provenance),
+            shown_voxel=", ".join(map(str, analysis.shown_voxel or ())),
             spectrum_figure=inline(svgs.get("spectrum", "")),
             evidence_figure=inline(svgs.get("evidence", "")),
             research_use=RESEARCH_USE,
