@@ -251,7 +251,11 @@ def new_pfile(path, water, metabolites):
     from spec2nii.GE.ge_hdr_fields import get_pfile_hdr_fields
 
     fields = get_pfile_hdr_fields(26.002)
-    layout = type("Header", (ctypes.LittleEndianStructure,), {"_pack_": 1, "_fields_": fields})
+    layout = type(
+        "Header",
+        (ctypes.LittleEndianStructure,),
+        {"_pack_": 1, "_layout_": "ms", "_fields_": fields},
+    )
     header = layout()
     coils = len(water)
     frames = np.concatenate([water, metabolites], axis=1)

@@ -21,6 +21,7 @@ from scanner_files import (
     first_centre_lps,
     frequency_hz,
     grid_fid,
+    jmrui_text,
     mrs_dicom,
     new_pfile,
     rda,
@@ -474,6 +475,41 @@ def test_what_is_no_image_is_refused(tmp_path):
     write_nifti_mrs(tmp_path / "mrs.nii.gz", spectral_data((1, 1, 1, N)))
     with pytest.raises(FormatError, match="holds no real numbers"):
         read_image(tmp_path / "mrs.nii.gz")
+
+
+def planted_files(folder):
+    """Yield a file of each kind whose header names a person."""
+    fid = grid_fid(1, 2, 5)
+    yield rda(folder / "a.rda", fid)
+    yield csa_dicom(folder / "a.IMA", fid)
+    yield mrs_dicom(folder / "a.dcm", fid[:, :1, :1].transpose(2, 1, 0, 3), [first_centre_lps()])
+    yield sdat_pair(folder, fid[0, 0], encoded=False)
+    yield twix_file(folder / "a.dat", fid[0])
+    yield new_pfile(folder / "a.7", 1000 * fid[0, :, :2], 1000 * fid[0, :, 2:])
+    yield jmrui_text(folder / "a.txt", fid[0, 0])
+
+
+def test_no_name_in_a_header_reaches_data_messages_or_written_files(tmp_path, capfd, caplog):
+    pytest.importorskip("spec2nii", reason="needs the extra vendor")
+    caplog.set_level("DEBUG")
+    for path in planted_files(tmp_path):
+        partner = path.with_suffix(".SPAR")
+        assert b"PLANTED" in path.read_bytes() + (
+            partner.read_bytes() if partner.exists() else b""
+        )
+
+        data = read(path)
+        write_nifti_mrs(tmp_path / "out.nii", data)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(0.9 * len(content))])
+        with pytest.raises(FormatError) as caught:
+            read(path)
+
+        printed = "".join(capfd.readouterr()) + caplog.text
+        written = (tmp_path / "out.nii").read_bytes()
+        for text in (repr(data), str(caught.value), printed):
+            assert "PLANTED" not in text, path.name
+        assert b"PLANTED" not in written, path.name
 
 
 def test_importing_io_loads_no_heavy_library():

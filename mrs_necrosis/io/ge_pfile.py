@@ -153,7 +153,9 @@ def _newer(source: Source) -> Recording:
 
         fields = get_pfile_hdr_fields(_number(source.head, 0, "<f"))
         layout: Any = type(
-            "Header", (ctypes.LittleEndianStructure,), {"_pack_": 1, "_fields_": fields}
+            "Header",
+            (ctypes.LittleEndianStructure,),
+            {"_pack_": 1, "_layout_": "ms", "_fields_": fields},
         )
         header = layout.from_buffer_copy(source.content)
         end = header.rhr_rdb_hdr_off_data + header.rhr_rh_raw_pass_size
