@@ -44,6 +44,9 @@ class Finding:
         None for a reading.
     value : float or None
         Of the expression; None if it could not be evaluated.
+    is_bound : bool
+        Whether a peak is not detected, so that `value` is the bound that decides: the true value
+        lies farther from the cut-off.
     favors : Favors
         NECROSIS, RECURRENCE, INDETERMINATE (exactly silent) or NOT_EVALUABLE.
     family : str
@@ -70,6 +73,7 @@ class Finding:
     comparator: str = ""
     cutoff: float | None = None
     value: float | None = None
+    is_bound: bool = False
     favors: Favors
     family: str = ""
     scored: bool = False

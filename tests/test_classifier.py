@@ -366,6 +366,8 @@ def test_a_bound_that_decides_a_criterion_counts():
 
     sides = {one.id: one.favors for one in found.findings}
     assert sides["plotkin2004_cho_naa"] == Favors.RECURRENCE
+    assert "Cho/NAA at least" in found.paragraph
+    assert "NAA/Cr at most" in found.paragraph
     assert sides["bulik2015_naa_cr"] == Favors.RECURRENCE
     assert not gate(found, "absent-peaks").is_open
     assert "NAA is not detected" in gate(found, "absent-peaks").sentence
@@ -387,6 +389,45 @@ def test_without_choline_creatine_and_naa_nothing_is_evaluable():
 
     assert found.favors == Favors.NOT_EVALUABLE
     assert found.evidence.likelihood_ratio is None or gate(found, "area-sd").is_open is False
+
+
+def test_either_half_of_a_criterion_may_decide_it():
+    # Cho/NAA > 1.8 decides Anbarloui 2015 although LL was not measured
+    names, values = ("Cho", "Cr", "NAA"), [2.0, 1.0, 0.9]
+
+    def side(values):
+        found = assess(PeakAreas(names, values)).findings
+        return next(one for one in found if one.id == "anbarloui2015_algorithm").favors
+
+    assert side(values) == Favors.RECURRENCE
+    assert side([1.0, 1.0, 0.9]) == Favors.NOT_EVALUABLE
+
+
+@given(
+    values=st.lists(
+        st.lists(
+            st.sampled_from([0.0, -1.0, 1e-12, 1.0, 2.5, 1e12, np.nan]), min_size=6, max_size=6
+        ),
+        min_size=3,
+        max_size=3,
+    ),
+    sd=st.sampled_from([None, 0.0, 0.3, 1e6]),
+    kept=st.lists(st.integers(0, 5), min_size=1, max_size=6, unique=True),
+)
+def test_no_peaks_whatever_stop_an_assessment(values, sd, kept):
+    names = ("Lip13", "Lac", "Cho", "Cr", "NAA", "mI")
+    chosen = tuple(names[i] for i in kept)
+    numbers = np.array(values)[:, kept]
+    covariance = None if sd is None else np.broadcast_to(
+        np.eye(len(kept)) * sd**2, (3, len(kept), len(kept))
+    )  # fmt: skip
+
+    grid = assess_grid(PeakAreas(chosen, numbers, covariance), n_draws=5)
+
+    assert grid.codes.shape == (3,)
+    found = assess(PeakAreas(chosen, numbers[0], None if sd is None else covariance[0]), n_draws=5)
+    assert found.favors == LABELS[grid.codes[0]]
+    assert "nan" not in found.paragraph.lower()
 
 
 def test_one_peak_alone_is_nothing_to_judge():

@@ -18,6 +18,7 @@ from mrs_necrosis.classifier.scoring import (
     NECROSIS,
     NOT_EVALUABLE,
     RECURRENCE,
+    Ranges,
     Score,
     Scoring,
     Weighted,
@@ -745,6 +746,7 @@ def _finding(one: Weighted, case: _Case, nominal: Score, draws: _Draws | None) -
         comparator=criterion.any_of[0].comparator if len(criterion.any_of) == 1 else "",
         cutoff=criterion.any_of[0].cutoff if len(criterion.any_of) == 1 else None,
         value=value,
+        is_bound=value is not None and _is_bound(criterion, ranges),
         favors=favors,
         family=criterion.family,
         scored=takes_part,
@@ -753,6 +755,12 @@ def _finding(one: Weighted, case: _Case, nominal: Score, draws: _Draws | None) -
         weights=weights,
         note=note,
     )
+
+
+def _is_bound(criterion: Criterion, ranges: Ranges) -> bool:
+    """Return whether a ratio of a criterion is known by a bound alone."""
+    found = [ranges(name) for one in criterion.any_of for _, name in one.terms]
+    return any(one is not None and one[0][0] != one[1][0] for one in found)
 
 
 def _side(criterion: Criterion, *, met: bool) -> Favors:

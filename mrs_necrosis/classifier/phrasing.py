@@ -202,8 +202,8 @@ def _contralateral_caveats(facts: Facts) -> Iterable[str]:
     if not (flat["Cho"] > 0 and flat["Cr"] > 0):
         return
     yield (
-        f"Against the other side: Cho/Cho {cho / flat['Cho']:.2f}, Cho/Cr(other side) "
-        f"{cho / flat['Cr']:.2f}, Cr/Cr {cr / flat['Cr']:.2f}."
+        f"Against the other side, Cho is {cho / flat['Cho']:.2f} of its Cho and "
+        f"{cho / flat['Cr']:.2f} of its Cr, and Cr is {cr / flat['Cr']:.2f} of its Cr."
     )
     if cr < 0.7 * flat["Cr"]:
         yield (
@@ -273,7 +273,7 @@ def suggestions(found: Assessment, facts: Facts) -> tuple[str, ...]:
     """
     context, given = facts.context, []
     closed = {gate.name for gate in found.gates if not gate.is_open}
-    if closed & {"snr", "linewidth", "fit", "residual", "area-sd", "unexpected-peak"}:
+    if closed & {"snr", "linewidth", "fit", "residual", "area-sd", "unexpected-peak", "two-peaks"}:
         given.append("a spectrum of better quality (shim, more averages, a larger voxel)")
     if "near-normal" in closed:
         given.append("a voxel that is known to lie in the lesion")
@@ -474,16 +474,18 @@ def _group(expression: str, group: Sequence[Finding], facts: Facts) -> str:
         sides.setdefault("above" if finding.value > finding.cutoff else "below", []).append(
             finding
         )
-    value = plain[0].value
+    number = f"{plain[0].value:.2f}"
+    if plain[0].is_bound:
+        number = f"{'at least' if 'above' in sides else 'at most'} {number}"
     parts = [f"{word} {_joined([_cutoff(f) for f in some])}" for word, some in sides.items()]
-    return f"{expression} {value:.2f}, {' and '.join(parts)}"
+    return f"{expression} {number}, {' and '.join(parts)}"
 
 
 def _cutoff(finding: Finding) -> str:
     assert finding.value is not None
     assert finding.cutoff is not None
     away = 100 * abs(finding.value / finding.cutoff - 1)
-    near = f", by only {max(away, 1):.0f} %" if away < 10 else ""
+    near = f", by only {max(away, 1):.0f} %" if away < 10 and not finding.is_bound else ""
     return f"{finding.cutoff:g} ({_short(finding)}{near})"
 
 

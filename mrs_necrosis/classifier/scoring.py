@@ -360,16 +360,21 @@ def judge(
     tuple
         The outcome, None if a peak is missing everywhere; and the masks to hand to later calls.
     """
-    outcomes: list[Outcome] = []
+    found: list[Outcome | None] = []
     masks: list[NDArray[np.bool_]] = []
     for at, one in enumerate(criterion.any_of):
-        outcome, mask = _judge_one(one, ranges, direct[at] if direct else None)
-        if outcome is None:
-            return None, []
-        outcomes.append(outcome)
+        outcome, mask = _judge_one(one, ranges, None if direct is None else direct[at])
+        found.append(outcome)
         masks.append(mask)
-    if not outcomes:
+    there = next((one for one in found if one is not None), None)
+    if there is None:
         return None, []
+    unknown = np.zeros(there.is_met.shape, dtype=bool)
+    nowhere = np.full(there.is_met.shape, np.nan)
+    outcomes = [
+        Outcome(unknown, unknown, nowhere, nowhere, unknown) if one is None else one
+        for one in found
+    ]
     if len(outcomes) == 1:
         return outcomes[0], masks
     met = np.stack([o.is_met & o.is_decided for o in outcomes])
@@ -520,9 +525,10 @@ def score(
             if name not in nominal.outcomes:
                 continue
             direct = [mask[:, np.newaxis] for mask in nominal.direct[name]]
-        outcome, masks[name] = judge(one.criterion, ranges, direct)
+        outcome, used = judge(one.criterion, ranges, direct)
         if outcome is None:
             continue
+        masks[name] = used
         takes_part = outcome.is_decided
         if nominal is not None:
             takes_part = takes_part & nominal.outcomes[name][0].is_decided[:, np.newaxis]
