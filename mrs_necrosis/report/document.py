@@ -164,6 +164,7 @@ def _assessment(assessment: Assessment | None) -> dict[str, Any] | None:
         return None
     return {
         "favors": assessment.favors.value,
+        "spectroscopy_favors": (assessment.evidence.favors or assessment.favors).value,
         **_evidence(assessment.evidence),
         "combined": _evidence(assessment.combined) if assessment.combined else None,
         "findings": [plain(asdict(finding)) for finding in assessment.findings],
