@@ -1,5 +1,9 @@
 """The contract that every reader keeps, on real files; expected values are data/README.md's."""
 
+import logging
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -528,3 +532,26 @@ def test_nan_samples_pass_the_reader(shared_data, tmp_path):
     data = read(path)
 
     assert np.isnan(data.fid).sum() == 1
+
+
+def test_many_threads_may_read_and_leave_the_process_as_it_was(shared_data, capsys):
+    pytest.importorskip("spec2nii", reason="needs the extra vendor")
+    paths = [
+        shared_data / path
+        for path in (
+            "siemens_twix/spinal_cord_7T_sLASER_shortTE_noWS.dat",
+            "siemens_ima/brain_3T_SVS_30.IMA",
+            "dicom_mrs/siemens_XA60_3T_phantom_te30.dcm",
+            "nifti_mrs/brain_7T_steam11/wref_raw.nii.gz",
+        )
+    ]
+    before = sys.stdout, sys.stderr, list(warnings.filters)
+
+    with ThreadPoolExecutor(8) as pool:
+        data = list(pool.map(read, paths * 4))
+
+    assert (sys.stdout, sys.stderr, list(warnings.filters)) == before
+    assert not logging.getLogger("pydicom").disabled
+    for one, same in zip(data[:4], data[4:8], strict=True):
+        assert np.array_equal(one.fid, same.fid)
+    assert capsys.readouterr() == ("", "")

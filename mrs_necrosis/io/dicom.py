@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mrs_necrosis.io import dicom_mrs, siemens_csa
 from mrs_necrosis.io.recording import Recording
-from mrs_necrosis.io.spec2nii_bridge import silence
+from mrs_necrosis.io.silence import no_warnings
 
 if TYPE_CHECKING:
     from mrs_necrosis.io.source import Source
@@ -43,7 +43,7 @@ def recognises(source: Source) -> bool:
 
 def parse(source: Source) -> Recording:
     """Read a DICOM object with 1H spectra."""
-    with silence():
+    with no_warnings():
         return _parse(source)
 
 

@@ -6,13 +6,13 @@ in nibabel's documentation of each format.
 
 from __future__ import annotations
 
-import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from mrs_necrosis.errors import FormatError
+from mrs_necrosis.io.silence import no_warnings
 from mrs_necrosis.io.source import MAX_BYTES, Source
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def read_image(path: str | PathLike[str]) -> tuple[NDArray[np.float64], NDArray[
     nibabel: Any = import_module("nibabel")
     source = Source(path)
     content = source.content
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with no_warnings():
         for name in _TYPES:
             image_type = getattr(nibabel, name)
             try:

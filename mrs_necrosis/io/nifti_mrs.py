@@ -18,7 +18,6 @@ import json
 import os
 import re
 import secrets
-import warnings
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -34,6 +33,7 @@ from mrs_necrosis.io.recording import (
     sequence_name,
     within,
 )
+from mrs_necrosis.io.silence import no_warnings
 from mrs_necrosis.spectra import DIMS
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def parse(source: Source) -> Recording:
     content = source.content
     is_second = content[4:6] in {b"n+", b"ni"}
     image_class = nibabel.Nifti2Image if is_second else nibabel.Nifti1Image
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with no_warnings():
         image = image_class.from_bytes(content)
         header = image.header
         shape = tuple(int(size) for size in header.get_data_shape())

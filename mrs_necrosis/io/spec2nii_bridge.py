@@ -7,18 +7,15 @@ identifies a person.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mrs_necrosis.errors import MissingExtraError, MRSNecrosisError
 from mrs_necrosis.io.nifti_mrs import recording_of
+from mrs_necrosis.io.silence import no_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from mrs_necrosis.io.recording import Recording
     from mrs_necrosis.io.source import Source
@@ -31,24 +28,6 @@ def bounded(source: Source) -> None:
     """Refuse what a third-party reader could not hold beside its own copies."""
     if source.size > _MAX_BYTES:
         source.fail(f"has {source.size} bytes; at most {_MAX_BYTES} can be read this way")
-
-
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Keep what third-party readers print, warn and log away from the user: it quotes headers."""
-    root = logging.getLogger()
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        disabled = root.manager.disable
-        logging.disable(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logging.disable(disabled)
 
 
 def convert(source: Source, name: str, run: Callable[[], Any], *, manufacturer: str) -> Recording:
@@ -78,7 +57,7 @@ def convert(source: Source, name: str, run: Callable[[], Any], *, manufacturer: 
         If spec2nii fails in any way.
     """
     failure: str | None = None
-    with silence():
+    with no_output():
         try:
             objects, names = run()
         except ImportError:
