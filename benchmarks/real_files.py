@@ -1,9 +1,10 @@
 """Files whose truth is known: the ISMRM fitting challenge and the GE two-compartment phantom.
 
 The files lie beside the project in ``../shared/data``; without them nothing is measured. The
-challenge: relative error of tNAA/tCr and tCho/tCr against the published concentrations, beside that of
-integrated real spectra (0.1 ppm to either side, phased and shifted as preprocessing finds). The
-phantom: lactate over creatine of one solution, in voxels from 40 to 12 mm; P1904 has no creatine.
+challenge: relative error of tNAA/tCr and tCho/tCr against the published concentrations, beside
+that of integrated real spectra (0.1 ppm to either side, phased and shifted as preprocessing
+finds). The phantom: lactate over creatine of one solution, in voxels from 40 to 12 mm; P1904 has
+no creatine.
 """
 
 import csv
