@@ -50,7 +50,7 @@ Research use only. Not a diagnosis, not a medical device.
 _PEAK: Final = re.compile(r"[A-Za-z][\w+./-]*\s*=.*", re.DOTALL)
 _STEPS = (
     "combine_coils", "align_averages", "reject_averages", "average", "correct_eddy_currents",
-    "remove_water", "phase", "reference_shift",
+    "remove_water", "phase", "reference_shift", "find_mask", "flag_scalp_lipid",
 )  # fmt: skip
 _ACQUISITION = (
     "echo_time_s", "repetition_time_s", "mixing_time_s", "sequence",
@@ -344,6 +344,12 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
                       help="response of a voxel, for the masks (hamming)")  # fmt: skip
     grid.add_argument("--midline", type=_number(-1000, 1000), default=0.0, metavar="MM",
                       dest="midline_mm", help="world x of the mid-sagittal plane (0)")  # fmt: skip
+    grid.add_argument("--filter-kspace", action="store_true", help="Hamming filter in k-space")
+    grid.add_argument("--denoise", action="store_true",
+                      help="low-rank denoising; the errors account for it")  # fmt: skip
+    grid.add_argument("--suppress-lipids", action="store_true",
+                      help="suppress scalp lipid (L2); marks every LL value, whose criteria are "
+                      "left out")  # fmt: skip
     grid.add_argument("--dask", nargs="?", const="local", metavar="ADDRESS",
                       help="spread the voxels over a Dask cluster: this machine's cores, or the "
                       "scheduler at ADDRESS (tcp://host:8786)")  # fmt: skip
@@ -494,6 +500,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
            if getattr(options, step) != "auto"},
         **{name: getattr(options, name) for name in ("phase_deg", "shift_ppm")
            if getattr(options, name) is not None},
+        **{name: True for name in _ON_DEMAND if getattr(options, name)},
     }  # fmt: skip
     if options.model != "auto":
         keywords["model"] = options.model
@@ -513,6 +520,7 @@ def _executor(options: argparse.Namespace) -> Iterator[Any]:
         yield executor
 
 
+_ON_DEMAND = ("filter_kspace", "denoise", "suppress_lipids")
 _GRID = ("lesion_mask", "contralateral_mask", "anatomy", "point_spread", "midline_mm")
 
 

@@ -21,7 +21,7 @@ import json
 import os
 import re
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -73,6 +73,9 @@ RATIO_CODES = {
     RatioStatus.NOT_EVALUABLE: 3,
 }
 """Codes of a ratio's ``desc-status``."""
+
+SUPPRESSED = "lipid signals were suppressed: no area of lipid, lactate or LL is one of the tissue"
+"""What every map of them says then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -617,6 +620,7 @@ def own_tissue(
     *,
     affine: NDArray[np.float64] | None,
     surroundings: Surroundings | None = None,
+    scalp_lipid: NDArray[np.bool_] | None = None,
 ) -> OwnTissue:
     """Return the lesion's weights and the subject's own normal tissue.
 
@@ -630,6 +634,8 @@ def own_tissue(
         Grid indices to RAS+ mm.
     surroundings : Surroundings or None
         Masks.
+    scalp_lipid : ndarray of bool, shape (X, Y, Z), or None
+        Voxels whose lipid comes from the scalp: they stand for no normal tissue.
 
     Returns
     -------
@@ -656,6 +662,8 @@ def own_tissue(
     weights = None if around.lesion is None else weights_of(around.lesion)
     chosen = None if around.reference is None else weights_of(around.reference) >= 0.5
     usable = usable_voxels(quality)
+    if scalp_lipid is not None:
+        usable &= ~scalp_lipid
     normal = chosen
     if normal is None and weights is not None:
         normal = weights < 0.05
@@ -684,6 +692,8 @@ def grid_result(
     level: float = 0.95,
     cutoffs: Mapping[str, Sequence[float]] | None = None,
     anatomy: Anatomy | None = None,
+    scalp_lipid: NDArray[np.bool_] | None = None,
+    lipids_suppressed: bool = False,
 ) -> GridResult:
     """Return everything that is written and drawn of a grid.
 
@@ -703,6 +713,10 @@ def grid_result(
         Cut-offs by name of the ratio, for maps of probability.
     anatomy : Anatomy or None
         To lay the maps on.
+    scalp_lipid : ndarray of bool, shape (X, Y, Z), or None
+        Voxels whose lipid probably comes from the scalp.
+    lipids_suppressed : bool
+        Whether lipid signals were suppressed: every map of LL then says so.
 
     Returns
     -------
@@ -727,6 +741,16 @@ def grid_result(
         *reference_maps(own.reference, own.normalised),
     )
     notes = [own.index.sentence, own.reference.sentence]
+    if scalp_lipid is not None:
+        maps = (*maps, scalp_map(scalp_lipid))
+        if scalp_lipid.any():
+            notes.append(
+                f"lipid of {int(scalp_lipid.sum())} voxels at the edge probably comes from the "
+                "scalp; criteria of lipid and lactate are left out there"
+            )
+    if lipids_suppressed:
+        maps = tuple(_not_of_the_tissue(one) for one in maps)
+        notes.append(SUPPRESSED)
     summary = None
     if own.lesion_weights is not None:
         maps = (*maps, lesion_map(own.lesion_weights))
@@ -771,6 +795,41 @@ def _statements(assessment: GridAssessment) -> tuple[Statement, ...]:
             where = finding.codes == _ASSESSED.index(favors)
             statements.append(Statement(side, f"{met}{finding.statement}", where))
     return tuple(statements)
+
+
+def scalp_map(flagged: NDArray[np.bool_]) -> Map:
+    """Return where the lipid probably comes from the scalp.
+
+    Parameters
+    ----------
+    flagged : ndarray of bool, shape (X, Y, Z)
+        As ``Spectra.scalp_lipid``.
+
+    Returns
+    -------
+    Map
+        ``desc-scalplipid``.
+    """
+    return Map(
+        "scalplipid",
+        flagged,
+        "Scalp lipid",
+        "voxels at the edge whose lipid probably comes from the scalp; nothing was removed",
+        kind="code",
+        key={0: "not flagged", 1: "lipid of the scalp"},
+    )
+
+
+def _not_of_the_tissue(one: Map) -> Map:
+    """Mark a map of lipid or lactate whose signals were suppressed."""
+    if not {"LL", "Lac", "Lip13", "Lip09", "Lip20"} & set(one.met.split("/")):
+        return one
+    return replace(
+        one,
+        title=f"{one.title} (lipids suppressed)" if one.desc != "ratio" else one.title,
+        description=f"{one.description}; {SUPPRESSED}",
+        details={**one.details, "LipidsSuppressed": True},
+    )
 
 
 def lesion_map(weights: NDArray[np.float64]) -> Map:

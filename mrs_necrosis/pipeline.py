@@ -368,12 +368,20 @@ def _judge_grid(
     from mrs_necrosis.classifier import Context, assess_grid
     from mrs_necrosis.maps import grid_result, own_tissue
 
-    affine = fitted.spectra.affine
-    own = own_tissue(areas, fitted.quality, affine=affine, surroundings=around)
+    spectra = fitted.spectra
+    scalp = spectra.scalp_lipid
+    own = own_tissue(
+        areas,
+        fitted.quality,
+        affine=spectra.affine,
+        surroundings=around,
+        scalp_lipid=scalp,
+    )
     context = evidence["context"] or Context()
     if context.contralateral is None and own.reference.areas is not None:
         context = replace(context, contralateral=own.reference.areas)
-    found = assess_grid(areas, **{**evidence, "context": context})
+    not_of_tissue = np.ones(spectra.grid, dtype=bool) if spectra.lipids_suppressed else scalp
+    found = assess_grid(areas, **{**evidence, "context": context}, near_skull=not_of_tissue)
     result = grid_result(
         areas,
         fitted.quality,
@@ -382,6 +390,8 @@ def _judge_grid(
         level=level,
         cutoffs=_cutoffs(evidence["criteria"]),
         anatomy=None if around is None else around.anatomy,
+        scalp_lipid=scalp,
+        lipids_suppressed=spectra.lipids_suppressed,
     )
     return found, result
 

@@ -220,6 +220,17 @@ def test_findings_of_a_grid_are_those_of_each_voxel():
     assert set(found.requirements) == set(found.closed)
 
 
+def test_lipid_of_the_scalp_takes_no_part_where_it_is():
+    areas = PeakAreas(("LL", "Cho", "Cr", "NAA"), np.array([REFERENCE, REFERENCE]))
+
+    found = assess_grid(areas, near_skull=np.array([True, False]))
+    beside = assess_grid(areas, context=Context(near_skull=True))
+
+    assert found.closed["lipid-contamination"].tolist() == [True, False]
+    assert np.isnan(found.family_scores["lipid-lactate"]).tolist() == [True, False]
+    assert found.log_likelihood_ratio[0] == beside.log_likelihood_ratio[0]
+
+
 def test_pieces_of_a_grid_do_not_change_its_answers(monkeypatch):
     rng = np.random.default_rng(3)
     values = np.exp(rng.normal(0, 0.5, (50, 4)))

@@ -289,6 +289,47 @@ def test_a_chosen_reference_replaces_the_search():
     assert "chosen reference region" in own.reference.sentence
 
 
+def test_suppressed_lipids_are_marked_on_every_map_of_them():
+    areas, quality = grid_areas(), grid_quality()
+    own = own_tissue(areas, quality, affine=AFFINE)
+
+    result = grid_result(
+        areas, quality, assess_grid(areas, quality=quality), own, lipids_suppressed=True
+    )
+
+    for one in result.maps:
+        touched = "LL" in one.met.split("/")
+        assert ("LipidsSuppressed" in one.details) == touched, one.name
+        assert ("no area of lipid" in one.description) == touched
+    assert any("lipid signals were suppressed" in note for note in result.notes)
+
+
+def test_scalp_lipid_is_a_map_and_no_normal_tissue():
+    shape = (12, 10, 1)
+    scalp = np.zeros(shape, dtype=bool)
+    scalp[0] = True
+    rng = np.random.default_rng(3)
+    values = np.array([1.0, 1.0, 1.7, 0.1]) * rng.normal(1, 0.04, (*shape, 4))
+    areas = PeakAreas(
+        ("Cho", "Cr", "NAA", "LL"), values, np.broadcast_to(np.eye(4) * 0.03**2, (*shape, 4, 4))
+    )
+    number = np.full(shape, 30.0)
+    quality = Quality(
+        number, number / 5, number / 600, number / 30, np.zeros(shape), np.full(shape, np.nan)
+    )
+
+    own = own_tissue(areas, quality, affine=None, scalp_lipid=scalp)
+    result = grid_result(
+        areas, quality, assess_grid(areas, quality=quality), own, scalp_lipid=scalp
+    )
+
+    assert not own.index.normal[0].any()
+    assert not own.reference.mask[0].any()
+    flagged = next(m for m in result.maps if m.desc == "scalplipid")
+    np.testing.assert_array_equal(flagged.values, scalp)
+    assert any("10 voxels at the edge" in note for note in result.notes)
+
+
 def test_a_mask_needs_a_position():
     areas, quality = grid_areas(), grid_quality()
     with pytest.raises(ValueError, match="needs a grid with a position"):

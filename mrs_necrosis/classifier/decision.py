@@ -303,6 +303,7 @@ def assess_grid(
     scoring: Scoring | None = None,
     thresholds: QualityThresholds | None = None,
     context: Context | None = None,
+    near_skull: NDArray[np.bool_] | None = None,
     n_draws: int = 500,
     seed: int = 0,
 ) -> GridAssessment:
@@ -316,6 +317,9 @@ def assess_grid(
         Fields of shape (...).
     acquisition, criteria, prior, scoring, thresholds, context :
         As in ``assess``; what the context says holds for every voxel. Perfusion is not combined.
+    near_skull : ndarray of bool, shape (...), or None
+        Voxels whose lipid is not that of the tissue: criteria of lipid and lactate are left out
+        there.
     n_draws, seed : int
         The same draws are used in every voxel, so that a voxel's answer does not depend on its
         neighbours, nor on how the grid is cut into pieces.
@@ -334,7 +338,10 @@ def assess_grid(
     context = context or Context()
     _check_prior(prior)
     shape = areas.values.shape[:-1]
-    case = _prepare(areas, quality, acquisition, criteria, scoring, thresholds, context)
+    case = _prepare(
+        areas, quality, acquisition, criteria, scoring, thresholds, context,
+        None if near_skull is None else np.broadcast_to(near_skull, shape).reshape(-1),
+    )  # fmt: skip
     nominal = _score(case)
     draws = _draw(case, nominal, n_draws, seed, each_criterion=False)
     checks = (*case.checks, *_evidence_checks(nominal, draws, scoring))
@@ -465,6 +472,7 @@ def _prepare(
     scoring: Scoring,
     thresholds: QualityThresholds,
     context: Context,
+    near_skull: NDArray[np.bool_] | None = None,
 ) -> _Case:
     flat = _flat(areas)
     v = len(flat.values)
@@ -478,7 +486,7 @@ def _prepare(
     spectroscopy = [one for one in weighted if one.criterion.kind == "spectroscopy"]
     checks = (
         *quality_checks(flat, _flat_quality(quality, v), thresholds),
-        *tissue_checks(flat, acquisition, context, spectroscopy, scoring),
+        *tissue_checks(flat, acquisition, context, spectroscopy, scoring, near_skull),
     )
     lipid_off = np.zeros(v, dtype=bool)
     for check in checks:

@@ -265,6 +265,7 @@ def tissue_checks(
     context: Context,
     criteria: Sequence[Weighted],
     scoring: Scoring,
+    near_skull: NDArray[np.bool_] | None = None,
 ) -> Iterable[Check]:
     """Yield the gates on what was measured and where.
 
@@ -280,6 +281,8 @@ def tissue_checks(
         With their mismatches.
     scoring : Scoring
         Constants.
+    near_skull : ndarray of bool, shape (V,), or None
+        Voxels whose lipid is not that of the tissue.
 
     Yields
     ------
@@ -293,7 +296,7 @@ def tissue_checks(
     yield _low_metabolites_check(areas, context)
     yield _mismatch_check("echo-time", "echo time", areas, acquisition, criteria, scoring)
     yield _mismatch_check("field", "field", areas, acquisition, criteria, scoring)
-    yield _contamination_check(areas, context, normal)
+    yield _contamination_check(areas, context, normal, near_skull)
     yield _net_check(areas, acquisition)
     yield _bevacizumab_check(areas, context, scoring)
 
@@ -528,7 +531,12 @@ def _mismatch_check(
     )
 
 
-def _contamination_check(areas: PeakAreas, context: Context, normal: _Normality) -> Check:
+def _contamination_check(
+    areas: PeakAreas,
+    context: Context,
+    normal: _Normality,
+    near_skull: NDArray[np.bool_] | None,
+) -> Check:
     v = len(areas.values)
     reasons = np.zeros(v, dtype=bool)
     general = ""
@@ -540,11 +548,14 @@ def _contamination_check(areas: PeakAreas, context: Context, normal: _Normality)
             general = f"the other side holds lipid too (LL/Cr {other:.2f})"
     with np.errstate(invalid="ignore"):
         alone = normal.is_normal_beside_ll & (normal.least_ll_cr > NEAR_NORMAL_LL_CR)
-    reasons = np.full(v, bool(general)) | alone
-    known = np.isfinite(normal.ll_cr) | bool(general)
+    scalp = np.zeros(v, dtype=bool) if near_skull is None else near_skull
+    reasons = np.full(v, bool(general)) | alone | scalp
+    known = np.isfinite(normal.ll_cr) | bool(general) | scalp
 
     def sentence(i: int) -> str:
         why = general or ("LL is raised while Cho/NAA and NAA/Cr are normal" if alone[i] else "")
+        if scalp[i]:
+            why = "the voxel's lipid looks like that of the scalp, or was suppressed"
         if why:
             return f"Lipid may come from outside the lesion: {why}; lipid criteria are left out."
         if not known[i]:

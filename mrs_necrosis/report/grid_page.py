@@ -52,6 +52,8 @@ _GROUPS = {
     "linewidthppm": "Quality",
     "residual": "Quality",
     "status": "Quality",
+    "scalplipid": "Quality",
+    "lesion": "Normal tissue",
 }
 
 
