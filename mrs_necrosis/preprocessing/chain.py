@@ -160,8 +160,6 @@ def preprocess(
         source_format=reduced.source_format,
     )
     is_grid = spectra.voxels_to_fit.size > 1
-    if denoise:
-        spectra = denoising.denoise(spectra)
     referenced = _referenced(
         spectra,
         hint,
@@ -171,6 +169,9 @@ def preprocess(
         phase_deg=phase_deg,
         shift_ppm=shift_ppm,
     )
+    if denoise:
+        # what is phased and referenced is more alike, and so of lower rank
+        referenced = denoising.denoise(referenced)
     if find_mask is True or (find_mask == "auto" and is_grid):
         referenced = lipids.find_mask(referenced)
     if flag_scalp_lipid is True or (flag_scalp_lipid == "auto" and is_grid):
