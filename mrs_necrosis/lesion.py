@@ -554,8 +554,8 @@ class LesionSummary:
     Parameters
     ----------
     favors : Favors
-        MIXED when tumour-like and necrosis-like voxels both fill at least ``MIXED_SHARE`` of
-        what can be judged.
+        MIXED when tumour-like and necrosis-like voxels both surely fill at least
+        ``MIXED_SHARE`` of what can be judged.
     n_voxels : float
         Sum of the weights: the lesion's size in voxels.
     n_evaluable : float
@@ -628,15 +628,26 @@ def _fractions(
     }
 
 
-def _lesion_label(shares: Mapping[Favors, float], evaluable: float) -> Favors:
-    tumour, necrosis = shares[Favors.RECURRENCE], shares[Favors.NECROSIS]
+def _lesion_label(
+    fractions: Mapping[str, tuple[float, float | None, float | None]],
+    labels: NDArray[np.str_],
+    evaluable: float,
+) -> Favors:
+    """Return the lesion's label; a side counts if a voxel has its label and its share is sure."""
+
+    def has(label: Favors) -> bool:
+        share, lower, _ = fractions[label.value]
+        sure = share if lower is None else lower
+        return sure >= MIXED_SHARE and bool((labels == label.value).any())
+
+    tumour, necrosis = has(Favors.RECURRENCE), has(Favors.NECROSIS)
     if evaluable < EVALUABLE_SHARE:
         return Favors.NOT_EVALUABLE
-    if tumour >= MIXED_SHARE and necrosis >= MIXED_SHARE:
+    if tumour and necrosis:
         return Favors.MIXED
-    if tumour >= MIXED_SHARE:
+    if tumour:
         return Favors.RECURRENCE
-    if necrosis >= 0.5:
+    if necrosis and fractions[Favors.NECROSIS.value][0] >= 0.5:
         return Favors.NECROSIS
     return Favors.INDETERMINATE
 
@@ -674,8 +685,10 @@ def summarise_lesion(
     Returns
     -------
     LesionSummary
-        ``favors`` follows the voxels' labels: mixed, recurrence-favoring or necrosis-favoring by
-        share of the evaluable lesion; not-evaluable if less than half of it can be judged.
+        ``favors`` follows the voxels. A side counts if at least one voxel has its label and the
+        lower end of its share of the evaluable lesion reaches ``MIXED_SHARE``: both sides are
+        mixed; tumour alone is recurrence-favoring; necrosis alone needs half of the lesion.
+        Not-evaluable if less than half of the lesion can be judged.
 
     Raises
     ------
@@ -701,8 +714,6 @@ def summarise_lesion(
             sentence="No voxel of the lesion could be judged.",
         )
     inside, weight = labels[judged], weights[judged]
-    shares = {label: float(weight[inside == label.value].sum()) / evaluable for label in JUDGED}
-    favors = _lesion_label(shares, evaluable / size)
     fractions = _fractions(
         inside,
         weight,
@@ -710,6 +721,7 @@ def summarise_lesion(
         generator or np.random.default_rng(0),
         draws,
     )
+    favors = _lesion_label(fractions, inside, evaluable / size)
     worst, worst_lr = None, None
     # only where the lesion is most of the voxel: a voxel beside it is not its worst part
     candidates = judged & (weights >= min(0.5, float(weights[judged].max())))

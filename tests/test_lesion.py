@@ -316,6 +316,19 @@ def test_label_of_the_lesion_follows_the_shares_of_its_voxels(labels, favors):
     assert ("mixed" in summary.sentence) == (favors is Favors.MIXED)
 
 
+def test_doubt_alone_is_no_tumour():
+    labels = grid_of([SILENT] * 20)
+    probability = np.zeros((20, 1, 1, 3))
+    probability[..., :] = (0.1, 0.4, 0.5)
+
+    doubtful = summarise_lesion(np.ones((20, 1, 1)), labels, label_probability=probability)
+    labels = grid_of([R] + [SILENT] * 19)
+    with_one = summarise_lesion(np.ones((20, 1, 1)), labels, label_probability=probability)
+
+    assert doubtful.favors is Favors.INDETERMINATE
+    assert with_one.favors is Favors.RECURRENCE
+
+
 def test_interval_of_the_fraction_covers_the_truth():
     rng = np.random.default_rng(11)
     voxels, lesions = 40, 200
