@@ -49,6 +49,9 @@ FIRST_DIMENSIONS = 10.0
 FIRST_ITERATIONS = 10
 """Iterations of the first search, before anything is known of the baseline."""
 
+LOOSE_REACH = 10.0
+"""Size, in scales, of the ties between lipids while nothing is known of them."""
+
 LOUD = 1.3
 """Residual over noise beyond which the model's own error counts as noise (assumed)."""
 
@@ -353,8 +356,15 @@ def optimise(problem: Problem, data: NDArray[np.complex128]) -> Optimum:
     hessian, _, _ = normal_equations(problem, begun, precision, pull, shrink)
     sd = _root_diagonal(np.linalg.inv(hessian[:, :k, :k]))
 
+    # how much lipid there is beyond macromolecules, before lipids are tied to each other
     scale = _scale_of(problem, begun.amplitudes)
-    precision, pull, widened = amplitude_prior(problem, scale, begun.amplitudes, sd)
+    precision, pull, _ = amplitude_prior(
+        problem, scale, begun.amplitudes, sd, least_reach=LOOSE_REACH
+    )
+    first = evaluate(problem, data, theta, precision, pull, shrink).amplitudes
+
+    scale = _scale_of(problem, first)
+    precision, pull, widened = amplitude_prior(problem, scale, first, sd)
     state, _ = minimise(
         problem, data, theta, box, precision, pull, shrink, most_iterations=FIRST_ITERATIONS
     )

@@ -35,6 +35,9 @@ BASELINE_MODES = 60
 CONTRADICTION_SD = 4.0
 """See ``amplitude_prior``."""
 
+LEAST_REACH = 0.15
+"""Least size of a tie: one that followed its amplitude to zero would hold it there."""
+
 FLAT_SD = 100.0
 """A flat amplitude prior is a normal one of this many scales: it only keeps matrices regular."""
 
@@ -276,6 +279,8 @@ def amplitude_prior(
     amplitudes: NDArray[np.float64],
     sd: NDArray[np.float64],
     least: NDArray[np.float64] | float = 0.0,
+    *,
+    least_reach: float = LEAST_REACH,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the amplitudes' normal prior as precision and precision times mean.
 
@@ -295,6 +300,8 @@ def amplitude_prior(
         Their standard deviations.
     least : ndarray of float64, shape (V, K), or float
         Width below which no prior may fall: what an earlier call widened it to.
+    least_reach : float
+        Least size, in scales, of an amplitude that others are tied to.
 
     Returns
     -------
@@ -326,8 +333,8 @@ def amplitude_prior(
             j = names.index(item.tied_to)
             # an sd that followed the estimate would reward a larger one: MM09's is its prior's
             tied = problem.model.components[j]
-            floor = 0.05 if tied.prior_mean is None else tied.prior_mean
             free = tied.prior_mean is None
+            floor = least_reach if free else tied.prior_mean
             reach = np.maximum(amplitudes[:, j] if free else 0.0, floor * scale)
             weight = 1.0 / (item.tie_sd * reach) ** 2
             precision[:, i, i] += weight
