@@ -607,3 +607,53 @@ def test_the_whole_chain_from_coils_and_drifting_averages_with_a_water_reference
     ratio = height_at(spectra, PEAK_PPM["NAA"]) / height_at(spectra, PEAK_PPM["Cr"])
     assert ratio.item() == pytest.approx(1.5, rel=0.15)
     assert spectra.water_area is not None
+
+
+@given(
+    n_samples=st.sampled_from([16, 17, 64, 100, 256]),
+    dims=st.sampled_from([(), ("DIM_COIL",), ("DIM_DYN",), ("DIM_COIL", "DIM_DYN")]),
+    megahertz=st.sampled_from([20.0, 63.9, 123.2, 400.0]),
+    dwell_s=st.sampled_from([1e-5, 5e-4, 1e-2]),
+    scale=st.floats(-12, 12),
+    spoilt=st.sampled_from([None, np.nan, np.inf, 0.0]),
+    water=st.sampled_from([None, "same coils", "combined"]),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_comes_is_preprocessed_or_refused(
+    n_samples, dims, megahertz, dwell_s, scale, spoilt, water, seed
+):
+    rng = np.random.default_rng(seed)
+    shape = (2, 1, 2, n_samples, *(3 for _ in dims))
+    fid = 10**scale * noise(rng, 1.0, *shape)
+    if spoilt is not None:
+        fid[0, 0, 0] = spoilt
+    acquisition = Acquisition(spectrometer_frequency_mhz=megahertz, dwell_time_s=dwell_s)
+    reference = None
+    if water is not None:
+        kept = dims if water == "same coils" else ()
+        reference = SpectralData(
+            fid=np.ones((2, 1, 2, n_samples, *(3 for _ in kept))) * 10 ** (scale + 3),
+            acquisition=acquisition,
+            dims=kept,
+        )
+
+    spectra = preprocess(
+        SpectralData(fid=fid, acquisition=acquisition, dims=dims, water=reference)
+    )
+
+    assert spectra.fid.shape == shape[:4]
+    assert np.isfinite(spectra.fid[1]).all()
+
+
+@given(scale=st.floats(-6, 6), turn=st.floats(-np.pi, np.pi))
+@settings(max_examples=10, deadline=None)
+def test_neither_unit_nor_phase_of_the_data_matters(scale, turn):
+    fid = brain() + line(4.68, 20.0, 9.0) + noise(np.random.default_rng(24), 0.05, N)
+    factor = 10**scale * np.exp(1j * turn)
+
+    turned = preprocess(data(factor * fid)).fid / 10**scale
+
+    plain = preprocess(data(fid)).fid
+    # the iteration stops at 1e-3 of the water's singular values, wherever it is turned
+    assert np.linalg.norm(turned - plain) < 1e-3 * np.linalg.norm(plain)

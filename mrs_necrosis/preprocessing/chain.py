@@ -121,7 +121,7 @@ def preprocess(
             msg = f"{name}=False would leave {present[0]}, but a fit takes one FID per voxel"
             raise ValueError(msg)
 
-    reduced = coils.combine_coils(data)
+    reduced = coils.combine_coils(_without_infinity(data))
     reduced = _averaged(
         reduced, align=align_averages is not False, reject=reject_averages is not False
     )
@@ -177,6 +177,14 @@ def preprocess(
     if flag_scalp_lipid is True or (flag_scalp_lipid == "auto" and is_grid):
         referenced = lipids.flag_scalp_lipid(referenced)
     return lipids.suppress_lipids(referenced) if suppress_lipids else referenced
+
+
+def _without_infinity(data: SpectralData) -> SpectralData:
+    """Return the data with infinite samples as NaN, which arithmetic passes on in silence."""
+    water = None if data.water is None else _without_infinity(data.water)
+    if not np.isinf(data.fid).any():
+        return data if water is data.water else replace(data, water=water)
+    return replace(data, fid=np.where(np.isinf(data.fid), np.nan, data.fid), water=water)
 
 
 def _check_signal(fid: NDArray[np.complex128]) -> None:

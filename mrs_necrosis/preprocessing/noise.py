@@ -85,9 +85,9 @@ def noise_covariance(fid: NDArray[np.complex128]) -> NDArray[np.complex128]:
     spectrum = np.fft.fft(tail, axis=-1)
     energy = (np.abs(spectrum) ** 2).sum(axis=(0, 1))
     # whole blocks: picking single points would favour those where the noise happens to be low
-    blocks = np.array_split(np.arange(energy.size), 32)
+    blocks = np.array_split(np.arange(energy.size), min(32, energy.size // 2))
     order = np.argsort([energy[block].mean() for block in blocks], kind="stable")
-    quiet = np.concatenate([blocks[i] for i in order[:12]])
+    quiet = np.concatenate([blocks[i] for i in order[: (3 * len(blocks)) // 8 + 1]])
     samples = np.moveaxis(spectrum[..., quiet], 1, 0).reshape(n_channels, -1)
     window_energy = float((np.blackman(tail.shape[-1]) ** 2).sum())
     covariance: NDArray[np.complex128] = (
