@@ -66,7 +66,8 @@ def test_ratios_are_unbiased_within_the_reported_error(name):
     numerator, denominator = name.split("/")
     pull = (result.value - total(numerator) / total(denominator)) / result.sd
     assert abs(pull.mean()) < 0.3 + 3 / np.sqrt(32)
-    assert 0.3 < pull.std() < 1.5
+    # lipids carry an error of their shape on top, which these spectra do not make
+    assert (0.1 if name == "LL/Cr" else 0.3) < pull.std() < 1.5
 
 
 def test_areas_scale_with_the_fid():
