@@ -140,12 +140,20 @@ def _peaks(analysis: Analysis) -> list[dict[str, str]]:
         peaks.append(
             {
                 "name": name,
-                "area": f"{float(areas.value(name)[voxel]):.6g}",
-                "sd": DASH if sd is None else f"{float(sd[voxel]):.3g}",
+                "area": _amount(areas.value(name)[voxel]),
+                "sd": DASH if sd is None else _amount(sd[voxel]),
                 "detected": "yes" if bool(areas.detected(name)[voxel]) else "no",
             }
         )
     return peaks
+
+
+def _amount(value: Any) -> str:
+    """Return an area as it is printed: whole numbers where it is large."""
+    amount = float(value)
+    if amount != amount:
+        return DASH
+    return f"{amount:.0f}" if abs(amount) >= 1000 else f"{amount:.4g}"
 
 
 def _groups(assessment: Assessment) -> list[tuple[str, list[Finding]]]:
