@@ -884,3 +884,19 @@ def test_a_table_with_errors_and_without_lipid_is_judged_by_what_it_has():
     scored = [finding for finding in found.findings if finding.scored]
     assert scored
     assert not any("LL" in finding.expression for finding in scored)
+
+
+def test_a_finding_names_the_ratio_that_it_looked_at():
+    # Nakajima published Lac/Cho; LL/Cho stands in for it only where lactate is not known
+    split = PeakAreas(
+        ("Lip13", "Lip09", "Lac", "Cho", "Cr", "NAA"),
+        [40.0, 10.0, 15.0, 10.0, 9.0, 9.0],
+        np.diag([0.5] * 6) ** 2,
+    )
+    by_id = {finding.id: finding for finding in assess(split).findings}
+    of_sum = {finding.id: finding for finding in assess(PeakAreas(PEAKS, REFERENCE)).findings}
+
+    assert by_id["nakajima2009_lac_cho"].expression == "Lac/Cho"
+    assert by_id["nakajima2009_lac_cho"].statement == "Lac/Cho > 1.05 (Nakajima 2009)"
+    assert by_id["nakajima2009_lac_cho"].value == pytest.approx(1.5)
+    assert of_sum["nakajima2009_lac_cho"].expression == "LL/Cho"

@@ -746,15 +746,17 @@ def _finding(one: Weighted, case: _Case, nominal: Score, draws: _Draws | None) -
         note = f"Not verified: recalled, the paper was not read. {note}".strip()
     if one.misfits:
         note = f"{note} Does not fit the case: {', '.join(one.misfits)}.".strip()
+    published = outcome is not None and is_decided and not outcome.is_proxy.reshape(-1)[0]
+    shown = _as_published(criterion) if published else criterion
     return Finding(
         id=criterion.id,
-        statement=criterion.statement,
+        statement=shown.statement,
         citation=criterion.citation,
-        expression=" or ".join(c.expression for c in criterion.any_of),
+        expression=" or ".join(c.expression for c in shown.any_of),
         comparator=criterion.any_of[0].comparator if len(criterion.any_of) == 1 else "",
         cutoff=criterion.any_of[0].cutoff if len(criterion.any_of) == 1 else None,
         value=value,
-        is_bound=value is not None and _is_bound(criterion, ranges),
+        is_bound=value is not None and _is_bound(shown, ranges),
         favors=favors,
         family=criterion.family,
         scored=takes_part,
@@ -762,6 +764,19 @@ def _finding(one: Weighted, case: _Case, nominal: Score, draws: _Draws | None) -
         probability=probability,
         weights=weights,
         note=note,
+    )
+
+
+def _as_published(criterion: Criterion) -> Criterion:
+    """Return a criterion by the ratios that were published, not those that stand in for them."""
+    return replace(
+        criterion,
+        any_of=tuple(
+            one
+            if one.proxy_for is None
+            else replace(one, expression=one.proxy_for, proxy_for=None)
+            for one in criterion.any_of
+        ),
     )
 
 
