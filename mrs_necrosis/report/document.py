@@ -44,7 +44,9 @@ def schema() -> dict[str, Any]:
 
 def to_json(analysis: Analysis) -> str:
     """Return the text of ``result.json``."""
-    text = json.dumps(document(analysis), indent=2, ensure_ascii=True, allow_nan=False)
+    # indenting a large grid would take longer than fitting some of its voxels
+    indent = 2 if analysis.is_single else None
+    text = json.dumps(document(analysis), indent=indent, ensure_ascii=True, allow_nan=False)
     # arrays of numbers on one line; a string never holds a line end
     rows = re.compile(r"\[\n\s+([^\[\]{}\"]*?)\n\s+\]")
     return rows.sub(lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text) + "\n"
@@ -85,8 +87,13 @@ def document(analysis: Analysis) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return JSON types: arrays as nested lists, a single voxel as a scalar, NaN as None."""
     if isinstance(value, np.ndarray):
-        value = value.reshape(()) if value.size == 1 else value
-        return plain(value.tolist())
+        if value.size == 1:
+            return plain(value.reshape(()).tolist())
+        if value.dtype.kind == "f":
+            cleaned = value.astype(object)
+            cleaned[~np.isfinite(value)] = None
+            return cleaned.tolist()
+        return plain(value.tolist()) if value.dtype.kind == "O" else value.tolist()
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, float):
