@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.classifier import Context
+    from mrs_necrosis.cohort import CohortResult
     from mrs_necrosis.criteria import Criterion
     from mrs_necrosis.simulation.phantoms import Phantom
 
@@ -167,6 +168,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     commands = {}
     for name, summary, add, run in (
         ("analyze", "analyse scanner files or peak tables", _add_analyze, _analyze),
+        ("bids", "analyse a BIDS dataset", _add_bids, _bids),
         ("demo", "analyse the shipped reference case", _add_demo, _demo),
         ("simulate", "make a spectrum with known truth", _add_simulate, _simulate),
         ("criteria", "list the published criteria", _add_criteria, _criteria),
@@ -199,6 +201,8 @@ def _parse(
     options = one.parse_intermixed_args(rest)
     options.parser = one
     options.units = _units(one, options.inputs, references)
+    if bool(options.units) == (options.table is not None):
+        one.error("give inputs, or --table with a list of them")
     return options
 
 
@@ -306,9 +310,14 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
         "                            [--json FILE|-] [options]"
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT",
+        "inputs", nargs="*", metavar="INPUT",
         help="a scanner's file, a peak table (TOML, CSV), or peak values: LL=108964 Cho=33671 "
         "Cr=29534 NAA=31278",
+    )  # fmt: skip
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE",
+        help="a TSV or CSV with a column input, and any of water_reference, label, echo_time_s, "
+        "…: one line per voxel; needs --out, and goes on where an earlier run was",
     )  # fmt: skip
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -331,6 +340,7 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
     parser.add_argument_group("water").add_argument(
         "--water-reference", metavar="FILE", help="water reference of the input it follows"
     )
+    _add_cohort(parser)
     _add_acquisition(parser)
     _add_context(parser)
     grid = parser.add_argument_group("grids")
@@ -421,6 +431,8 @@ def _analyze(options: argparse.Namespace) -> int:
     from mrs_necrosis.report.text import summary
 
     keywords = _keywords(options)
+    if options.table is not None:
+        return _analyze_table(options, keywords)
     many = len(options.units) > 1
     to_stdout = options.json == "-"
     if options.out is not None:
@@ -468,6 +480,22 @@ def _analyze(options: argparse.Namespace) -> int:
     if not failed:
         return EXIT_OK
     return EXIT_SOME_FAILED if done else EXIT_BAD_INPUT
+
+
+def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int:
+    from mrs_necrosis.cohort import analyze_table
+    from mrs_necrosis.cohort.batch import table_units
+
+    if options.out is None or options.json or options.label:
+        options.parser.error("--table needs --out, and takes neither --json nor --label")
+    del keywords["label"]
+    count = len(table_units(options.table))
+    with _many(options, count) as executor, _progress(options, "inputs") as progress:
+        result = analyze_table(
+            options.table, options.out, figures=options.figures, overwrite=options.overwrite,
+            executor=executor, progress=progress, **keywords,
+        )  # fmt: skip
+    return _report_cohort(options, result, options.out)
 
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
@@ -558,7 +586,9 @@ def _load_criteria(options: argparse.Namespace) -> tuple[Criterion, ...]:
 
 
 @contextlib.contextmanager
-def _progress(options: argparse.Namespace) -> Iterator[Callable[[int, int], None] | None]:
+def _progress(
+    options: argparse.Namespace, what: str = "voxels"
+) -> Iterator[Callable[[int, int], None] | None]:
     """Show a bar on a terminal, from the second second on."""
     if options.quiet or not sys.stderr.isatty():
         yield None
@@ -575,7 +605,7 @@ def _progress(options: argparse.Namespace) -> Iterator[Callable[[int, int], None
         filled = 30 * done // total
         left = f", {elapsed / done * (total - done):.0f} s left" if done else ""
         bar = "#" * filled + "." * (30 - filled)
-        sys.stderr.write(f"\r[{bar}] {done} of {total} voxels{left}  \033[K")
+        sys.stderr.write(f"\r[{bar}] {done} of {total} {what}{left}  \033[K")
         sys.stderr.flush()
 
     try:
@@ -584,6 +614,115 @@ def _progress(options: argparse.Namespace) -> Iterator[Callable[[int, int], None
         if shown:
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()
+
+
+# ---- bids -------------------------------------------------------------------------------------
+
+
+def _add_bids(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="root of the dataset")
+    parser.add_argument("output_dir", type=Path, metavar="OUT_DIR",
+                        help="where the derivatives go: .../derivatives/mrs_necrosis")  # fmt: skip
+    parser.add_argument("analysis_level", choices=("participant", "group"),
+                        help="every acquisition, or one table of all")  # fmt: skip
+    choice = parser.add_argument_group("selection")
+    for name in ("participant", "session"):
+        choice.add_argument(
+            f"--{name}-label", f"--{name}_label", dest=f"{name}_label", nargs="+", default=[],
+            action="extend", metavar="LABEL", help=f"only these, with or without {name[:3]}-",
+        )  # fmt: skip
+    choice.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true",
+                        help="take a folder without dataset_description.json")  # fmt: skip
+    _add_cohort(parser)
+    parser.add_argument("--dask", nargs="?", const="local", metavar="ADDRESS",
+                        help="a Dask cluster of this machine's cores, or the scheduler at "
+                        "ADDRESS (tcp://host:8786)")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="redo what is done")
+    parser.add_argument("--deidentify", action="store_true",
+                        help="name everything by checksums of the files")  # fmt: skip
+    parser.add_argument("--dry-run", "--dry_run", action="store_true",
+                        help="list what would be analysed")  # fmt: skip
+    _add_context(parser)
+
+
+def _add_cohort(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many inputs")
+    group.add_argument("--nprocs", "--n-cpus", "--n_cpus", type=int, metavar="N",
+                       help="processes; by the number of inputs and processors")  # fmt: skip
+    group.add_argument("--no-figures", action="store_false", dest="figures",
+                       help="reports without figures; a third of the time")  # fmt: skip
+    group.add_argument("-w", "--work-dir", "--work_dir", type=Path, metavar="DIR",
+                       help="for temporary files")  # fmt: skip
+
+
+def _bids(options: argparse.Namespace) -> int:
+    from mrs_necrosis.cohort import analyze_dataset
+    from mrs_necrosis.cohort.batch import dataset_units
+
+    selection: dict[str, Any] = {
+        "participants": options.participant_label,
+        "sessions": options.session_label,
+        "deidentify": options.deidentify,
+        "validate": not options.skip_bids_validation,
+    }
+    keywords: dict[str, Any] = {"context": _context(options), "prior": _prior_of(options)}
+    if options.criteria is not None:
+        keywords["criteria"] = _load_criteria(options)
+    count = 0
+    if options.analysis_level == "participant":
+        units = dataset_units(options.bids_dir, **selection)
+        count = len(units)
+        if options.dry_run:
+            for unit in units:
+                _print(f"{unit.folder}/{unit.key}{'' if unit.water is None else '  (water)'}")
+            return EXIT_OK
+    elif options.dry_run:
+        _print(f"{options.output_dir}: one table of all results there")
+        return EXIT_OK
+    with _many(options, count) as executor, _progress(options, "acquisitions") as progress:
+        result = analyze_dataset(
+            options.bids_dir, options.output_dir, options.analysis_level, **selection,
+            figures=options.figures, overwrite=options.overwrite, work_dir=options.work_dir,
+            executor=executor, progress=progress, **keywords,
+        )  # fmt: skip
+    return _report_cohort(options, result, options.output_dir)
+
+
+@contextlib.contextmanager
+def _many(options: argparse.Namespace, count: int) -> Iterator[Any]:
+    """Yield what runs many inputs; None is this process."""
+    from mrs_necrosis.cohort import cluster
+    from mrs_necrosis.cohort.batch import MANY_UNITS, available_processors
+
+    workers = options.nprocs
+    if workers is not None and workers < 1:
+        options.parser.error("--nprocs must be at least 1")
+    if workers is None and options.dask is None:
+        from importlib.util import find_spec
+
+        worth = count > MANY_UNITS and find_spec("distributed") is not None
+        workers = min(available_processors(), count) if worth else 1
+    if workers == 1 and options.dask is None:
+        yield None
+        return
+    with cluster(None if options.dask in {None, "local"} else options.dask,
+                 workers=workers) as executor:  # fmt: skip
+        yield executor
+
+
+def _report_cohort(options: argparse.Namespace, result: CohortResult, out: Path) -> int:
+    for outcome in result.outcomes:
+        if outcome.state == "failed":
+            _print(f"mrs-necrosis: {outcome.name}: {outcome.message}", file=sys.stderr)
+    if not options.quiet:
+        counts = ", ".join(
+            f"{result.count(state)} {words}"
+            for state, words in (("done", "analysed"), ("unchanged", "done before"),
+                                 ("failed", "failed"))
+            if result.count(state)
+        )  # fmt: skip
+        _print(f"{counts or 'all results gathered'}; see {out / 'cohort.html'}")
+    return result.exit_code
 
 
 # ---- criteria ---------------------------------------------------------------------------------

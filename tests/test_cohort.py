@@ -1,51 +1,620 @@
-import logging
-import warnings
+"""Cohorts: a BIDS dataset or a table in, derivatives out, nothing lost and nothing twice."""
 
+import concurrent.futures
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import bids_dataset
 import numpy as np
 import pytest
 
-from mrs_necrosis.cohort import ClusterError, cluster
-from mrs_necrosis.fitting import engine, fit
-from mrs_necrosis.simulation.phantoms import phantom
-
-pytest.importorskip("distributed", reason="needs the extra [dask]")
-psutil = pytest.importorskip("psutil", reason="comes with the extra [dask]")
-
-
-@pytest.fixture(autouse=True)
-def quiet_logs():
-    """What a cluster says while it closes is none of the test's business."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+from mrs_necrosis import analyze
+from mrs_necrosis.cli import main
+from mrs_necrosis.cohort import analyze_dataset, analyze_file, analyze_table, cluster, dataset
+from mrs_necrosis.cohort.batch import dataset_units, table_units
+from mrs_necrosis.errors import FormatError, OutputError
+from mrs_necrosis.simulation import sample_path
 
 
-def test_a_cluster_gives_the_same_bits_and_stays_on_this_machine(monkeypatch):
-    monkeypatch.setattr(engine, "PIECE", 3)
-    spectra = phantom(
-        "radiation_necrosis", np.random.default_rng(4), grid=(6, 1, 1), n_samples=512
-    ).spectra
-    here = fit(spectra)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Three participants; the third has a grid and a voxel of one name, and a linked water."""
+    root = bids_dataset.dataset(tmp_path_factory.mktemp("bids") / "raw", 2, n_samples=512)
+    data = bids_dataset.made("metastasis_recurrence", 9, water=True, n_samples=512)
+    link = "bids::sub-03/ses-01/mrs/sub-03_ses-01_acq-conc_mrsref.nii.gz"
+    metadata = bids_dataset.sidecar(data, ReferenceSignal=link, RepetitionTime=1.5)
+    bids_dataset.add(root, "sub-03_ses-01", data, metadata=metadata)
+    bids_dataset.add(root, "sub-03_ses-01_acq-conc", data.water, suffix="mrsref")
+    grid = bids_dataset.made("mixed", 10, grid=(2, 1, 1), n_samples=512)
+    bids_dataset.add(root, "sub-03_ses-01", grid, suffix="mrsi")
+    return root
+
+
+@pytest.fixture(scope="module")
+def derivatives(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("derivatives") / "mrs_necrosis"
+    result = analyze_dataset(root, out)
+    assert [outcome.message for outcome in result.outcomes] == [""] * 4
+    analyze_dataset(root, out, "group")
+    return out
+
+
+def contents(folder, *, without=(".lock",)):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in without
+    }
+
+
+def quick(root, out, **options):
+    return analyze_dataset(root, out, figures=False, **options)
+
+
+def small(folder, participants=2):
+    return bids_dataset.dataset(folder, participants, n_samples=512)
+
+
+def validator(folder):
+    pytest.importorskip("bids_validator_deno", reason="needs the package bids-validator-deno")
+    command = shutil.which("bids-validator-deno", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("the command bids-validator-deno is not beside the interpreter")
+    return subprocess.run([command, str(folder)], capture_output=True, text=True, check=False)
+
+
+# ---- what is found ----------------------------------------------------------------------------
+
+
+def test_voxels_and_grids_are_found_and_water_is_linked(root):
+    units = dataset_units(root)
+
+    assert [unit.key for unit in units] == [
+        "sub-01_svs", "sub-02_svs", "sub-03_ses-01_mrsi", "sub-03_ses-01_svs",
+    ]  # fmt: skip
+    assert [unit.water is not None for unit in units] == [False, False, False, True]
+    assert "ReferenceSignal does not link it" in units[2].notes[0]
+
+
+@pytest.mark.parametrize("label", ["02", "sub-02"])
+def test_participants_are_chosen_with_or_without_their_prefix(root, label):
+    assert [unit.participant for unit in dataset_units(root, participants=[label])] == ["sub-02"]
+
+
+@pytest.mark.parametrize("label", ["01", "ses-01"])
+def test_sessions_are_chosen(root, label):
+    assert {unit.session for unit in dataset_units(root, sessions=[label])} == {"ses-01"}
+
+
+def test_what_is_not_there_is_said(root, tmp_path):
+    with pytest.raises(FormatError, match="no participant 77"):
+        dataset_units(root, participants=["77"])
+    with pytest.raises(FormatError, match="no spectroscopy in session 9"):
+        dataset_units(root, sessions=["9"])
+    with pytest.raises(FormatError, match=r"no dataset_description\.json"):
+        dataset_units(tmp_path)
+    with pytest.raises(FormatError, match="is not a folder"):
+        dataset_units(tmp_path / "nowhere")
+    with pytest.raises(FormatError, match="is not a folder"):
+        dataset_units(tmp_path / "nowhere", validate=False)
+    with pytest.raises(FormatError, match="has no _svs or _mrsi file"):
+        dataset_units(tmp_path, validate=False)
+    (tmp_path / "dataset_description.json").write_text('{"Name": "x"}')
+    with pytest.raises(FormatError, match="lacks the Name or the BIDSVersion"):
+        dataset_units(tmp_path)
+    (tmp_path / "dataset_description.json").write_text("[]")
+    with pytest.raises(FormatError, match="no JSON object"):
+        dataset_units(tmp_path)
+
+
+def test_a_file_of_another_name_is_left_out(tmp_path):
+    root = small(tmp_path, 1)
+    folder = root / "sub-01" / "mrs"
+    shutil.copy(folder / "sub-01_svs.nii.gz", folder / "sub-99_svs.nii.gz")
+    shutil.copy(folder / "sub-01_svs.nii.gz", folder / "sub-01_colour-red_svs.nii.gz")
+    shutil.copy(folder / "sub-01_svs.nii.gz", folder / "sub-01_unloc.nii.gz")
+
+    assert [unit.key for unit in dataset_units(root)] == ["sub-01_svs"]
+
+
+def test_the_nearer_and_the_more_specific_sidecar_wins(tmp_path):
+    path = bids_dataset.add(
+        tmp_path, "sub-01_acq-press",
+        bids_dataset.made("mixed", 0, n_samples=512), metadata={"A": "file"},
+    )  # fmt: skip
+    for name, fields in (
+        ("svs.json", {"A": "root", "B": "root", "C": "root"}),
+        ("acq-press_svs.json", {"C": "specific"}),
+        ("acq-steam_svs.json", {"B": "another acquisition"}),
+        ("mrsi.json", {"B": "another suffix"}),
+        ("sub-01/sub-01_svs.json", {"B": "participant"}),
+    ):
+        (tmp_path / name).write_text(json.dumps(fields))
+
+    found = dataset.sidecar(tmp_path, path)
+
+    assert found == {"A": "file", "B": "participant", "C": "specific"}
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "bids::sub-01/mrs/sub-01_acq-ecc_mrsref.nii.gz",
+        "mrs/sub-01_acq-ecc_mrsref.nii.gz",
+        "sub-01_acq-ecc_mrsref.nii.gz",
+        ["bids::sub-01/mrs/sub-01_acq-conc_mrsref.nii.gz",
+         "bids::sub-01/mrs/sub-01_acq-ecc_mrsref.nii.gz"],
+    ],
+)  # fmt: skip
+def test_every_spelling_of_a_link_is_followed(tmp_path, link):
+    data = bids_dataset.made("mixed", 0, water=True, n_samples=512)
+    bids_dataset.describe(tmp_path)
+    metadata = bids_dataset.sidecar(data, ReferenceSignal=link)
+    bids_dataset.add(tmp_path, "sub-01", data, metadata=metadata)
+    for kind in ("conc", "ecc"):
+        bids_dataset.add(tmp_path, f"sub-01_acq-{kind}", data.water, suffix="mrsref")
+
+    (unit,) = dataset_units(tmp_path)
+
+    assert unit.water.name == "sub-01_acq-ecc_mrsref.nii.gz"
+
+
+@pytest.mark.parametrize("link", ["bids::../../secret.nii.gz", "bids:other:x.nii.gz", "x", 3])
+def test_a_link_to_elsewhere_is_not_followed(tmp_path, link):
+    root = tmp_path / "a" / "b"
+    data = bids_dataset.made("mixed", 0, n_samples=512)
+    bids_dataset.describe(root)
+    (tmp_path / "secret.nii.gz").write_bytes(b"x")
+    links = [link] if isinstance(link, int) else link
+    metadata = bids_dataset.sidecar(data, ReferenceSignal=links)
+    bids_dataset.add(root, "sub-01", data, metadata=metadata)
+
+    (unit,) = dataset_units(root)
+
+    assert unit.water is None
+    assert "does not lead to a file" in unit.notes[0]
+
+
+# ---- what is said twice -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SpectrometerFrequency", 63.8),
+        ("SpectrometerFrequency", [63.8]),
+        ("SpectralWidth", 4000.0),
+        ("EchoTime", 0.03),
+        ("NumberOfSpectralPoints", 2048),
+    ],
+)
+def test_a_sidecar_that_contradicts_the_header_is_refused(tmp_path, name, value):
+    root = small(tmp_path / "raw", 1)
+    sidecar = root / "sub-01" / "mrs" / "sub-01_svs.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {name: value}))
+
+    (outcome,) = quick(root, tmp_path / "out").outcomes
+
+    assert outcome.state == "failed"
+    assert f"contradict each other: {name}" in outcome.message
+
+
+def test_what_only_the_sidecar_knows_is_used(tmp_path):
+    from dataclasses import replace
+
+    data = bids_dataset.made("mixed", 0, n_samples=512)
+    metadata = bids_dataset.sidecar(data, RepetitionTime=1.7)
+    unknowing = replace(data.acquisition, echo_time_s=None, repetition_time_s=None)
+    root, out = tmp_path / "raw", tmp_path / "out"
+    bids_dataset.describe(root)
+    bids_dataset.add(root, "sub-01", replace(data, acquisition=unknowing), metadata=metadata)
+
+    quick(root, out)
+
+    acquisition = json.loads((out / "sub-01/mrs/sub-01_desc-fit_mrs.json").read_text())
+    assert acquisition["acquisition"]["echo_time_s"] == 0.144
+    assert acquisition["acquisition"]["repetition_time_s"] == 1.7
+
+
+def test_a_sidecar_without_what_bids_requires_is_noted(tmp_path):
+    root = small(tmp_path, 1)
+    (root / "sub-01" / "mrs" / "sub-01_svs.json").write_text('{"EchoTime": 0.144}')
+
+    (unit,) = dataset_units(root)
+
+    assert unit.notes == (
+        "The sidecar lacks ResonantNucleus, SpectrometerFrequency, SpectralWidth, which BIDS "
+        "requires.",
+    )
+
+
+# ---- what comes out ---------------------------------------------------------------------------
+
+
+def test_the_outputs_have_the_names_of_the_convention(derivatives):
+    names = set(contents(derivatives))
+
+    for name in (
+        "dataset_description.json", ".bidsignore", "cohort.html", "sub-01.html", "sub-03.html",
+        "group_desc-ratios_mrs.tsv", "group_desc-ratios_mrs.json",
+        *(f"sub-01/mrs/sub-01_desc-{end}" for end in (
+            "fit_mrs.json", "ratios_mrs.tsv", "ratios_mrs.json", "report_mrs.html",
+            "provenance_mrs.json", "preproc_svs.nii.gz", "preproc_svs.json", "status.json",
+        )),
+        "sub-01/figures/sub-01_desc-spectrum_mrs.svg",
+        "sub-03/ses-01/mrs/sub-03_ses-01_desc-ratios_mrs.tsv",
+        "sub-03/ses-01/mrs/sub-03_ses-01_desc-ratiosmrsi_mrs.tsv",
+        "sub-03/ses-01/mrs/sub-03_ses-01_met-ChoCr_desc-ratio_mrsmap.nii.gz",
+    ):  # fmt: skip
+        assert name in names, name
+
+
+def test_the_numbers_are_those_of_analyze(root, derivatives):
+    alone = analyze(root / "sub-01" / "mrs" / "sub-01_svs.nii.gz")
+
+    fit = json.loads((derivatives / "sub-01/mrs/sub-01_desc-fit_mrs.json").read_text())
+
+    assert fit["ratios"]["Cho/Cr"]["value"] == float(alone.ratios["Cho/Cr"].value.item())
+    assert fit["assessment"]["favors"] == alone.assessment.favors.value
+    assert fit["source"]["sha256"] == alone.source.sha256
+
+
+def test_every_column_stands_in_the_dictionary(derivatives):
+    for table in derivatives.rglob("*ratios*_mrs.tsv"):
+        lines = table.read_text().splitlines()
+        columns = lines[0].split("\t")
+
+        assert list(json.loads(table.with_suffix(".json").read_text())) == columns
+        assert all(len(line.split("\t")) == len(columns) for line in lines)
+
+
+def test_the_group_table_holds_every_row(derivatives):
+    group = (derivatives / "group_desc-ratios_mrs.tsv").read_text().splitlines()
+    single = (derivatives / "sub-01/mrs/sub-01_desc-ratios_mrs.tsv").read_text().splitlines()
+    rows = [line for line in group if line.startswith("sub-01\tn/a\tsub-01_svs\t")]
+
+    assert [row.split("\t")[3:] for row in rows] == [row.split("\t")[1:] for row in single[1:]]
+    assert {line.split("\t")[0] for line in group[1:]} == {"sub-01", "sub-02", "sub-03"}
+
+
+def test_the_pages_link_what_is_there(derivatives):
+    import re
+
+    for page in derivatives.glob("*.html"):
+        links = re.findall(r'href="(?!data:)([^"]+)"', page.read_text())
+
+        assert links
+        assert all((derivatives / link).is_file() for link in links)
+
+
+def test_input_and_output_pass_the_validator(root, derivatives):
+    assert validator(root).returncode == 0
+    checked = validator(derivatives)
+    assert checked.returncode == 0, checked.stdout[-3000:]
+
+
+def test_the_preprocessed_file_gives_the_same_ratios(derivatives):
+    path = derivatives / "sub-02" / "mrs" / "sub-02_desc-preproc_svs.nii.gz"
+    fit = json.loads(path.with_name("sub-02_desc-fit_mrs.json").read_text())
+
+    again = analyze(path)
+
+    value = float(again.ratios["Cho/Cr"].value.item())
+    # a second preprocessing of clean data moves nothing by more than a tenth of its error
+    assert abs(value - fit["ratios"]["Cho/Cr"]["value"]) < 0.1 * fit["ratios"]["Cho/Cr"]["sd"]
+
+
+# ---- once, and only once ----------------------------------------------------------------------
+
+
+def test_running_again_does_nothing(root, derivatives):
+    before = contents(derivatives)
+    times = {p: p.stat().st_mtime_ns for p in derivatives.rglob("*_mrs.json")}
+
+    result = analyze_dataset(root, derivatives)
+
+    assert result.count("unchanged") == 4
+    assert contents(derivatives) == before
+    assert {p: p.stat().st_mtime_ns for p in derivatives.rglob("*_mrs.json")} == times
+
+
+def test_only_what_is_missing_or_changed_is_done_again(tmp_path):
+    root, out = small(tmp_path / "raw", 3), tmp_path / "out"
+    quick(root, out)
+    (out / "sub-01/mrs/sub-01_desc-ratios_mrs.tsv").unlink()
+    bids_dataset.add(root, "sub-02", bids_dataset.made("mixed", 77, n_samples=512))
+
+    result = quick(root, out)
+
+    assert [outcome.state for outcome in result.outcomes] == ["done", "done", "unchanged"]
+    assert (out / "sub-01/mrs/sub-01_desc-ratios_mrs.tsv").exists()
+    assert quick(root, out, overwrite=True).count("done") == 3
+    assert quick(root, out, prior=0.3).count("done") == 3
+
+
+def test_one_bad_participant_stops_nothing(tmp_path):
+    root, out = small(tmp_path / "raw", 3), tmp_path / "out"
+    (root / "sub-02/mrs/sub-02_svs.nii.gz").write_bytes(b"no spectrum" * 100)
+
+    result = quick(root, out)
+
+    assert [outcome.state for outcome in result.outcomes] == ["done", "failed", "done"]
+    assert result.exit_code == 1
+    status = json.loads((out / "sub-02/mrs/sub-02_desc-status.json").read_text())
+    assert status["state"] == "failed"
+    assert "none of the formats" in status["message"]
+    assert "none of the formats" in (out / "cohort.html").read_text()
+
+
+def test_what_an_input_gave_before_it_broke_is_not_left(tmp_path):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+    quick(root, out)
+    (root / "sub-01/mrs/sub-01_svs.nii.gz").write_bytes(b"no spectrum" * 100)
+
+    quick(root, out)
+
+    assert [path.name for path in (out / "sub-01").rglob("*") if path.is_file()] == [
+        "sub-01_desc-status.json"
+    ]
+
+
+def test_an_unforeseen_error_is_one_unit_and_quotes_nothing(tmp_path, monkeypatch):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+
+    def broken(*_, **__):
+        raise RuntimeError("PLANTED^NAME")
+
+    monkeypatch.setattr("mrs_necrosis.pipeline.analyze", broken)
+    (outcome,) = quick(root, out).outcomes
+
+    assert outcome.message == "internal error (RuntimeError)"
+    assert b"PLANTED" not in b"".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
+
+
+def test_files_of_others_are_neither_replaced_nor_removed(tmp_path):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+    theirs = out / "sub-01" / "mrs" / "sub-01_desc-ratios_mrs.tsv"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    (out / "notes.txt").write_text("mine")
+
+    (outcome,) = quick(root, out, overwrite=True).outcomes
+
+    assert outcome.is_output_error
+    assert "not a result of mrs-necrosis" in outcome.message
+    assert theirs.read_text() == (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["cohort.html", "sub-01.html"])
+def test_a_page_of_others_is_not_replaced(tmp_path, name):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+
+    with pytest.raises(OutputError, match=f"{name} exists and is not"):
+        quick(root, out)
+    assert (out / name).read_text() == "mine"
+
+
+def test_a_dataset_of_others_is_not_touched(tmp_path):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+    out.mkdir()
+    (out / "dataset_description.json").write_text('{"GeneratedBy": [{"Name": "fmriprep"}]}')
+
+    with pytest.raises(OutputError, match="not from mrs-necrosis"):
+        quick(root, out)
+    with pytest.raises(OutputError, match="into the dataset itself"):
+        quick(root, root)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="is not a folder"):
+        quick(root, tmp_path / "file")
+    assert len(list(out.iterdir())) == 1
+
+
+def test_a_marker_cannot_name_files_elsewhere(tmp_path):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+    quick(root, out)
+    victim = tmp_path / "victim"
+    victim.write_text("x")
+    marker = out / "sub-01/mrs/sub-01_desc-status.json"
+    document = json.loads(marker.read_text())
+    document["files"]["../victim"] = hashlib.sha256(b"x").hexdigest()
+    marker.write_text(json.dumps(document))
+
+    quick(root, out, overwrite=True)
+
+    assert victim.exists()
+
+
+# ---- the same everywhere ----------------------------------------------------------------------
+
+
+def test_dask_gives_the_same_bytes_as_one_process(tmp_path):
+    pytest.importorskip("distributed", reason="needs the extra [dask]")
+    root = small(tmp_path / "raw", 2)
+    alone, spread = tmp_path / "alone", tmp_path / "spread"
+
+    assert quick(root, alone).count("done") == 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the cluster's own, about the machine it finds
-        with cluster(workers=2) as executor:
-            address = executor._client.scheduler.address
-            me = psutil.Process()
-            ports = [
-                port.laddr.ip
-                for process in (me, *me.children(recursive=True))
-                for port in process.net_connections(kind="inet")
-                if port.status == psutil.CONN_LISTEN
-            ]
-            there = fit(spectra, executor=executor)
+        with cluster(workers=1) as executor:
+            assert quick(root, spread, executor=executor).count("done") == 2
 
-    np.testing.assert_array_equal(here.areas.values, there.areas.values)
-    np.testing.assert_array_equal(here.areas.covariance, there.areas.covariance)
-    assert "127.0.0.1" in address
-    assert ports
-    assert set(ports) == {"127.0.0.1"}
+    assert contents(alone) == contents(spread)
 
 
-def test_an_address_without_a_scheduler_is_refused():
-    with pytest.raises(ClusterError, match="no Dask scheduler"), cluster("tcp://127.0.0.1:1"):
-        pass
+def test_any_executor_gives_the_same_bytes_as_one_process(tmp_path):
+    root = small(tmp_path / "raw", 2)
+    seen = []
+
+    quick(root, tmp_path / "alone")
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        quick(root, tmp_path / "pool", executor=executor, progress=lambda *n: seen.append(n))
+
+    assert contents(tmp_path / "alone") == contents(tmp_path / "pool")
+    assert seen == [(1, 2), (2, 2)]
+
+
+def test_a_dead_worker_is_one_failed_unit(tmp_path):
+    root = small(tmp_path / "raw", 1)
+
+    class Dying:
+        def submit(self, *_):
+            future = concurrent.futures.Future()
+            future.set_exception(RuntimeError("killed"))
+            return future
+
+    (outcome,) = quick(root, tmp_path / "out", executor=Dying()).outcomes
+
+    assert outcome.message == "its worker died (RuntimeError)"
+
+
+# ---- without names ----------------------------------------------------------------------------
+
+
+def test_deidentified_outputs_hold_no_label(tmp_path):
+    root, out = tmp_path / "raw", tmp_path / "out"
+    bids_dataset.describe(root)
+    data = bids_dataset.made("mixed", 1, n_samples=512)
+    bids_dataset.add(root, "sub-SMITH_ses-20190304_acq-JANE", data)
+
+    result = quick(root, out, deidentify=True)
+
+    assert result.count("done") == 1
+    for path in out.rglob("*"):
+        text = path.name.encode() + (path.read_bytes() if path.is_file() else b"")
+        for secret in (b"SMITH", b"20190304", b"JANE", b"raw/"):
+            assert secret not in text, path
+    assert quick(root, out, deidentify=True).count("unchanged") == 1
+
+
+# ---- a table ----------------------------------------------------------------------------------
+
+
+def write_table(folder, text, name="inputs.tsv"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_table_pairs_inputs_with_their_water(tmp_path):
+    from mrs_necrosis.io import write_nifti_mrs
+
+    data = bids_dataset.made("mixed", 1, water=True, n_samples=512)
+    write_nifti_mrs(tmp_path / "a.nii.gz", data)
+    write_nifti_mrs(tmp_path / "w.nii.gz", data.water)
+    peaks = sample_path("reference_case.toml")
+    table = write_table(
+        tmp_path,
+        "input\twater_reference\tlabel\techo_time_s\n"
+        f"a.nii.gz\tw.nii.gz\tfirst\tn/a\n\n{peaks}\tn/a\tprinted\t0.03\nnowhere.rda\t\tlost\t\n",
+    )
+    out = tmp_path / "out"
+
+    result = analyze_table(table, out, figures=False)
+
+    assert [(one.name, one.state) for one in result.outcomes] == [
+        ("first", "done"), ("printed", "done"), ("lost", "failed"),
+    ]  # fmt: skip
+    first = json.loads((out / "first/result.json").read_text())
+    assert first["source"]["water_sha256"] is not None
+    assert json.loads((out / "printed/result.json").read_text())["echo_time_s"] == 0.03
+    rows = (out / "ratios.tsv").read_text().splitlines()
+    assert {row.split("\t")[2] for row in rows[1:]} == {"first", "printed"}
+    again = analyze_table(table, out, figures=False)
+    assert [one.state for one in again.outcomes] == ["unchanged", "unchanged", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must begin with a line of column names"),
+        ("file\tlabel\n", "must begin with a line of column names"),
+        ("input\tlabel\n", "lists no input"),
+        ("input\tlabel\na\tx\nb\tX\n", "has a label twice"),
+        ("input\tlabel\na\n", "line 2 has 1 columns, the first 2"),
+        ("input\tlabel\na\t../up\n", "line 2: a label is made of"),
+        ("input\tlabel\nn/a\tx\n", "line 2 names no input"),
+        ("input\techo_time_s\na\tshort\n", "line 2: echo_time_s is no number"),
+    ],
+)
+def test_a_table_that_cannot_be_understood_is_refused(tmp_path, text, message):
+    with pytest.raises(FormatError, match=message):
+        table_units(write_table(tmp_path, text))
+
+
+def test_a_table_may_be_separated_by_commas(tmp_path):
+    table = write_table(tmp_path, 'input,label\n"a,b.rda",x\n', "inputs.csv")
+
+    assert [(u.name, u.source.name) for u in table_units(table)] == [("x", "a,b.rda")]
+
+
+def test_one_file_is_a_node_of_plain_types(tmp_path):
+    source = str(sample_path("reference_case.toml"))
+
+    done = analyze_file(source, str(tmp_path), label="case")
+    again = analyze_file(source, str(tmp_path), label="case")
+
+    assert done == again
+    assert done["favors"] == "necrosis-favoring"
+    assert all(Path(done[name]).is_file() for name in ("result", "ratios", "report"))
+    with pytest.raises(FormatError, match="cannot be read"):
+        analyze_file(str(tmp_path / "nowhere.rda"), str(tmp_path))
+
+
+# ---- the command ------------------------------------------------------------------------------
+
+
+def test_the_command_takes_both_spellings_and_tells_what_it_did(tmp_path, capsys):
+    root, out = small(tmp_path / "raw", 2), tmp_path / "out"
+    command = ["bids", str(root), str(out), "participant", "--no-figures", "--nprocs", "1"]
+
+    assert main([*command, "--participant_label", "sub-01", "--skip_bids_validation"]) == 0
+    assert "1 analysed" in capsys.readouterr().out
+    assert main([*command, "--participant-label", "01", "02"]) == 0
+    assert "1 analysed, 1 done before" in capsys.readouterr().out
+    assert main(["bids", str(root), str(out), "group"]) == 0
+    assert (out / "group_desc-ratios_mrs.tsv").is_file()
+
+
+def test_a_dry_run_writes_nothing(root, tmp_path, capsys):
+    out = tmp_path / "out"
+
+    assert main(["bids", str(root), str(out), "participant", "--dry-run"]) == 0
+
+    assert "sub-03/ses-01/mrs/sub-03_ses-01_svs  (water)" in capsys.readouterr().out
+    assert not out.exists()
+
+
+def test_the_exit_code_tells(tmp_path, capsys):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+    command = ["bids", str(root), str(out), "participant", "--no-figures"]
+
+    assert main(["bids", str(tmp_path), str(out), "participant"]) == 3
+    assert main(["bids", str(root), str(out), "group"]) == 3
+    assert main(["bids", str(root), str(root), "participant"]) == 4
+    assert main(["bids", str(root), str(out), "nonsense"]) == 2
+    assert main([*command, "--nprocs", "0"]) == 2
+    assert main(["analyze", "--table", "x.tsv"]) == 2
+    assert main(["analyze"]) == 2
+    (root / "sub-01/mrs/sub-01_svs.nii.gz").write_bytes(b"x")
+    assert main(command) == 1
+    assert "sub-01_svs: " in capsys.readouterr().err
+
+
+def test_a_table_is_analysed_by_the_command(tmp_path, capsys):
+    table = write_table(tmp_path, f"input\n{sample_path('reference_case.toml')}\n")
+
+    code = main(["analyze", "--table", str(table), "--out", str(tmp_path / "out"), "--no-figures"])
+
+    assert code == 0
+    assert "1 analysed" in capsys.readouterr().out
+    assert np.isclose(
+        json.loads((tmp_path / "out/001/result.json").read_text())["ratios"]["Cho/Cr"]["value"],
+        1.14008, atol=5e-6,
+    )  # fmt: skip

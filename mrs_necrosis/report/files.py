@@ -15,7 +15,7 @@ from mrs_necrosis.report.document import SCHEMA, plain, to_json
 from mrs_necrosis.report.table import to_tsv
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.maps import GridResult
@@ -26,13 +26,20 @@ MAPS = "maps"
 _DRAWN = frozenset({"desc-label", "met-ChoNAA_desc-index"})
 
 
-def render(analysis: Analysis) -> dict[str, bytes]:
+def render(
+    analysis: Analysis, *, formats: Collection[str] = ("svg", "png"), stem: str = "grid"
+) -> dict[str, bytes]:
     """Return every output file by its name, ``result.json`` first.
 
     Parameters
     ----------
     analysis : Analysis
         What to draw.
+    formats : collection of {"svg", "png"}
+        Kinds of pictures; the page shows figures if they are drawn as SVG. Drawing takes longer
+        than all the rest.
+    stem : str
+        Begin of the names of a grid's maps.
 
     Returns
     -------
@@ -46,21 +53,26 @@ def render(analysis: Analysis) -> dict[str, bytes]:
         "ratios.tsv": to_tsv([analysis]).encode(),
     }
     drawings = {}
-    if analysis.shown_voxel is not None:
+    if formats and analysis.shown_voxel is not None:
         drawings["spectrum"] = figure.spectrum(analysis)
-    if analysis.assessment is not None and figure.has_evidence(analysis.assessment):
+    if formats and analysis.assessment is not None and figure.has_evidence(analysis.assessment):
         drawings["evidence"] = figure.evidence(analysis)
-    svgs = {name: figure.to_svg(drawing, name) for name, drawing in drawings.items()}
+    svgs = {}
     for name, drawing in drawings.items():
-        contents[f"{name}.svg"] = svgs[name].encode()
-        contents[f"{name}.png"] = figure.to_png(drawing)
+        if "svg" in formats:
+            svgs[name] = figure.to_svg(drawing, name)
+            contents[f"{name}.svg"] = svgs[name].encode()
+        if "png" in formats:
+            contents[f"{name}.png"] = figure.to_png(drawing)
     contents["report.html"] = page.to_html(analysis, svgs).encode()
     if analysis.grid_result is not None:
-        contents.update(_render_grid(analysis, analysis.grid_result))
+        contents.update(_render_grid(analysis, analysis.grid_result, formats, stem))
     return contents
 
 
-def _render_grid(analysis: Analysis, result: GridResult) -> dict[str, bytes]:
+def _render_grid(
+    analysis: Analysis, result: GridResult, formats: Collection[str], stem: str
+) -> dict[str, bytes]:
     from mrs_necrosis.maps import map_files
     from mrs_necrosis.report.grid_figure import grid_figure, to_png
     from mrs_necrosis.report.grid_page import grid_page
@@ -84,11 +96,11 @@ def _render_grid(analysis: Analysis, result: GridResult) -> dict[str, bytes]:
         ).encode()
     }
     for one in result.maps:
-        if one.name in _DRAWN:
+        if formats and one.name in _DRAWN:
             drawing = grid_figure(one, anatomy=result.anatomy, **where)
             contents[f"{one.name.rpartition('desc-')[2]}.png"] = to_png(drawing)
     provenance = {"source": plain(asdict(analysis.source)), **plain(analysis.provenance)}
-    files = map_files("grid", result.maps, affine=affine, provenance=provenance)
+    files = map_files(stem, result.maps, affine=affine, provenance=provenance)
     contents.update({f"{MAPS}/{name}": content for name, content in files.items()})
     return contents
 

@@ -1,0 +1,368 @@
+"""Spectroscopy in a BIDS dataset: which files there are, and what their sidecars say.
+
+BIDS 1.10 and later: ``sub-<label>[/ses-<label>]/mrs/`` holds ``_svs`` and ``_mrsi`` files in
+NIfTI-MRS and their water references ``_mrsref``, which ``ReferenceSignal`` in the sidecar links.
+Sidecars are inherited: one nearer to the file replaces, field by field, one further up. The
+validator does not compare sidecars with headers, so that is done here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mrs_necrosis.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from mrs_necrosis.spectra import SpectralData
+
+ENTITIES: Final = ("sub", "ses", "task", "acq", "nuc", "voi", "rec", "run", "echo", "inv")
+"""The entities of the datatype ``mrs``, in the order in which BIDS writes them."""
+
+REQUIRED: Final = ("ResonantNucleus", "SpectrometerFrequency", "SpectralWidth", "EchoTime")
+"""Fields that BIDS requires in the sidecar of every spectroscopy file."""
+
+_LOGGER = logging.getLogger(__name__)
+
+_SUFFIXES: Final = ("svs", "mrsi")
+_LABEL: Final = r"[A-Za-z0-9]+"
+_NAME: Final = re.compile(
+    rf"(?P<entities>(?:[a-z]+-{_LABEL}_)*)(?P<suffix>[a-z]+)(?P<ending>\.nii(?:\.gz)?|\.json)"
+)
+_COMPARED: Final = (
+    ("SpectrometerFrequency", "MHz", 0.005),
+    ("SpectralWidth", "Hz", 0.01),
+    ("EchoTime", "s", 0.02),
+    ("NumberOfSpectralPoints", "points", 0.0),
+)
+"""Fields that sidecar and header both know, their unit, and by how much they may differ."""
+
+_MAX_SIDECAR_BYTES: Final = 2**24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquired:
+    """One spectroscopy file of a dataset.
+
+    Parameters
+    ----------
+    path : Path
+        The NIfTI-MRS file.
+    entities : mapping of str to str
+        Such as ``{"sub": "01", "acq": "press"}``, in the order of BIDS.
+    suffix : {"svs", "mrsi"}
+        Single voxel or grid.
+    metadata : mapping of str to JSON types
+        Of all sidecars that apply.
+    water : Path or None
+        The linked water reference.
+    notes : tuple of str
+        What is not as BIDS wants it.
+    """
+
+    path: Path
+    entities: Mapping[str, str]
+    suffix: str
+    metadata: Mapping[str, Any]
+    water: Path | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def base(self) -> str:
+        """The file's name without suffix: ``"sub-01_acq-press"``."""
+        return "_".join(f"{key}-{value}" for key, value in self.entities.items())
+
+
+def check_dataset(root: Path) -> None:
+    """Refuse a folder that is no BIDS dataset.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+
+    Raises
+    ------
+    FormatError
+        If it has no ``dataset_description.json`` with a name and a version of BIDS.
+    """
+    if not root.is_dir():
+        raise FormatError(root, "is not a folder; give the root of a BIDS dataset")
+    description = root / "dataset_description.json"
+    if not description.is_file():
+        raise FormatError(
+            root,
+            "is no BIDS dataset: it has no dataset_description.json; give the dataset's root, or "
+            "--skip-bids-validation",
+        )
+    content = _read_json(description)
+    if not all(isinstance(content.get(key), str) for key in ("Name", "BIDSVersion")):
+        raise FormatError(
+            description,
+            "lacks the Name or the BIDSVersion that BIDS requires; complete it, or give "
+            "--skip-bids-validation",
+        )
+
+
+def find(
+    root: Path,
+    *,
+    participants: Iterable[str] = (),
+    sessions: Iterable[str] = (),
+) -> list[Acquired]:
+    """Return the spectroscopy files of a dataset, in the order of their names.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+    participants, sessions : iterable of str
+        Labels to look at, with or without ``sub-`` and ``ses-``; all if empty.
+
+    Returns
+    -------
+    list of Acquired
+        ``_svs`` and ``_mrsi``; none if there is nothing.
+
+    Raises
+    ------
+    FormatError
+        If a label is not in the dataset.
+    """
+    wanted = [label.removeprefix("sub-") for label in participants]
+    folders = {p.name.removeprefix("sub-"): p for p in sorted(root.glob("sub-*")) if p.is_dir()}
+    missing = [label for label in wanted if label not in folders]
+    if missing:
+        # the labels came from the user, so they may be shown
+        raise FormatError(root, f"has no participant {', '.join(missing)}")
+    wanted_sessions = {label.removeprefix("ses-") for label in sessions}
+    found = []
+    for label in wanted or folders:
+        subject = folders[label]
+        visits = [p for p in sorted(subject.glob("ses-*")) if p.is_dir()]
+        if wanted_sessions:
+            visits = [p for p in visits if p.name.removeprefix("ses-") in wanted_sessions]
+        elif (subject / "mrs").is_dir():
+            visits = [subject, *visits]
+        for visit in visits:
+            found += _in_folder(root, visit / "mrs")
+    if wanted_sessions and not found:
+        raise FormatError(root, f"has no spectroscopy in session {', '.join(wanted_sessions)}")
+    return found
+
+
+def _in_folder(root: Path, folder: Path) -> list[Acquired]:
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in sorted(folder.iterdir()):
+        match = _NAME.fullmatch(path.name)
+        if match is None or match["suffix"] not in _SUFFIXES or match["ending"] == ".json":
+            continue
+        entities = _entities(match["entities"])
+        place = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
+        if place != list(path.relative_to(root).parts[:-2]) or not set(entities) <= set(ENTITIES):
+            _LOGGER.warning("a file is not named as BIDS wants it and was left out")
+            continue
+        metadata = sidecar(root, path)
+        notes = []
+        absent = [name for name in REQUIRED if name not in metadata]
+        if absent:
+            notes.append(f"The sidecar lacks {', '.join(absent)}, which BIDS requires.")
+        water, note = _water(root, path, metadata)
+        found.append(
+            Acquired(
+                path=path,
+                entities={key: entities[key] for key in ENTITIES if key in entities},
+                suffix=match["suffix"],
+                metadata=metadata,
+                water=water,
+                notes=(*notes, *([note] if note else [])),
+            )
+        )
+    return found
+
+
+def _entities(text: str) -> dict[str, str]:
+    parts = [part.partition("-") for part in text.split("_") if part]
+    return {key: value for key, _, value in parts}
+
+
+def sidecar(root: Path, path: Path) -> dict[str, Any]:
+    """Return the metadata of a file, after the inheritance principle.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+    path : Path
+        A data file in it.
+
+    Returns
+    -------
+    dict
+        Fields of every JSON file from the root down to the file whose suffix is the same and
+        whose entities are all among the file's; the nearer one and the more specific one wins.
+
+    Raises
+    ------
+    FormatError
+        If one of them is no JSON object.
+    """
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    entities = set(_entities(match["entities"]).items())
+    metadata: dict[str, Any] = {}
+    levels = [root]
+    for part in path.relative_to(root).parts[:-1]:
+        levels.append(levels[-1] / part)
+    for level in levels:
+        applicable = []
+        for candidate in level.glob("*.json"):
+            name = _NAME.fullmatch(candidate.name)
+            if name is None or name["suffix"] != match["suffix"]:
+                continue
+            theirs = set(_entities(name["entities"]).items())
+            if theirs <= entities:
+                applicable.append((len(theirs), candidate.name, candidate))
+        for _, _, candidate in sorted(applicable):
+            metadata |= _read_json(candidate)
+    return metadata
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_SIDECAR_BYTES:
+            raise FormatError(path, "is too large for a sidecar")
+        content = json.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise FormatError(path, f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise FormatError(path, "is no JSON in UTF-8") from None
+    if not isinstance(content, dict):
+        raise FormatError(path, "is no JSON object")
+    return content
+
+
+def _water(root: Path, path: Path, metadata: Mapping[str, Any]) -> tuple[Path | None, str | None]:
+    """Return the linked water reference, and a note where a link leads nowhere."""
+    links = metadata.get("ReferenceSignal")
+    links = [links] if isinstance(links, str) else links if isinstance(links, list) else []
+    found = []
+    for link in links:
+        target = _follow(root, path, link)
+        if target is None:
+            return None, "ReferenceSignal does not lead to a file of this dataset; no water used."
+        found.append(target)
+    # the eddy-current reference has the same coils and gradients; the other is for concentrations
+    found.sort(key=lambda target: "_acq-ecc_" not in target.name)
+    if found:
+        return found[0], None
+    if any(path.parent.glob("*_mrsref.nii*")):
+        return None, (
+            "There is a water reference in the folder, but ReferenceSignal does not link it, "
+            "so it was not used."
+        )
+    return None, None
+
+
+def _follow(root: Path, path: Path, link: object) -> Path | None:
+    if not isinstance(link, str):
+        return None
+    subject = root / path.relative_to(root).parts[0]
+    if link.startswith("bids::"):
+        target = root / link.removeprefix("bids::")
+    elif link.startswith("bids:"):
+        return None  # of another dataset
+    else:
+        # before BIDS had URIs, paths were relative to the participant's folder
+        places = (subject / link, path.parent / link, root / link)
+        target = next((place for place in places if place.is_file()), subject / link)
+    try:
+        inside = target.resolve().is_relative_to(root.resolve())
+        return target if inside and target.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def given_by(metadata: Mapping[str, Any], data: SpectralData) -> dict[str, Any]:
+    """Return what the sidecar says and the header does not, as ``read`` takes it.
+
+    Parameters
+    ----------
+    metadata : mapping
+        The sidecar's fields.
+    data : SpectralData
+        What the header said.
+
+    Returns
+    -------
+    dict
+        Such as ``{"echo_time_s": 0.03}``.
+    """
+    from mrs_necrosis.io.recording import sequence_name
+
+    said = {
+        "echo_time_s": _scalar(metadata.get("EchoTime")),
+        "repetition_time_s": _scalar(metadata.get("RepetitionTime")),
+        "mixing_time_s": _scalar(metadata.get("MixingTime")),
+        "sequence": sequence_name(
+            metadata.get("PulseSequenceType"), free_text=[metadata.get("SequenceName")]
+        ),
+    }
+    return {
+        name: value
+        for name, value in said.items()
+        if value is not None and getattr(data.acquisition, name) is None
+    }
+
+
+def check_consistency(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> None:
+    """Refuse a file whose sidecar and header contradict each other.
+
+    Parameters
+    ----------
+    metadata : mapping
+        The sidecar's fields; a number may stand alone or in a list.
+    data : SpectralData
+        What the header said.
+    path : Path
+        The file, for the error.
+
+    Raises
+    ------
+    FormatError
+        With both numbers.
+    """
+    acquisition = data.acquisition
+    header = {
+        "SpectrometerFrequency": acquisition.spectrometer_frequency_mhz,
+        "SpectralWidth": acquisition.spectral_width_hz,
+        "EchoTime": acquisition.echo_time_s,
+        "NumberOfSpectralPoints": float(data.n_samples),
+    }
+    for name, unit, tolerance in _COMPARED:
+        said, known = _scalar(metadata.get(name)), header[name]
+        if said is None or known is None:
+            continue
+        if not math.isclose(said, known, rel_tol=tolerance, abs_tol=1e-9):
+            raise FormatError(
+                path,
+                f"its sidecar and its header contradict each other: {name} is {said:g} {unit} "
+                f"in the one and {known:g} {unit} in the other; correct the wrong one",
+            )
+
+
+def _scalar(value: object) -> float | None:
+    if isinstance(value, list) and value and all(item == value[0] for item in value):
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,237 @@
+"""One page for many acquisitions: a table to sort, quality at a glance, links to the reports.
+
+It is drawn from the markers alone, opens offline, and its only script is named by checksum.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections import Counter
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import mrs_necrosis
+from mrs_necrosis.quality import QualityThresholds
+from mrs_necrosis.report.document import RESEARCH_USE
+from mrs_necrosis.report.rows import DASH, number
+from mrs_necrosis.report.text import milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+RATIOS = ("Cho/Cr", "Cho/NAA", "NAA/Cr", "LL/Cr")
+COLUMNS = (
+    "Acquisition", "Label", "Likelihood ratio", *RATIOS, "SNR", "Linewidth (Hz)", "TE",
+    "Voxels", "Remarks",
+)  # fmt: skip
+
+_PLOT = {"width": 420, "height": 260, "left": 52, "right": 400, "top": 10, "bottom": 214}
+_SNR_RANGE = (1.0, 1000.0)
+_WIDTH_RANGE = (0.0, 0.15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell of the table, with what it is sorted by."""
+
+    text: str
+    sort: str = ""
+    small: str = ""
+    link: str = ""
+    style: str = ""
+    number: bool = False
+
+
+def cohort_page(
+    markers: Sequence[Mapping[str, Any]],
+    *,
+    title: str = "Proton MR spectroscopy of a cohort",
+    up: str = "",
+    tables: Iterable[str] = (),
+) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    markers : sequence of mapping
+        One per acquisition, as ``*_desc-status.json`` holds it.
+    title : str
+        Its head.
+    up : str
+        Link to the page above; none if empty.
+    tables : iterable of str
+        Links to tables beside it.
+
+    Returns
+    -------
+    str
+        HTML; the same text for the same markers and version.
+    """
+    from mrs_necrosis.report.page import environment
+
+    script = files("mrs_necrosis.report").joinpath("cohort.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        environment()
+        .get_template("cohort.html.j2")
+        .render(
+            title=title,
+            up=up,
+            version=mrs_necrosis.__version__,
+            research_use=RESEARCH_USE,
+            counts=_counts(markers),
+            quality=_quality(markers),
+            points=_points(markers),
+            plot=_plot(),
+            columns=[(name, name not in {"Acquisition", "Label", "Remarks"}) for name in COLUMNS],
+            rows=[_row(marker) for marker in markers],
+            tables=list(tables),
+            script=script,
+            script_hash=f"sha256-{digest}",
+        )
+    )
+
+
+def _summary(marker: Mapping[str, Any]) -> Mapping[str, Any]:
+    summary = marker.get("summary")
+    return summary if isinstance(summary, dict) else {}
+
+
+def _favors(marker: Mapping[str, Any]) -> str:
+    """Return the label, or what stands in its place."""
+    if marker.get("state") != "done":
+        return "failed" if marker.get("state") == "failed" else "unfinished"
+    if "counts" in _summary(marker):
+        return "grid"
+    return str(_summary(marker).get("favors", DASH))
+
+
+def _number(summary: Mapping[str, Any], name: str) -> float | None:
+    value = summary.get(name)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _counts(markers: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    return sorted(Counter(_favors(marker) for marker in markers).items())
+
+
+def _quality(markers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    rows = []
+    for name, words, digits in (
+        ("snr", "SNR", 0), ("linewidth_hz", "linewidth (Hz)", 1),
+        ("linewidth_ppm", "linewidth (ppm)", 3),
+    ):  # fmt: skip
+        known = [_number(_summary(marker), name) for marker in markers]
+        values = sorted(value for value in known if value is not None)
+        if values:
+            low, middle, high = (
+                values[round(share * (len(values) - 1))] for share in (0.25, 0.5, 0.75)
+            )
+            text = f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+            rows.append((f"{words}, median and quartiles", text))
+    limits = QualityThresholds()
+    known = [_number(_summary(marker), "snr") for marker in markers]
+    low_snr = sum(value < limits.snr_fail for value in known if value is not None)
+    known = [_number(_summary(marker), "linewidth_ppm") for marker in markers]
+    broad = sum(value > limits.linewidth_fail_ppm for value in known if value is not None)
+    rows.append((f"SNR below {limits.snr_fail:g}", str(low_snr)))
+    rows.append((f"linewidth over {limits.linewidth_fail_ppm:g} ppm", str(broad)))
+    return rows
+
+
+def _x(snr: float) -> float:
+    low, high = (math.log10(end) for end in _SNR_RANGE)
+    share = (min(max(math.log10(max(snr, 1e-9)), low), high) - low) / (high - low)
+    return round(_PLOT["left"] + share * (_PLOT["right"] - _PLOT["left"]), 1)
+
+
+def _y(linewidth_ppm: float) -> float:
+    low, high = _WIDTH_RANGE
+    share = (min(max(linewidth_ppm, low), high) - low) / (high - low)
+    return round(_PLOT["bottom"] - share * (_PLOT["bottom"] - _PLOT["top"]), 1)
+
+
+def _points(markers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    points = []
+    for marker in markers:
+        summary = _summary(marker)
+        snr, linewidth = _number(summary, "snr"), _number(summary, "linewidth_ppm")
+        if snr is not None and linewidth is not None:
+            points.append({
+                "name": marker.get("unit"), "favors": _favors(marker), "x": _x(snr),
+                "y": _y(linewidth), "snr": f"{snr:.0f}", "linewidth": f"{linewidth:.3f}",
+            })  # fmt: skip
+    return points
+
+
+def _plot() -> dict[str, Any]:
+    limits = QualityThresholds()
+    return {
+        **_PLOT,
+        "x_ticks": [(_x(10.0**power), f"{10**power}") for power in range(4)],
+        "y_ticks": [(_y(value / 100), f"{value / 100:g}") for value in (0, 5, 10, 15)],
+        "snr_limit": _x(limits.snr_fail),
+        "width_limit": _y(limits.linewidth_fail_ppm),
+    }
+
+
+def _row(marker: Mapping[str, Any]) -> dict[str, Any]:
+    summary, favors = _summary(marker), _favors(marker)
+    report = next((f for f in marker.get("files", {}) if _is_report(f)), "")
+    name = str(marker.get("unit", DASH))
+    counts = summary.get("counts")
+    spread = ""
+    if isinstance(counts, dict):
+        spread = ", ".join(f"{count} {label}" for label, count in counts.items() if count)
+    remarks = [marker.get("message", ""), *marker.get("notes", ())]
+    ratios = summary.get("ratios", {})
+    cells = [
+        Cell(text=name, sort=name, link=report if marker.get("state") == "done" else ""),
+        Cell(text=favors, sort=favors, small=spread, style=favors),
+        _numeric(_number(summary, "likelihood_ratio"), 3),
+        *(_ratio(ratios.get(ratio, {})) for ratio in RATIOS),
+        _fixed(_number(summary, "snr"), 0),
+        _fixed(_number(summary, "linewidth_hz"), 1),
+        _time(_number(summary, "echo_time_s")),
+        _fixed(_number(summary, "voxels"), 0),
+        Cell(text=" ".join(str(remark) for remark in remarks if remark)),
+    ]
+    return {"cells": cells, "failed": marker.get("state") != "done"}
+
+
+def _is_report(file: str) -> bool:
+    return file.endswith(("/report.html", "_mrs.html")) and "report" in file.rpartition("/")[2]
+
+
+def _numeric(value: float | None, digits: int) -> Cell:
+    if value is None:
+        return Cell(text=DASH, number=True)
+    return Cell(text=f"{value:.{digits}g}", sort=repr(value), number=True)
+
+
+def _fixed(value: float | None, digits: int) -> Cell:
+    if value is None:
+        return Cell(text=DASH, number=True)
+    return Cell(text=f"{value:.{digits}f}", sort=repr(value), number=True)
+
+
+def _time(value: float | None) -> Cell:
+    if value is None:
+        return Cell(text=DASH, number=True)
+    return Cell(text=milliseconds(value), sort=repr(value), number=True)
+
+
+def _ratio(ratio: Mapping[str, Any]) -> Cell:
+    if not ratio:
+        return Cell(text=DASH, number=True)
+    value = _number(ratio, "value")
+    interval = str(ratio.get("interval", ""))
+    return Cell(
+        text=str(ratio.get("text") or number(value)),
+        sort="" if value is None else repr(value),
+        small="" if interval == DASH else interval,
+        number=True,
+    )

@@ -1,0 +1,51 @@
+import logging
+import warnings
+
+import numpy as np
+import pytest
+
+from mrs_necrosis.cohort import ClusterError, cluster
+from mrs_necrosis.fitting import engine, fit
+from mrs_necrosis.simulation.phantoms import phantom
+
+pytest.importorskip("distributed", reason="needs the extra [dask]")
+psutil = pytest.importorskip("psutil", reason="comes with the extra [dask]")
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs():
+    """What a cluster says while it closes is none of the test's business."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_a_cluster_gives_the_same_bits_and_stays_on_this_machine(monkeypatch):
+    monkeypatch.setattr(engine, "PIECE", 3)
+    spectra = phantom(
+        "radiation_necrosis", np.random.default_rng(4), grid=(6, 1, 1), n_samples=512
+    ).spectra
+    here = fit(spectra)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the cluster's own, about the machine it finds
+        with cluster(workers=2) as executor:
+            address = executor._client.scheduler.address
+            me = psutil.Process()
+            ports = [
+                port.laddr.ip
+                for process in (me, *me.children(recursive=True))
+                for port in process.net_connections(kind="inet")
+                if port.status == psutil.CONN_LISTEN
+            ]
+            there = fit(spectra, executor=executor)
+
+    np.testing.assert_array_equal(here.areas.values, there.areas.values)
+    np.testing.assert_array_equal(here.areas.covariance, there.areas.covariance)
+    assert "127.0.0.1" in address
+    assert ports
+    assert set(ports) == {"127.0.0.1"}
+
+
+def test_an_address_without_a_scheduler_is_refused():
+    with pytest.raises(ClusterError, match="no Dask scheduler"), cluster("tcp://127.0.0.1:1"):
+        pass
