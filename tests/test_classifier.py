@@ -692,6 +692,35 @@ def test_bevacizumab_halves_the_evidence():
     assert after.favors == Favors.INDETERMINATE
 
 
+def test_one_voxel_does_not_speak_for_the_lesion():
+    closed = assess(reference())
+    opened = assess(reference(), context=Context(other_voxels=5))
+    grid = assess_grid(PeakAreas(PEAKS, [REFERENCE, REFERENCE]))
+
+    assert not gate(closed, "sampling").is_open
+    assert "does not exclude tumour elsewhere" in closed.paragraph
+    assert closed.favors == Favors.NECROSIS  # it limits the words, not the label
+    assert gate(opened, "sampling").is_open
+    assert "does not exclude tumour elsewhere" not in opened.paragraph
+    assert not grid.closed["sampling"].any()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"proxy": -1}, {"borderline": 0}, {"necrosis_at_or_below": 2}, {"lactate_shares": (0.5, -1)}],
+    ids=["negative", "zero", "label", "share"],
+)
+def test_impossible_constants_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Scoring(**wrong)
+
+
+def test_constants_of_the_gates_can_be_set():
+    strict = Scoring(near_normal_ll_cr=4.0, near_normal_naa_cr=1.0)
+
+    assert not gate(assess(reference(), scoring=strict), "near-normal").is_open
+
+
 def test_families_that_oppose_each_other_give_no_label():
     # much choline over creatine, little over NAA: NAA and creatine disagree
     found = assess(peaks(0.5, 3.0, 1.0, 4.5))

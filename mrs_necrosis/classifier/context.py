@@ -79,6 +79,8 @@ class Context:
         The perfusion map read by eye.
     readings : tuple of Reading
         Other examinations in words.
+    other_voxels : int or None
+        How many other voxels of the lesion were judged as well.
 
     Raises
     ------
@@ -96,9 +98,10 @@ class Context:
     rcbv_white: float | None = None
     perfusion_reading: Literal["low", "high"] | None = None
     readings: tuple[Reading, ...] = ()
+    other_voxels: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("months_since_irradiation", "rcbv_grey", "rcbv_white"):
+        for name in ("months_since_irradiation", "rcbv_grey", "rcbv_white", "other_voxels"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 msg = f"{name} must be a number from 0 on, or None; got {value!r}"

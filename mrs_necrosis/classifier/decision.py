@@ -49,13 +49,8 @@ LABELS: Final = (
 )
 """Labels by their code in arrays."""
 
-LIPID20_SHARES: Final = (0.0, 0.08, 0.15, 0.22)
-"""Lipid at 2.0 ppm over lipid at 1.3 ppm: mean and sd, 0.15 +/- 0.07, of the ratio that LCModel
-assumes, and none at all."""
 LIPID20_PROTONS: Final = 1.33 / 2
-"""Area at 2.04 ppm over area at 1.28 ppm for a ratio of 1, from the same source."""
-LACTATE_SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Lactate over LL."""
+"""Area at 2.04 ppm over area at 1.28 ppm for a ratio of 1, that LCModel assumes."""
 
 _ELEMENTS = 2**18  # voxels times draws at a time: stays in the processor's cache
 
@@ -485,7 +480,7 @@ def _prepare(
     )
     spectroscopy = [one for one in weighted if one.criterion.kind == "spectroscopy"]
     checks = (
-        *quality_checks(flat, _flat_quality(quality, v), thresholds),
+        *quality_checks(flat, _flat_quality(quality, v), thresholds, scoring),
         *tissue_checks(flat, acquisition, context, spectroscopy, scoring, near_skull),
     )
     lipid_off = np.zeros(v, dtype=bool)
@@ -943,7 +938,7 @@ def _lipid_scenarios(case: _Case) -> tuple[tuple[float, float, float], ...]:
     peaks = {name: areas.value(name) for name in areas.names}
     naa, amount = peaks["NAA"], np.maximum(peaks[lipid], 0.0)
     found = []
-    for share in LIPID20_SHARES:
+    for share in case.scoring.lipid20_shares:
         removed = share * LIPID20_PROTONS * amount
         changed = _scenario(case, {**peaks, "NAA": naa - removed}, nominal)
         found.append((share, float(removed[0] / naa[0]), changed))
@@ -958,7 +953,7 @@ def _lactate_scenarios(case: _Case, nominal: Score) -> tuple[tuple[float, float]
     if "LL" not in areas or case.lipid_off[0] or not proxied or math.isnan(nominal.total[0]):
         return ()
     found = []
-    for share in LACTATE_SHARES:
+    for share in case.scoring.lactate_shares:
         # the published ratios are evaluated, at the weight of the proxies
         criteria = tuple(_split(one, share) for one in case.criteria)
         changed = replace(case, criteria=criteria)

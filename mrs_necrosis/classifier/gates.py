@@ -34,27 +34,10 @@ QC_SOURCE: Final = (
 )
 SONG: Final = "Song 1996 (25 volunteers, 1.5 T, TE 270 ms)"
 
-NORMAL_CHO_NAA: Final = 0.92
-NORMAL_NAA_CR_LONG: Final = 1.72
-"""Ends of the range of regional means in Song 1996: NAA/Cho from 1.09, NAA/Cr from 1.72."""
-NORMAL_NAA_CR_SHORT: Final = 1.4
-"""Lower end of normal white matter at TE 30 ms, 1.5 to 3 T (assumed)."""
-NEAR_NORMAL_CHO_NAA: Final = 1.45
-NEAR_NORMAL_NAA_CR: Final = 1.02
-"""Two sd beyond the outermost region of Song 1996: 1 / (1.09 - 2 x 0.2), 1.72 - 2 x 0.35."""
-NEAR_NORMAL_LL_CR: Final = 0.5
-"""LL/Cr of normal brain is below 0.3 (TE 30 ms) or 0.2 (TE 135-144 ms); allowance for error
-(assumed)."""
-NEAR_NORMAL_SD: Final = 2.0
-"""LL counts as raised only beyond so many of its standard deviations: a broad hump in a normal
-spectrum must not look like lipid."""
-CONTRALATERAL_FACTOR: Final = 1.3
-"""Cho/NAA and NAA/Cr within this factor of the other side count as unchanged (assumed)."""
-LOW_METABOLITES: Final = 0.5
-"""Cho and Cr both below this fraction of the other side: necrosis, mixed tissue and partial volume
-look alike (assumed; that both-low voxels are ambiguous: Dowling 2001)."""
-UNEXPECTED_NEAR_PPM: Final = 0.2
-"""An unexplained peak this close to a used one may be what was fitted as that peak (assumed)."""
+SAMPLING: Final = (
+    "One voxel speaks for its own tissue: it does not exclude tumour elsewhere in the lesion "
+    "(11 of 33 treated metastases were mixed, Chernov 2006)."
+)
 USED_PPM: Final = {"NAA": 2.008, "Cr": 3.027, "Cho": 3.21}
 
 
@@ -101,7 +84,7 @@ class Check:
 
 
 def quality_checks(
-    areas: PeakAreas, quality: Quality | None, thresholds: QualityThresholds
+    areas: PeakAreas, quality: Quality | None, thresholds: QualityThresholds, scoring: Scoring
 ) -> Iterable[Check]:
     """Yield the gates on spectrum and fit.
 
@@ -113,6 +96,8 @@ def quality_checks(
         Fields of shape (V,).
     thresholds : QualityThresholds
         Numbers to compare with.
+    scoring : Scoring
+        How near an unexplained peak may be.
 
     Yields
     ------
@@ -152,7 +137,7 @@ def quality_checks(
             f"residual <= {limit.residual_fail:g} x noise",
             lambda x: f"The fit leaves {x:.1f} times the noise",
         )
-        yield _unexpected_check(quality)
+        yield _unexpected_check(quality, scoring)
     yield _area_sd_check(areas, thresholds)
 
 
@@ -197,12 +182,12 @@ def _number_check(
     )
 
 
-def _unexpected_check(quality: Quality) -> Check:
+def _unexpected_check(quality: Quality, scoring: Scoring) -> Check:
     where = quality.unexplained_ppm
     positions = np.array(list(USED_PPM.values()))
     away = np.abs(where[:, np.newaxis] - positions)
     nearest = np.where(np.isfinite(away), away, np.inf).argmin(axis=1)
-    near = np.isfinite(where) & (away.min(axis=1) <= UNEXPECTED_NEAR_PPM)
+    near = np.isfinite(where) & (away.min(axis=1) <= scoring.unexpected_ppm)
 
     def sentence(i: int) -> str:
         if not np.isfinite(where[i]):
@@ -218,7 +203,7 @@ def _unexpected_check(quality: Quality) -> Check:
         near,
         np.ones(where.shape, dtype=bool),
         sentence,
-        threshold=f"no unexplained peak within {UNEXPECTED_NEAR_PPM:g} ppm of NAA, Cr or Cho",
+        threshold=f"no unexplained peak within {scoring.unexpected_ppm:g} ppm of NAA, Cr or Cho",
         gives=Favors.NOT_EVALUABLE,
     )
 
@@ -288,17 +273,18 @@ def tissue_checks(
     ------
     Check
         two-peaks, absent-peaks, near-normal, low-metabolites, echo-time, field,
-        lipid-contamination, net-lactate, after-bevacizumab.
+        lipid-contamination, net-lactate, after-bevacizumab, sampling.
     """
     yield from _absent_checks(areas)
-    normal = _normality(areas, acquisition, context)
+    normal = _normality(areas, acquisition, context, scoring)
     yield _near_normal_check(areas, normal)
-    yield _low_metabolites_check(areas, context)
+    yield _low_metabolites_check(areas, context, scoring)
     yield _mismatch_check("echo-time", "echo time", areas, acquisition, criteria, scoring)
     yield _mismatch_check("field", "field", areas, acquisition, criteria, scoring)
-    yield _contamination_check(areas, context, normal, near_skull)
+    yield _contamination_check(areas, context, normal, near_skull, scoring)
     yield _net_check(areas, acquisition)
     yield _bevacizumab_check(areas, context, scoring)
+    yield _sampling_check(areas, context)
 
 
 def _absent_checks(areas: PeakAreas) -> Iterable[Check]:
@@ -391,7 +377,9 @@ def _one_voxel(contralateral: PeakAreas) -> PeakAreas:
     ).with_ll()
 
 
-def _normality(areas: PeakAreas, acquisition: Conditions | None, context: Context) -> _Normality:
+def _normality(
+    areas: PeakAreas, acquisition: Conditions | None, context: Context, scoring: Scoring
+) -> _Normality:
     cho_naa = _quotient(areas, "Cho", "NAA")
     naa_cr = _quotient(areas, "NAA", "Cr")
     ll_cr = _quotient(areas, "LL", "Cr")
@@ -401,27 +389,30 @@ def _normality(areas: PeakAreas, acquisition: Conditions | None, context: Contex
         and acquisition.echo_time_s is not None
         and te_class(acquisition.echo_time_s) == "short"
     )
-    cho_limit, naa_limit = NORMAL_CHO_NAA, NORMAL_NAA_CR_LONG
+    cho_limit, naa_limit = scoring.normal_cho_naa, scoring.normal_naa_cr
     naa_source = SONG
     if is_short:
-        naa_limit, naa_source = NORMAL_NAA_CR_SHORT, "assumed at short echo time"
-    near_cho, near_naa = NEAR_NORMAL_CHO_NAA, NEAR_NORMAL_NAA_CR
+        naa_limit, naa_source = scoring.normal_naa_cr_short, "assumed at short echo time"
+    near_cho, near_naa = scoring.near_normal_cho_naa, scoring.near_normal_naa_cr
     source = f"{SONG}; NAA/Cr {naa_source}; LL/Cr assumed"
     if context.contralateral is not None:
         other = _one_voxel(context.contralateral)
         other_cho, other_naa = _quotient(other, "Cho", "NAA")[0], _quotient(other, "NAA", "Cr")[0]
         if np.isfinite(other_cho) and np.isfinite(other_naa):
-            near_cho = cho_limit = scale * other_cho * CONTRALATERAL_FACTOR
-            near_naa = naa_limit = other_naa / CONTRALATERAL_FACTOR
-            source = "the patient's other side, within a factor of 1.3 (assumed); LL/Cr assumed"
+            near_cho = cho_limit = scale * other_cho * scoring.contralateral_factor
+            near_naa = naa_limit = other_naa / scoring.contralateral_factor
+            source = (
+                "the patient's other side, within a factor of "
+                f"{scoring.contralateral_factor:g} (assumed); LL/Cr assumed"
+            )
     known = np.isfinite(cho_naa) & np.isfinite(naa_cr)
     beside = known & (scale * cho_naa <= cho_limit) & (naa_cr >= naa_limit)
     near = (scale * cho_naa <= near_cho) & (naa_cr >= near_naa)
     near = known & (near | (scale * cho_naa <= cho_limit))
-    least = ll_cr - NEAR_NORMAL_SD * _ratio_sd(areas, "LL", "Cr")
-    near &= np.isfinite(least) & (least <= NEAR_NORMAL_LL_CR)
+    least = ll_cr - scoring.near_normal_sd * _ratio_sd(areas, "LL", "Cr")
+    near &= np.isfinite(least) & (least <= scoring.near_normal_ll_cr)
     limits = (
-        f"LL/Cr <= {NEAR_NORMAL_LL_CR:g} (within {NEAR_NORMAL_SD:g} sd) with "
+        f"LL/Cr <= {scoring.near_normal_ll_cr:g} (within {scoring.near_normal_sd:g} sd) with "
         f"Cho/NAA <= {near_cho / scale:.2f} and NAA/Cr >= {near_naa:.2f}, or with "
         f"Cho/NAA <= {cho_limit / scale:.2f}; or, whatever LL, "
         f"Cho/NAA <= {cho_limit / scale:.2f} and NAA/Cr >= {naa_limit:.2f}"
@@ -451,7 +442,7 @@ def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
     )
 
 
-def _low_metabolites_check(areas: PeakAreas, context: Context) -> Check:
+def _low_metabolites_check(areas: PeakAreas, context: Context, scoring: Scoring) -> Check:
     v = len(areas.values)
     other = None if context.contralateral is None else _one_voxel(context.contralateral)
     name = "low-metabolites"
@@ -463,7 +454,7 @@ def _low_metabolites_check(areas: PeakAreas, context: Context) -> Check:
         cho = areas.value("Cho") / other.value("Cho")[0]
         cr = areas.value("Cr") / other.value("Cr")[0]
     known = np.isfinite(cho) & np.isfinite(cr)
-    closed = known & (cho < LOW_METABOLITES) & (cr < LOW_METABOLITES)
+    closed = known & (cho < scoring.low_metabolites) & (cr < scoring.low_metabolites)
 
     def sentence(i: int) -> str:
         if not known[i]:
@@ -481,7 +472,7 @@ def _low_metabolites_check(areas: PeakAreas, context: Context) -> Check:
         closed,
         known,
         sentence,
-        threshold=f"Cho or Cr >= {LOW_METABOLITES:g} x the other side",
+        threshold=f"Cho or Cr >= {scoring.low_metabolites:g} x the other side",
         source="assumed; ambiguity of both-low voxels: Dowling 2001, AJNR 22:604-12",
         gives=Favors.INDETERMINATE,
     )
@@ -536,6 +527,7 @@ def _contamination_check(
     context: Context,
     normal: _Normality,
     near_skull: NDArray[np.bool_] | None,
+    scoring: Scoring,
 ) -> Check:
     v = len(areas.values)
     reasons = np.zeros(v, dtype=bool)
@@ -544,10 +536,10 @@ def _contamination_check(
         general = "the voxel lies near the skull"
     if context.contralateral is not None and not general:
         other = _quotient(_one_voxel(context.contralateral), "LL", "Cr")[0]
-        if np.isfinite(other) and other > NEAR_NORMAL_LL_CR:
+        if np.isfinite(other) and other > scoring.near_normal_ll_cr:
             general = f"the other side holds lipid too (LL/Cr {other:.2f})"
     with np.errstate(invalid="ignore"):
-        alone = normal.is_normal_beside_ll & (normal.least_ll_cr > NEAR_NORMAL_LL_CR)
+        alone = normal.is_normal_beside_ll & (normal.least_ll_cr > scoring.near_normal_ll_cr)
     scalp = np.zeros(v, dtype=bool) if near_skull is None else near_skull
     reasons = np.full(v, bool(general)) | alone | scalp
     known = np.isfinite(normal.ll_cr) | bool(general) | scalp
@@ -568,8 +560,8 @@ def _contamination_check(
         reasons,
         known,
         sentence,
-        threshold=f"LL/Cr of the other side <= {NEAR_NORMAL_LL_CR:g}; Cho/NAA or NAA/Cr changed "
-        "where LL is raised",
+        threshold=f"LL/Cr of the other side <= {scoring.near_normal_ll_cr:g}; "
+        "Cho/NAA or NAA/Cr changed where LL is raised",
         takes_lipid_off=True,
     )
 
@@ -619,6 +611,22 @@ def _bevacizumab_check(areas: PeakAreas, context: Context, scoring: Scoring) -> 
         lambda _: sentence,
         threshold="no bevacizumab before the spectrum",
         source="Jeon 2012 (Cho/NAA -26 %), Ratai 2013 (doi 10.1093/neuonc/not044); factor assumed",
+    )
+
+
+def _sampling_check(areas: PeakAreas, context: Context) -> Check:
+    v = len(areas.values)
+    others = context.other_voxels
+    is_closed = v == 1 and not others
+    sentence = SAMPLING if is_closed else f"{v + (others or 0)} voxels were judged."
+    return Check(
+        "sampling",
+        np.full(v, is_closed),
+        np.ones(v, dtype=bool),
+        lambda _: sentence,
+        threshold="more than one voxel of the lesion judged",
+        source="mixed lesions: Chernov 2006, Brain Tumor Pathol 23:19-27; one voxel missed 2 of 4 "
+        "recurrences: Chernov 2005, doi 10.1055/s-2005-870952",
     )
 
 

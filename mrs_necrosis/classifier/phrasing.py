@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from mrs_necrosis.quality import Quality, QualityThresholds
     from mrs_necrosis.spectra import Conditions
 
-SAMPLING: Final = (
-    "One voxel speaks for its own tissue: it does not exclude tumour elsewhere in the lesion "
-    "(11 of 33 treated metastases were mixed, Chernov 2006)."
-)
 RESEARCH_USE: Final = (
     "Published cut-offs come from small studies that mostly tuned and tested them on the same "
     "patients; this is a calculation for research and does not replace imaging follow-up or "
@@ -76,7 +72,12 @@ def caveats(found: Assessment, facts: Facts) -> tuple[str, ...]:
             _quality_caveats(facts),
             _case_caveats(facts),
             _evidence_caveats(found, facts),
-            (SAMPLING, RESEARCH_USE),
+            (
+                gate.sentence
+                for gate in found.gates
+                if gate.name == "sampling" and not gate.is_open
+            ),
+            (RESEARCH_USE,),
         )
         for sentence in source
     )
@@ -289,7 +290,8 @@ def suggestions(found: Assessment, facts: Facts) -> tuple[str, ...]:
         )
     else:
         given.append("the same voxel at a short echo time, which shows the lipid in full")
-    given.append("more voxels of the lesion")
+    if "sampling" in closed:
+        given.append("more voxels of the lesion")
     if context.contralateral is None:
         given.append("a voxel of the other side for comparison")
     given.append(
@@ -330,10 +332,13 @@ def paragraph(found: Assessment, facts: Facts) -> str:
         parts.extend(_agreement(found, facts))
     parts.extend(_other_examinations(found, facts.scoring))
     if not not_evaluable:
-        parts.extend(gate.sentence for gate in closed if gate.gives is None)
+        parts.extend(
+            gate.sentence for gate in closed if gate.gives is None and gate.name != "sampling"
+        )
         parts.extend(_key_limits(found, facts))
     parts.append(f"What would change this: {'; '.join(found.suggestions[:4])}.")
-    parts.append(SAMPLING if not not_evaluable else "")
+    if not not_evaluable:
+        parts.extend(gate.sentence for gate in closed if gate.name == "sampling")
     parts.append(
         "Research use only: published cut-offs come from small studies; this replaces neither "
         "follow-up nor histology."

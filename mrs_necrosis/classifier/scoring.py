@@ -37,7 +37,10 @@ Ranges = Callable[[str], "Range | None"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
-    """Constants of the scorer. None was fitted to data; those marked *assumed* have no source.
+    """Constants of the scorer and of the gates on tissue; all can be set.
+
+    None was fitted to data; those marked *assumed* have no source. "Song" is Song 1996: 25
+    volunteers, 1.5 T, TE 270 ms, five regions.
 
     Parameters
     ----------
@@ -73,6 +76,30 @@ class Scoring:
         give: about 20, from the pooled ratios of Zhang 2014.
     field_tolerance : float
         Relative difference up to which two field strengths are the same (2.89 T is 3 T).
+    normal_cho_naa, normal_naa_cr : float
+        Ends of the range of regional means in Song: NAA/Cho from 1.09, NAA/Cr from 1.72. Inside
+        both the tissue is normal, whatever LL.
+    normal_naa_cr_short : float
+        The same for NAA/Cr at short echo time: white matter at TE 30 ms, 1.5 to 3 T (assumed).
+    near_normal_cho_naa, near_normal_naa_cr : float
+        Two sd beyond the outermost region of Song: 1 / (1.09 - 2 x 0.2) and 1.72 - 2 x 0.35.
+        Inside both, and with little LL, the spectrum is near-normal.
+    near_normal_ll_cr, near_normal_sd : float
+        LL/Cr of normal brain is below 0.3 at TE 30 ms and 0.2 at 144 ms, with an allowance
+        (assumed); LL counts as raised only beyond so many of its sd, because a broad hump in a
+        normal spectrum must not look like lipid.
+    contralateral_factor : float
+        Cho/NAA and NAA/Cr within this factor of the other side are unchanged (assumed).
+    low_metabolites : float
+        Cho and Cr both below this fraction of the other side: necrosis, mixed tissue and partial
+        volume look alike (assumed; their ambiguity: Dowling 2001).
+    unexpected_ppm : float
+        An unexplained peak this near to a used one may be what was fitted as it (assumed).
+    lipid20_shares : tuple of float
+        Scenarios of lipid at 2.0 over lipid at 1.3 ppm: none, and the 0.15 +/- 0.07 that LCModel
+        assumes.
+    lactate_shares : tuple of float
+        Scenarios of lactate over LL.
     """
 
     jeffreys: float = 0.5
@@ -90,11 +117,24 @@ class Scoring:
     draws_on_label: float = 0.9
     believable: float = 20.0
     field_tolerance: float = 0.1
+    normal_cho_naa: float = 0.92
+    normal_naa_cr: float = 1.72
+    normal_naa_cr_short: float = 1.4
+    near_normal_cho_naa: float = 1.45
+    near_normal_naa_cr: float = 1.02
+    near_normal_ll_cr: float = 0.5
+    near_normal_sd: float = 2.0
+    contralateral_factor: float = 1.3
+    low_metabolites: float = 0.5
+    unexpected_ppm: float = 0.2
+    lipid20_shares: tuple[float, ...] = (0.0, 0.08, 0.15, 0.22)
+    lactate_shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+            numbers = tuple(value) if name.endswith("_shares") else (value,)
+            if not all(isinstance(x, (int, float)) and 0 <= x < math.inf for x in numbers):
                 msg = f"{name} must be a number from 0 on; got {value!r}"
                 raise ValueError(msg)
         if not 0 < self.necrosis_at_or_below <= 1 <= self.recurrence_at_or_above:
