@@ -15,7 +15,7 @@ TABLES = HERE / "tables"
 
 
 def main(names: list[str]) -> int:
-    scripts = {p.stem: p for p in sorted(HERE.glob("*.py")) if not p.stem.startswith("_")}
+    scripts = [p.stem for p in sorted(HERE.glob("*.py")) if not p.stem.startswith("_")]
     unknown = set(names) - set(scripts)
     if unknown:
         print(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(scripts)}")
@@ -25,7 +25,7 @@ def main(names: list[str]) -> int:
     for name in names or scripts:
         start = time.perf_counter()
         run = subprocess.run(
-            [sys.executable, str(scripts[name])], capture_output=True, text=True, check=False,
+            [sys.executable, "-m", f"benchmarks.{name}"], capture_output=True, text=True, check=False,
             cwd=HERE.parent,
         )  # fmt: skip
         seconds = time.perf_counter() - start

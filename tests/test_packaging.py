@@ -88,3 +88,18 @@ def test_the_readme_names_the_exit_codes_of_the_command():
     for code in (cli.EXIT_SOME_FAILED, cli.EXIT_USAGE, cli.EXIT_BAD_INPUT, cli.EXIT_OUTPUT,
                  cli.EXIT_INTERRUPTED):  # fmt: skip
         assert f"{code} " in README.partition("## Exit codes")[2].partition("## ")[0]
+
+
+def test_one_command_runs_a_benchmark_and_keeps_its_table(tmp_path, capsys, monkeypatch):
+    import sys
+
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import __main__ as benchmarks
+
+    monkeypatch.setattr(benchmarks, "TABLES", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+
+    assert benchmarks.main(["nonsense"]) == 2
+    assert "import_time" in capsys.readouterr().out
+    assert benchmarks.main(["import_time"]) == 0
+    assert "mrs-necrosis --help" in (tmp_path / "import_time.txt").read_text()
