@@ -25,8 +25,8 @@ def main(names: list[str]) -> int:
     for name in names or scripts:
         start = time.perf_counter()
         run = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{name}"], capture_output=True, text=True, check=False,
-            cwd=HERE.parent,
+            [sys.executable, "-m", f"benchmarks.{name}"],
+            capture_output=True, text=True, check=False, cwd=HERE.parent,
         )  # fmt: skip
         seconds = time.perf_counter() - start
         if run.returncode:
