@@ -1,40 +1,27 @@
 """The compiled solver: the objective and the algorithm of ``varpro``, voxel by voxel in numba.
 
-A voxel's columns are made eight at a time (``lanes``): the modulation by a recurrence along time,
-restarted every 64 samples, then a transform of which only the points in the band are finished:
-the samples are split into D interleaved series whose transforms are just long enough. Derivatives
-are made only where a step is accepted. Every voxel has its own workspace and sees no other, so
-the result does not depend on chunks, threads or order. A voxel that fails has NaN everywhere.
-
-Worker threads share the voxels; the kernels release the interpreter's lock. Nothing of numba's
-own thread pool is used, which could neither be nested nor forked.
+Every voxel has its own workspace and sees no other, so the result does not depend on chunks,
+threads or order. Worker threads share the voxels; the kernels release the interpreter's lock.
+Nothing of numba's own thread pool is used, which could neither be nested nor forked, and nothing
+of BLAS. Imported only when the compiled backend is chosen.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from mrs_necrosis.fitting.lanes import (
-    LANES,
-    add,
-    fma,
-    load,
-    mul,
-    places_of,
-    radices_of,
-    splat,
-    store,
-    sub,
-    transform,
+from mrs_necrosis.fitting.kernel_cache import is_cached
+from mrs_necrosis.fitting.kernels import (
+    average_range,
+    linear_range,
+    minimise_range,
+    spectrum_range,
 )
-from mrs_necrosis.fitting.model import GAUSS_RATE
+from mrs_necrosis.fitting.lanes import LANES, places_of, radices_of
 from mrs_necrosis.fitting.posterior import Posterior
 from mrs_necrosis.fitting.varpro import MOST_ITERATIONS, TOLERANCE, State
 
@@ -45,20 +32,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_RESTART: Final = 64
-_PI: Final = float(np.pi)
-_RATE: Final = float(GAUSS_RATE)
-_PHASE, _BEGIN, _SHIFT, _LORENTZ, _GAUSS2 = range(5)
 _KINDS: Final = {"phase": 0, "begin": 1, "shift": 2, "lorentz": 3, "gauss2": 4}
 _PER_THREAD: Final = 4
 """Voxels that a worker thread takes at a time."""
-
-_OPTIONS: Final[dict[str, Any]] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"reassoc", "contract", "nsz"},
-}
 
 
 class Plan(NamedTuple):
@@ -144,658 +120,8 @@ def plan_of(problem: Problem) -> Plan:
     )
 
 
-@njit(**_OPTIONS)
-def _rates(plan, theta):
-    """Return shift, Lorentzian width and squared Gaussian width of each class, (3, C)."""
-    rates = np.zeros((3, plan.c))
-    for p in range(plan.p):
-        kind = plan.kind[p]
-        if kind >= _SHIFT:
-            for c in range(plan.c):
-                rates[kind - _SHIFT, c] += theta[p] * plan.acts[p, c]
-    return rates
-
-
-@njit(**_OPTIONS)
-def _columns(plan, rates, source_re, source_im, shape_of, power, out):
-    """Modulate columns, transform them and write their in-band points to ``out``.
-
-    ``source`` holds blocks of eight columns, sample by sample; ``shape_of`` is the class of each
-    column. Samples are multiplied by ``t ** power``. ``out`` is (2 M, columns): real parts, then
-    imaginary parts.
-    """
-    n_blocks = shape_of.size // 8
-    d, h, m, dwell = plan.d, plan.h, plan.m, plan.dwell
-    n = d * h
-    width = out.shape[1]
-    flat = out.reshape(out.size)
-    work_re, work_im = np.empty(h * 8), np.empty(h * 8)
-    start_re, start_im = np.empty(8), np.empty(8)
-    pace_re, pace_im = np.empty(8), np.empty(8)
-    slow = np.empty(8)
-    step = d * dwell
-    for block in range(n_blocks):
-        for r in range(d):
-            for first in range(0, h, _RESTART):
-                t0 = (d * first + r) * dwell
-                for lane in range(8):
-                    c = shape_of[block * 8 + lane]
-                    shift, lorentz, gauss = rates[0, c], rates[1, c], rates[2, c]
-                    if lane > 0 and c == shape_of[block * 8 + lane - 1]:
-                        start_re[lane], start_im[lane] = start_re[lane - 1], start_im[lane - 1]
-                        pace_re[lane], pace_im[lane] = pace_re[lane - 1], pace_im[lane - 1]
-                        slow[lane] = slow[lane - 1]
-                        continue
-                    size = np.exp(-_PI * lorentz * t0 - _RATE * gauss * t0 * t0)
-                    angle = 2 * _PI * shift * t0
-                    start_re[lane], start_im[lane] = size * np.cos(angle), size * np.sin(angle)
-                    size = np.exp(
-                        -_PI * lorentz * step - _RATE * gauss * step * (2 * t0 + step)
-                    )
-                    angle = 2 * _PI * shift * step
-                    pace_re[lane], pace_im[lane] = size * np.cos(angle), size * np.sin(angle)
-                    slow[lane] = np.exp(-2 * _RATE * gauss * step * step)
-                zr, zi = load(start_re, 0), load(start_im, 0)
-                wr, wi, q = load(pace_re, 0), load(pace_im, 0), load(slow, 0)
-                for j in range(first, min(first + _RESTART, h)):
-                    at = (block * n + d * j + r) * 8
-                    br, bi = load(source_re, at), load(source_im, at)
-                    xr = sub(mul(br, zr), mul(bi, zi))
-                    xi = fma(br, zi, mul(bi, zr))
-                    if power > 0:
-                        t = (d * j + r) * dwell
-                        weight = splat(t if power == 1 else t * t)
-                        xr, xi = mul(xr, weight), mul(xi, weight)
-                    store(work_re, plan.place[j] * 8, xr)
-                    store(work_im, plan.place[j] * 8, xi)
-                    nr = sub(mul(zr, wr), mul(zi, wi))
-                    zi = fma(zr, wi, mul(zi, wr))
-                    zr = nr
-                    wr, wi = mul(wr, q), mul(wi, q)
-            transform(work_re, work_im, h, plan.radices, plan.table_re, plan.table_im)
-            for i in range(m):
-                at_re = i * width + block * 8
-                at_im = (m + i) * width + block * 8
-                yr, yi = load(work_re, i * 8), load(work_im, i * 8)
-                if r == 0:
-                    store(flat, at_re, yr)
-                    store(flat, at_im, yi)
-                else:
-                    cr, ci = splat(plan.joint_re[r, i]), splat(plan.joint_im[r, i])
-                    ur = sub(fma(yr, cr, load(flat, at_re)), mul(yi, ci))
-                    ui = fma(yr, ci, fma(yi, cr, load(flat, at_im)))
-                    store(flat, at_re, ur)
-                    store(flat, at_im, ui)
-
-
-@njit(**_OPTIONS)
-def _inner(a, b, symmetric):
-    """Return ``a.T @ b`` for columns in multiples of eight, shape (columns of a, of b)."""
-    rows, left, right = a.shape[0], a.shape[1], b.shape[1]
-    out = np.empty((left, right))
-    fa, fb, fo = a.reshape(a.size), b.reshape(b.size), out.reshape(out.size)
-    zero = splat(0.0)
-    for j in range(0, right, 16):
-        wide = j + 8 < right
-        for i in range(0, left, 8):
-            if symmetric and i >= j + (16 if wide else 8):
-                break
-            x0, x1, x2, x3 = zero, zero, zero, zero
-            x4, x5, x6, x7 = zero, zero, zero, zero
-            y0, y1, y2, y3 = zero, zero, zero, zero
-            y4, y5, y6, y7 = zero, zero, zero, zero
-            if wide:
-                for row in range(rows):
-                    at = row * left + i
-                    u, v = load(fb, row * right + j), load(fb, row * right + j + 8)
-                    s = splat(fa[at])
-                    x0, y0 = fma(s, u, x0), fma(s, v, y0)
-                    s = splat(fa[at + 1])
-                    x1, y1 = fma(s, u, x1), fma(s, v, y1)
-                    s = splat(fa[at + 2])
-                    x2, y2 = fma(s, u, x2), fma(s, v, y2)
-                    s = splat(fa[at + 3])
-                    x3, y3 = fma(s, u, x3), fma(s, v, y3)
-                    s = splat(fa[at + 4])
-                    x4, y4 = fma(s, u, x4), fma(s, v, y4)
-                    s = splat(fa[at + 5])
-                    x5, y5 = fma(s, u, x5), fma(s, v, y5)
-                    s = splat(fa[at + 6])
-                    x6, y6 = fma(s, u, x6), fma(s, v, y6)
-                    s = splat(fa[at + 7])
-                    x7, y7 = fma(s, u, x7), fma(s, v, y7)
-            else:
-                for row in range(rows):
-                    at = row * left + i
-                    u = load(fb, row * right + j)
-                    x0 = fma(splat(fa[at]), u, x0)
-                    x1 = fma(splat(fa[at + 1]), u, x1)
-                    x2 = fma(splat(fa[at + 2]), u, x2)
-                    x3 = fma(splat(fa[at + 3]), u, x3)
-                    x4 = fma(splat(fa[at + 4]), u, x4)
-                    x5 = fma(splat(fa[at + 5]), u, x5)
-                    x6 = fma(splat(fa[at + 6]), u, x6)
-                    x7 = fma(splat(fa[at + 7]), u, x7)
-            to = i * right + j
-            store(fo, to, x0)
-            store(fo, to + right, x1)
-            store(fo, to + 2 * right, x2)
-            store(fo, to + 3 * right, x3)
-            store(fo, to + 4 * right, x4)
-            store(fo, to + 5 * right, x5)
-            store(fo, to + 6 * right, x6)
-            store(fo, to + 7 * right, x7)
-            if wide:
-                store(fo, to + 8, y0)
-                store(fo, to + right + 8, y1)
-                store(fo, to + 2 * right + 8, y2)
-                store(fo, to + 3 * right + 8, y3)
-                store(fo, to + 4 * right + 8, y4)
-                store(fo, to + 5 * right + 8, y5)
-                store(fo, to + 6 * right + 8, y6)
-                store(fo, to + 7 * right + 8, y7)
-    if symmetric:
-        for i in range(left):
-            for j in range(i):
-                out[i, j] = out[j, i]
-    return out
-
-
-@njit(**_OPTIONS)
-def _cholesky(matrix, n, lower):
-    """Factor the leading ``n`` rows of a matrix; return whether it is positive definite."""
-    for i in range(n):
-        row = lower[i]
-        for j in range(i + 1):
-            other = lower[j]
-            left = matrix[i, j]
-            for x in range(j):
-                left -= row[x] * other[x]
-            if i == j:
-                if not left > 0.0:
-                    return False
-                row[i] = np.sqrt(left)
-            else:
-                row[j] = left / other[j]
-    return True
-
-
-@njit(**_OPTIONS)
-def _solve(lower, n, x):
-    """Solve in place, for one right-hand side."""
-    for i in range(n):
-        left = x[i]
-        for j in range(i):
-            left -= lower[i, j] * x[j]
-        x[i] = left / lower[i, i]
-    for i in range(n - 1, -1, -1):
-        x[i] /= lower[i, i]
-        for j in range(i):
-            x[j] -= lower[i, j] * x[i]
-
-
-@njit(**_OPTIONS)
-def _linear(plan, data, theta, precision, pull, shrink, columns, kept, lower, amplitudes):
-    """Eliminate baseline and amplitudes; return objective, Gram matrix, modes and success.
-
-    ``columns`` (2 M, columns) is filled with components and, behind them, the phased data;
-    ``kept`` with their Gram matrix without the baseline and with the amplitudes' prior;
-    ``lower`` with its factor and ``amplitudes`` with the solution.
-    """
-    k, m = plan.k, plan.m
-    _columns(
-        plan, _rates(plan, theta), plan.lanes_re, plan.lanes_im, plan.shape_of, 0, columns
-    )
-    phase, begin = 0.0, 0.0
-    for p in range(plan.p):
-        if plan.kind[p] == _PHASE:
-            phase += theta[p]
-        elif plan.kind[p] == _BEGIN:
-            begin += theta[p]
-    for i in range(m):
-        angle = phase + begin * plan.omega[i]
-        c, s = np.cos(angle), -np.sin(angle)
-        columns[i, k] = data[i].real * c - data[i].imag * s
-        columns[m + i, k] = data[i].real * s + data[i].imag * c
-    gram = _inner(columns, columns, True)
-    smooth = _smooth(plan, columns)
-    taken = _inner(*_weighted(smooth, smooth, shrink), True)
-    for i in range(gram.shape[0]):
-        for j in range(gram.shape[1]):
-            kept[i, j] = gram[i, j] - taken[i, j]
-    for i in range(k):
-        for j in range(k):
-            kept[i, j] += precision[i, j]
-        amplitudes[i] = kept[i, k] + pull[i]
-    objective = kept[k, k]
-    for p in range(plan.p):
-        objective += (theta[p] - plan.start[p]) ** 2 * plan.precision[p]
-    good = _cholesky(kept, k, lower)
-    if good:
-        _solve(lower, k, amplitudes)
-        for i in range(k):
-            objective -= (kept[i, k] + pull[i]) * amplitudes[i]
-    return objective, gram, smooth, good and np.isfinite(objective)
-
-
-@njit(**_OPTIONS)
-def _smooth(plan, columns):
-    """Return the smooth modes of columns: real parts, then imaginary parts, (2 B, columns)."""
-    m, b = plan.m, plan.modes.shape[1]
-    smooth = np.empty((2 * b, columns.shape[1]))
-    for part in range(2):
-        smooth[part * b : (part + 1) * b] = _inner(
-            plan.modes, columns[part * m : (part + 1) * m], False
-        )
-    return smooth
-
-
-@njit(**_OPTIONS)
-def _weighted(left, right, shrink):
-    """Return two sets of modes, each times the root of what the baseline takes."""
-    b = shrink.size
-    half = left.shape[0] // 2
-    a, c = np.zeros_like(left), np.zeros_like(right)
-    for part in range(2):
-        for i in range(b):
-            root = np.sqrt(shrink[i])
-            row = part * half + i
-            for j in range(left.shape[1]):
-                a[row, j] = root * left[row, j]
-            for j in range(right.shape[1]):
-                c[row, j] = root * right[row, j]
-    return a, c
-
-
-@njit(**_OPTIONS)
-def _class_sums(plan, amplitudes):
-    """Return the summed FIDs of each class, in blocks of eight, flat."""
-    n = plan.d * plan.h
-    blocks = (plan.c + 7) // 8
-    sums_re, sums_im = np.zeros(blocks * n * 8), np.zeros(blocks * n * 8)
-    part_re, part_im = np.empty(n), np.empty(n)
-    for c in range(plan.c):
-        part_re[:] = 0.0
-        part_im[:] = 0.0
-        for k in range(plan.k):
-            if plan.shape_of[k] == c:
-                a = amplitudes[k]
-                row_re, row_im = plan.basis_re[k], plan.basis_im[k]
-                for i in range(n):
-                    part_re[i] += a * row_re[i]
-                    part_im[i] += a * row_im[i]
-        at = (c // 8) * n * 8 + c % 8
-        for i in range(n):
-            sums_re[at + 8 * i] = part_re[i]
-            sums_im[at + 8 * i] = part_im[i]
-    return sums_re, sums_im
-
-
-@njit(**_OPTIONS)
-def _derivatives(plan, theta, amplitudes, columns, out):
-    """Fill ``out`` (2 M, parameters) with what the modelled spectrum's derivatives are."""
-    m, k, classes = plan.m, plan.k, plan.c
-    rates = _rates(plan, theta)
-    sums_re, sums_im = _class_sums(plan, amplitudes)
-    wide = ((classes + 7) // 8) * 8
-    of_class = np.zeros(wide, dtype=np.int64)
-    of_class[:classes] = np.arange(classes)
-    moments = np.empty((2, 2 * m, wide))
-    for power in range(1, 3):
-        _columns(plan, rates, sums_re, sums_im, of_class, power, moments[power - 1])
-    first, second = moments[0], moments[1]
-    for p in range(plan.p):
-        kind = plan.kind[p]
-        if kind == _PHASE or kind == _BEGIN:
-            for i in range(m):
-                factor = 1.0 if kind == _PHASE else plan.omega[i]
-                out[i, p] = -factor * columns[m + i, k]
-                out[m + i, p] = factor * columns[i, k]
-            continue
-        for i in range(m):
-            re, im = 0.0, 0.0
-            for c in range(classes):
-                if plan.acts[p, c] != 0.0:
-                    source = second if kind == _GAUSS2 else first
-                    re += source[i, c]
-                    im += source[m + i, c]
-            if kind == _SHIFT:
-                out[i, p], out[m + i, p] = -2 * _PI * im, 2 * _PI * re
-            else:
-                factor = -_RATE if kind == _GAUSS2 else -_PI
-                out[i, p], out[m + i, p] = factor * re, factor * im
-
-
-@njit(**_OPTIONS)
-def _reduced(plan, theta, shrink, smooth, slopes, cross, square, amplitudes, kept, lower):
-    """Return curvature and slope of the profile objective, and the derivatives' modes."""
-    k, n = plan.k, plan.p
-    modes = _smooth(plan, slopes)
-    a, b = _weighted(smooth, modes, shrink)
-    mixed = cross - _inner(a, b, False)
-    curvature = (square - _inner(b, b, True))[:n, :n].copy()
-    slope = np.empty(n)
-    solved = np.empty((n, k))
-    for p in range(n):
-        slope[p] = mixed[k, p] - (theta[p] - plan.start[p]) * plan.precision[p]
-        row = solved[p]
-        for i in range(k):
-            slope[p] -= mixed[i, p] * amplitudes[i]
-            left = mixed[i, p]
-            for j in range(i):
-                left -= lower[i, j] * row[j]
-            row[i] = left / lower[i, i]
-    for p in range(n):
-        for q in range(n):
-            total = 0.0
-            for i in range(k):
-                total += solved[p, i] * solved[q, i]
-            curvature[p, q] -= total
-        curvature[p, p] += plan.precision[p]
-    return curvature, slope, modes
-
-
-@njit(**_OPTIONS)
-def _bounded(curvature, slope, theta, low, high, damping, trial):
-    """Fill ``trial`` with the damped step's end in the box; see ``varpro``."""
-    n = theta.size
-    fixed = np.zeros(n, dtype=np.bool_)
-    system, lower = np.empty((n, n)), np.empty((n, n))
-    right, damped = np.empty(n), np.empty(n)
-    for p in range(n):
-        trial[p] = theta[p]
-        damped[p] = max(curvature[p, p], 1e-12) * (1 + damping)
-        if (theta[p] <= low[p] and slope[p] < 0) or (theta[p] >= high[p] and slope[p] > 0):
-            fixed[p] = True
-            slope[p] = 0.0
-    for _ in range(n):
-        for p in range(n):
-            right[p] = slope[p]
-            for q in range(n):
-                off = p != q
-                value = curvature[p, q] if off else damped[p]
-                if fixed[q]:
-                    right[p] -= value * (trial[q] - theta[q])
-                system[p, q] = (0.0 if off else 1.0) if fixed[p] or fixed[q] else value
-            if fixed[p]:
-                right[p] = 0.0
-        if not _cholesky(system, n, lower):
-            return False
-        _solve(lower, n, right)
-        beyond = False
-        for p in range(n):
-            if fixed[p]:
-                continue
-            aim = theta[p] + right[p]
-            trial[p] = min(max(aim, low[p]), high[p])
-            if trial[p] != aim:
-                fixed[p] = True
-                beyond = True
-        if not beyond:
-            break
-    return True
-
-
-@njit(**_OPTIONS)
-def _minimise_voxel(
-    plan, data, theta, low, high, precision, pull, shrink, most, tolerance, gram, smooth, found
-):
-    """Search in one voxel; write the state and return objective and how it ended.
-
-    The end is 1 where the search converged, 0 where it ran out of iterations, -1 where numbers
-    failed.
-    """
-    k, n, m = plan.k, plan.p, plan.m
-    wide, tall = plan.shape_of.size, ((n + 7) // 8) * 8
-    columns, kept = np.empty((2 * m, wide)), np.empty((wide, wide))
-    lower = np.empty((k, k))
-    slopes = np.zeros((2 * m, tall))
-    amplitudes, better = np.empty(k), np.empty(k)
-    objective, damping, growth, predicted = np.inf, 1e-3, 2.0, 1.0
-    trial, moved, push = theta.copy(), np.zeros(n), np.empty(n)
-    block, modes = kept, kept
-    curvature, slope, slope_modes, cross, square = kept, push, kept, kept, kept
-    end = 0
-    for iteration in range(most + 1):
-        if iteration > 0:
-            push[:] = slope
-            if not _bounded(curvature, push, theta, low, high, damping, trial):
-                return np.nan, -1
-            predicted = 0.0
-            for p in range(n):
-                moved[p] = trial[p] - theta[p]
-            for p in range(n):
-                bent = 0.0
-                for q in range(n):
-                    bent += curvature[p, q] * moved[q]
-                predicted += moved[p] * (2 * push[p] - bent)
-            if not np.isfinite(predicted):
-                return np.nan, -1
-            if abs(predicted) * (1 + damping) < tolerance:
-                end = 1
-                break
-        value, new_block, new_modes, good = _linear(
-            plan, data, trial, precision, pull, shrink, columns, kept, lower, better
-        )
-        if iteration == 0 and not good:
-            return np.nan, -1
-        gain = (objective - value) / predicted
-        if good and gain > 0:
-            theta[:] = trial
-            amplitudes[:] = better
-            objective, block, modes = value, new_block, new_modes
-            _derivatives(plan, theta, amplitudes, columns, slopes)
-            cross, square = _inner(columns, slopes, False), _inner(slopes, slopes, True)
-            curvature, slope, slope_modes = _reduced(
-                plan, theta, shrink, modes, slopes, cross, square, amplitudes, kept, lower
-            )
-            if iteration > 0:
-                damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
-                growth = 2.0
-        else:
-            damping *= growth
-            growth *= 2
-        damping = min(max(damping, 1e-9), 1e12)
-    found[:] = amplitudes
-    last = k + n
-    half = plan.modes.shape[1]
-    count = smooth.shape[1] // 2
-    for i in range(k + 1):
-        to = i if i < k else last
-        for j in range(k + 1):
-            gram[to, j if j < k else last] = block[i, j]
-        for p in range(n):
-            gram[to, k + p] = cross[i, p]
-            gram[k + p, to] = cross[i, p]
-        for b in range(count):
-            smooth[to, 2 * b], smooth[to, 2 * b + 1] = modes[b, i], modes[half + b, i]
-    for p in range(n):
-        for q in range(n):
-            gram[k + p, k + q] = square[p, q]
-        for b in range(count):
-            smooth[k + p, 2 * b] = slope_modes[b, p]
-            smooth[k + p, 2 * b + 1] = slope_modes[half + b, p]
-    return objective, end
-
-
-@njit(**_OPTIONS)
-def _minimise_range(
-    first, last, plan, data, theta, low, high, precision, pull, shrink, most, tolerance,
-    gram, smooth, amplitudes, objective, end,
-):  # fmt: skip
-    for v in range(first, last):
-        objective[v], end[v] = _minimise_voxel(
-            plan, data[v], theta[v], low[v], high[v], precision[v], pull[v], shrink[v], most,
-            tolerance, gram[v], smooth[v], amplitudes[v],
-        )  # fmt: skip
-        if end[v] < 0:
-            theta[v] = np.nan
-            gram[v] = np.nan
-            smooth[v] = np.nan
-            amplitudes[v] = np.nan
-
-
-@njit(**_OPTIONS)
-def _linear_range(
-    first, last, plan, data, theta, precision, pull, shrink, objective, amplitudes
-):
-    wide = plan.shape_of.size
-    columns, kept = np.empty((2 * plan.m, wide)), np.empty((wide, wide))
-    lower = np.empty((plan.k, plan.k))
-    for v in range(first, last):
-        value, _, _, good = _linear(
-            plan, data[v], theta[v], precision[v], pull[v], shrink[v], columns, kept, lower,
-            amplitudes[v],
-        )  # fmt: skip
-        objective[v] = value if good else np.nan
-        if not good:
-            amplitudes[v] = np.nan
-
-
-@njit(**_OPTIONS)
-def _spectrum_range(first, last, plan, theta, amplitudes, out):
-    wide = ((plan.c + 7) // 8) * 8
-    of_class = np.zeros(wide, dtype=np.int64)
-    of_class[: plan.c] = np.arange(plan.c)
-    parts = np.empty((2 * plan.m, wide))
-    for v in range(first, last):
-        sums_re, sums_im = _class_sums(plan, amplitudes[v])
-        _columns(plan, _rates(plan, theta[v]), sums_re, sums_im, of_class, 0, parts)
-        for i in range(plan.m):
-            re, im = 0.0, 0.0
-            for c in range(plan.c):
-                re += parts[i, c]
-                im += parts[plan.m + i, c]
-            out[v, i] = complex(re, im)
-
-
-@njit(**_OPTIONS)
-def _average_range(
-    first, last, plan, shrink, theta, amplitudes, gram, smooth, held, precision, pull,
-    mean, covariance, weight,
-):  # fmt: skip
-    k, n = plan.k, plan.k + plan.p
-    wide = ((n + 1 + 7) // 8) * 8
-    candidates, count = shrink.shape
-    inverses = np.zeros((candidates, n, ((n + 7) // 8) * 8))
-    steps, evidence = np.empty((candidates, n)), np.empty(candidates)
-    lower, rows = np.empty((n, n)), np.zeros((n, n))
-    half = np.zeros((2 * count, wide))
-    hessian, gradient, spread = np.empty((n, n)), np.empty(n), np.empty(n)
-    for v in range(first, last):
-        a = amplitudes[v]
-        fine = True
-        for candidate in range(candidates):
-            occam = 0.0
-            for b in range(count):
-                share = shrink[candidate, b]
-                root = np.sqrt(share)
-                for part in range(2):
-                    row = half[2 * b + part]
-                    for i in range(n + 1):
-                        row[i] = root * smooth[v, i, 2 * b + part]
-                if share < 1.0 - 1e-12:
-                    occam += 2 * np.log1p(-share)
-            taken = _inner(half, half, True)
-            chi = gram[v, n, n] - taken[n, n]
-            for i in range(n):
-                total = gram[v, i, n] - taken[i, n]
-                for j in range(k):
-                    total -= (gram[v, i, j] - taken[i, j]) * a[j]
-                gradient[i] = total
-                for j in range(n):
-                    hessian[i, j] = gram[v, i, j] - taken[i, j]
-            for i in range(k):
-                # what is left of the data times the modelled part, twice counted on purpose
-                chi -= a[i] * (gradient[i] + gram[v, i, n] - taken[i, n])
-                pulled = 0.0
-                for j in range(k):
-                    pulled += precision[v, i, j] * a[j]
-                    hessian[i, j] += precision[v, i, j]
-                gradient[i] += pull[v, i] - pulled
-                chi += a[i] * (pulled - 2 * pull[v, i])
-            for p in range(plan.p):
-                offset = theta[v, p] - plan.start[p]
-                hessian[k + p, k + p] += plan.precision[p]
-                gradient[k + p] -= offset * plan.precision[p]
-                chi += offset * offset * plan.precision[p]
-                if held[v, p]:
-                    gradient[k + p] = 0.0
-                    for j in range(n):
-                        hessian[k + p, j] = 0.0
-                        hessian[j, k + p] = 0.0
-                    hessian[k + p, k + p] = 1.0
-            if not _cholesky(hessian, n, lower):
-                fine = False
-                break
-            log_det = 0.0
-            for i in range(n):
-                log_det += 2 * np.log(lower[i, i])
-            # rows[j] is column j of the factor's inverse
-            for j in range(n):
-                row = rows[j]
-                row[j] = 1.0 / lower[j, j]
-                for i in range(j + 1, n):
-                    factor = lower[i]
-                    total = 0.0
-                    for x in range(j, i):
-                        total += factor[x] * row[x]
-                    row[i] = -total / lower[i, i]
-            inverse = inverses[candidate]
-            for i in range(n):
-                total = 0.0
-                for x in range(i, n):
-                    total += rows[i, x] * rows[i, x]
-                    inverse[x, i] = rows[i, x]
-                spread[i] = np.sqrt(total)
-            step = steps[candidate]
-            step[:] = gradient
-            _solve(lower, n, step)
-            reach = 1e-12
-            for i in range(n):
-                reach = max(reach, abs(step[i]) / spread[i])
-            scale = min(1.0, 3.0 / reach)
-            for i in range(n):
-                step[i] *= scale
-                chi -= step[i] * gradient[i]
-            evidence[candidate] = -0.5 * (chi + log_det - occam)
-        mean[v] = np.nan
-        covariance[v] = np.nan
-        weight[v] = np.nan
-        largest = np.max(evidence)
-        if not fine or not np.isfinite(largest):
-            continue
-        total = 0.0
-        for candidate in range(candidates):
-            weight[v, candidate] = np.exp(evidence[candidate] - largest)
-            total += weight[v, candidate]
-        covariance[v] = 0.0
-        mean[v, :k] = a
-        mean[v, k:] = theta[v]
-        for candidate in range(candidates):
-            weight[v, candidate] /= total
-            for i in range(n):
-                mean[v, i] += weight[v, candidate] * steps[candidate, i]
-        for candidate in range(candidates):
-            share = weight[v, candidate]
-            if share < 1e-15:  # beyond the last digit
-                continue
-            own = _inner(inverses[candidate], inverses[candidate], True)
-            for i in range(n):
-                away = steps[candidate, i] - (mean[v, i] - (a[i] if i < k else theta[v, i - k]))
-                for j in range(n):
-                    aside = steps[candidate, j] - (
-                        mean[v, j] - (a[j] if j < k else theta[v, j - k])
-                    )
-                    free = not (
-                        (i >= k and held[v, i - k]) or (j >= k and held[v, j - k])
-                    )
-                    part = own[i, j] if free else 0.0
-                    covariance[v, i, j] += share * (part + away * aside)
-
-
 class CompiledSolver:
-    """The compiled twin of ``varpro.NumpySolver``.
+    """The compiled twin of ``solver.NumpySolver``.
 
     Parameters
     ----------
@@ -814,16 +140,19 @@ class CompiledSolver:
 
     def _spread(self, kernel: Any, voxels: int, *arguments: Any) -> None:
         """Run a kernel over the voxels, in as many threads as there are."""
-        if not is_cached():
+        if not kernel.signatures and not is_cached():
             _log.warning(
-                "compiling the fit for this processor, once and for all; this takes a minute"
+                "compiling the fit for this processor (%s); the result is kept for next time",
+                kernel.__name__,
             )
         if self.threads == 1 or voxels <= _PER_THREAD:
             kernel(0, voxels, *arguments)
             return
         parts = range(0, voxels, _PER_THREAD)
         with ThreadPoolExecutor(self.threads) as pool:
-            jobs = [pool.submit(kernel, a, min(a + _PER_THREAD, voxels), *arguments) for a in parts]
+            jobs = [
+                pool.submit(kernel, a, min(a + _PER_THREAD, voxels), *arguments) for a in parts
+            ]
             for job in jobs:
                 job.result()
 
@@ -834,19 +163,21 @@ class CompiledSolver:
         precision: NDArray[np.float64],
         pull: NDArray[np.float64],
         shrink: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return objective (V,) and amplitudes (V, K) for given nonlinear parameters."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return objective, amplitudes and their sd; see ``varpro.eliminate``."""
         voxels = data.shape[0]
-        objective, amplitudes = np.empty(voxels), np.empty((voxels, self.plan.k))
+        objective = np.empty(voxels)
+        amplitudes, sd = np.empty((2, voxels, self.plan.k))
         self._spread(
-            _linear_range,
+            linear_range,
             voxels,
             self.plan,
             *map(_flat_copy, (data, theta, precision, pull, shrink)),
             objective,
             amplitudes,
+            sd,
         )
-        return objective, amplitudes
+        return objective, amplitudes, sd
 
     def minimise(
         self,
@@ -872,7 +203,7 @@ class CompiledSolver:
         end = np.empty(voxels, dtype=np.int64)
         low, high, precision, pull, shrink = map(_flat_copy, (*box, precision, pull, shrink))
         self._spread(
-            _minimise_range, voxels, self.plan, _flat_copy(data), state.theta, low, high,
+            minimise_range, voxels, self.plan, _flat_copy(data), state.theta, low, high,
             precision, pull, shrink, most_iterations, tolerance, state.gram, state.smooth,
             state.amplitudes, state.objective, end,
         )  # fmt: skip
@@ -892,7 +223,7 @@ class CompiledSolver:
             np.empty((voxels, n)), np.empty((voxels, n, n)), np.empty((voxels, len(candidates)))
         )
         self._spread(
-            _average_range, voxels, self.plan, candidates, state.theta, state.amplitudes,
+            average_range, voxels, self.plan, candidates, state.theta, state.amplitudes,
             state.gram, state.smooth, _flat_copy(stuck), _flat_copy(precision), _flat_copy(pull),
             made.mean, made.covariance, made.weight,
         )  # fmt: skip
@@ -904,20 +235,10 @@ class CompiledSolver:
         """Return the modelled spectrum without the baseline, shape (V, M)."""
         out = np.empty((theta.shape[0], self.plan.m), dtype=np.complex128)
         arguments = map(_flat_copy, (theta, amplitudes))
-        self._spread(_spectrum_range, theta.shape[0], self.plan, *arguments, out)
+        self._spread(spectrum_range, theta.shape[0], self.plan, *arguments, out)
         return out
 
 
 def _flat_copy(array: NDArray[Any]) -> NDArray[Any]:
     """Return a contiguous, writable array: one kind, so that one kernel is compiled."""
     return np.require(array, requirements=["C", "W"])
-
-
-def is_cached() -> bool:
-    """Return whether this source was compiled before, on this machine, in this environment."""
-    if _minimise_range.signatures:
-        return True
-    here = Path(__file__)
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or here.parent / "__pycache__")
-    made = [p.stat().st_mtime for p in folder.rglob("compiled._minimise_range-*.nbi")]
-    return bool(made) and max(made) > here.stat().st_mtime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,19 +15,11 @@ from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting.model import areas_of, default_model
 from mrs_necrosis.fitting.pieces import PIECE, run
-from mrs_necrosis.fitting.posterior import Posterior, average
 from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
 from mrs_necrosis.fitting.result import Curves, Fit
+from mrs_necrosis.fitting.solver import choose_backend, solver_for
 from mrs_necrosis.fitting.start import starting_values
-from mrs_necrosis.fitting.varpro import (
-    State,
-    evaluate,
-    minimise,
-    normal_equations,
-    rotation,
-    row_by_row,
-    time_columns,
-)
+from mrs_necrosis.fitting.varpro import rotation, row_by_row, time_columns
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.spectra import Spectra
 
@@ -38,9 +31,12 @@ if TYPE_CHECKING:
 
     from mrs_necrosis.fitting.model import Model
     from mrs_necrosis.fitting.pieces import Executor
+    from mrs_necrosis.fitting.posterior import Posterior
     from mrs_necrosis.fitting.problem import Problem
+    from mrs_necrosis.fitting.solver import Backend, BackendName, Solver
+    from mrs_necrosis.fitting.varpro import State
 
-CHUNK = 16
+CHUNKS = {"numpy": 16, "compiled": 64}
 """Voxels that are fitted together; more do not fit the processor's cache and are slower."""
 
 FIRST_DIMENSIONS = 10.0
@@ -76,7 +72,9 @@ def fit(
     spectra: Spectra,
     model: Model | None = None,
     *,
-    chunk: int = CHUNK,
+    backend: Backend = "auto",
+    threads: int | None = None,
+    chunk: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     executor: Executor | None = None,
     keep: Path | None = None,
@@ -89,7 +87,12 @@ def fit(
         Of V = X Y Z voxels.
     model : Model or None
         ``default_model(spectra.acquisition)`` by default.
-    chunk : int
+    backend : {"auto", "numpy", "compiled"}
+        Which solver minimises; see ``solver.choose_backend``.
+    threads : int or None
+        That share the voxels in the compiled solver; by default as many as there are processors
+        for this process, and one for each worker of an ``executor``. The numbers are the same.
+    chunk : int or None
         Voxels that are fitted together; memory grows with it and with nothing else.
     progress : callable or None
         Called with the number of voxels done and their total.
@@ -110,11 +113,12 @@ def fit(
     FitError
         If the model cannot be laid under these spectra at all.
     ValueError
-        If ``chunk`` is not positive.
+        If ``chunk`` or ``threads`` is not positive, or there is no such backend.
     """
-    if chunk < 1:
-        msg = f"chunk must be at least 1 voxel; got {chunk!r}"
-        raise ValueError(msg)
+    for name, value in (("chunk", chunk), ("threads", threads)):
+        if value is not None and value < 1:
+            msg = f"{name} must be at least 1; got {value!r}"
+            raise ValueError(msg)
     model = default_model(spectra.acquisition) if model is None else model
     problem = prepare(spectra, model)
     grid = spectra.grid
@@ -126,7 +130,11 @@ def fit(
     sd = np.full(voxels, np.nan)
     at = np.flatnonzero(todo)
     chosen = [at[start : start + PIECE] for start in range(0, at.size, PIECE)]
-    work = ((problem, _some(spectra, fid, rows), chunk) for rows in chosen)
+    chosen_backend = choose_backend(backend, at.size)
+    if threads is None:
+        threads = 1 if executor is not None else _processors()
+    how = (chosen_backend, threads, CHUNKS[chosen_backend] if chunk is None else chunk)
+    work = ((problem, _some(spectra, fid, rows), *how) for rows in chosen)
     done = 0
     for rows, found in zip(chosen, run(work, _solve, executor=executor, keep=keep), strict=True):
         for name in VoxelArrays.__slots__:
@@ -135,7 +143,14 @@ def fit(
         done += rows.size
         if progress is not None:
             progress(done, at.size)
-    return result_of(spectra, problem, out, status, sd, grid)
+    return result_of(spectra, problem, out, status, sd, grid, backend=chosen_backend)
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _some(spectra: Spectra, fid: NDArray[np.complex128], rows: NDArray[np.intp]) -> Spectra:
@@ -148,17 +163,22 @@ def _some(spectra: Spectra, fid: NDArray[np.complex128], rows: NDArray[np.intp])
     )
 
 
-def _solve(problem: Problem, spectra: Spectra, chunk: int) -> dict[str, NDArray[Any]]:
+def _solve(
+    problem: Problem, spectra: Spectra, backend: BackendName, threads: int, chunk: int
+) -> dict[str, NDArray[Any]]:
     """Fit the voxels of one piece; importable by the workers of an executor."""
     fid = spectra.fid.reshape(-1, spectra.n_samples)
     status = _status_before(fid, np.ones(fid.shape[0], dtype=bool))
     todo = np.flatnonzero(status == FitStatus.OK)
     out = VoxelArrays.empty(fid.shape[0], problem)
+    solver = solver_for(problem, backend, threads)
     with threadpool_limits(limits=1, user_api="blas"):
         sd = noise_in_fit(spectra, problem)
         for start in range(0, todo.size, chunk):
             at = todo[start : start + chunk]
-            _fit_chunk(problem, fid[at], sd[at], out, at, status)
+            # a voxel that failed is NaN in the compiled solver, and its arithmetic goes on
+            with np.errstate(invalid="ignore", over="ignore"):
+                _fit_chunk(problem, solver, fid[at], sd[at], out, at, status)
     bad = ~np.isin(status, [s for s in FitStatus if s.has_areas])
     out.amplitudes[bad] = np.nan
     out.covariance[bad] = np.nan
@@ -179,6 +199,7 @@ class VoxelArrays:
     taken: NDArray[np.float64]
     residual: NDArray[np.float64]
     unexplained: NDArray[np.float64]
+    tallest: NDArray[np.float64]
 
     @classmethod
     def empty(cls, voxels: int, problem: Problem) -> VoxelArrays:
@@ -189,6 +210,7 @@ class VoxelArrays:
             np.full((voxels, k, k), np.nan),
             np.full((voxels, p), np.nan),
             np.full((voxels, problem.roughness.size), np.nan),
+            np.full(voxels, np.nan),
             np.full(voxels, np.nan),
             np.full(voxels, np.nan),
         )
@@ -234,6 +256,7 @@ def _scale_of(problem: Problem, amplitudes: NDArray[np.float64]) -> NDArray[np.f
 
 def _fit_chunk(
     problem: Problem,
+    solver: Solver,
     fid: NDArray[np.complex128],
     sd: NDArray[np.float64],
     out: VoxelArrays,
@@ -244,13 +267,14 @@ def _fit_chunk(
     data = problem.in_band(fid)
     noise = noise_unit(data, sd)
     try:
-        found = optimise(problem, data / noise[:, None])
+        found = optimise(problem, solver, data / noise[:, None])
     except np.linalg.LinAlgError:
         if at.size == 1:
             status[at] = FitStatus.FAILED
             return
         for i in range(at.size):
-            _fit_chunk(problem, fid[i : i + 1], sd[i : i + 1], out, at[i : i + 1], status)
+            one = slice(i, i + 1)
+            _fit_chunk(problem, solver, fid[one], sd[one], out, at[one], status)
         return
     state, post = found.state, found.posterior
     k = state.amplitudes.shape[1]
@@ -268,6 +292,7 @@ def _fit_chunk(
     theta = np.clip(post.mean[:, k:], *found.box)
     out.theta[at] = theta
     out.residual[at] = ratio * found.loudness
+    out.tallest[at] = tallest(solver, problem, theta, post.mean[:, :k]) * unit
     out.taken[at] = row_by_row(post.weight, problem.candidates())
     out.unexplained[at] = _unexplained(
         problem,
@@ -295,8 +320,10 @@ class Optimum:
 
     Parameters
     ----------
-    begun, state : State
-        At the start, before anything was known, and at the optimum.
+    begun : tuple of ndarray of float64, shapes (V, P) and (V, K)
+        Parameters and amplitudes at the start, before anything was known.
+    state : State
+        At the optimum.
     box : tuple of ndarray of float64, shapes (V, P)
         Lower and upper bounds of the nonlinear parameters.
     converged : ndarray of bool, shape (V,)
@@ -314,7 +341,7 @@ class Optimum:
         What the model leaves over.
     """
 
-    begun: State
+    begun: tuple[NDArray[np.float64], NDArray[np.float64]]
     state: State
     box: tuple[NDArray[np.float64], NDArray[np.float64]]
     converged: NDArray[np.bool_]
@@ -326,7 +353,7 @@ class Optimum:
     residual: NDArray[np.complex128]
 
 
-def optimise(problem: Problem, data: NDArray[np.complex128]) -> Optimum:
+def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> Optimum:
     """Find the optimum of every voxel.
 
     The search runs twice: with a middling baseline, then with what was learnt from that.
@@ -335,6 +362,8 @@ def optimise(problem: Problem, data: NDArray[np.complex128]) -> Optimum:
     ----------
     problem : Problem
         The shared part.
+    solver : Solver
+        Of that problem.
     data : ndarray of complex128, shape (V, M)
         In-band points in units of the noise.
 
@@ -351,27 +380,23 @@ def optimise(problem: Problem, data: NDArray[np.complex128]) -> Optimum:
     table = problem.candidates()
     middling = np.abs(table.sum(axis=1) - FIRST_DIMENSIONS).argmin()
     shrink = np.broadcast_to(table[middling], (v, table.shape[1]))
-    theta, box = starting_values(problem, data, precision, pull, shrink, BROAD_TRIALS)
-    begun = evaluate(problem, data, theta, precision, pull, shrink)
-    hessian, _, _ = normal_equations(problem, begun, precision, pull, shrink)
-    sd = _root_diagonal(np.linalg.inv(hessian[:, :k, :k]))
+    theta, box = starting_values(problem, solver, data, precision, pull, shrink, BROAD_TRIALS)
+    _, begun, sd = solver.eliminate(data, theta, precision, pull, shrink)
 
     # how much lipid there is beyond macromolecules, before lipids are tied to each other
-    scale = _scale_of(problem, begun.amplitudes)
-    precision, pull, _ = amplitude_prior(
-        problem, scale, begun.amplitudes, sd, least_reach=LOOSE_REACH
-    )
-    first = evaluate(problem, data, theta, precision, pull, shrink).amplitudes
+    scale = _scale_of(problem, begun)
+    precision, pull, _ = amplitude_prior(problem, scale, begun, sd, least_reach=LOOSE_REACH)
+    _, first, _ = solver.eliminate(data, theta, precision, pull, shrink)
 
     scale = _scale_of(problem, first)
     precision, pull, widened = amplitude_prior(problem, scale, first, sd)
-    state, _ = minimise(
-        problem, data, theta, box, precision, pull, shrink, most_iterations=FIRST_ITERATIONS
+    state, _ = solver.minimise(
+        data, theta, box, precision, pull, shrink, most_iterations=FIRST_ITERATIONS
     )
-    post = average(problem, state, _stuck(state.theta, box), precision, pull)
+    post = solver.average(state, _stuck(state.theta, box), precision, pull)
 
     # where the model leaves over more than noise, that is the noise the priors compete with
-    loudness = np.maximum(_ratio_of(_residual(problem, data, state, post)), 1.0)
+    loudness = np.maximum(_ratio_of(_residual(problem, solver, data, state, post)), 1.0)
     loudness = np.where(loudness > LOUD, loudness, 1.0)
     data = data / loudness[:, None]
     amplitudes = state.amplitudes / loudness[:, None]
@@ -383,19 +408,27 @@ def optimise(problem: Problem, data: NDArray[np.complex128]) -> Optimum:
     negative = post.mean[:, :k] < -NEGATIVE_SD * sd
     precision[:, index, index] += np.where(negative, sd**-2.0, 0.0)
     shrink = table[post.weight.argmax(axis=1)]
-    state, converged = minimise(problem, data, state.theta, box, precision, pull, shrink)
-    post = average(problem, state, _stuck(state.theta, box), precision, pull)
-    residual = _residual(problem, data, state, post)
-    return Optimum(begun, state, box, converged, precision, pull, shrink, post, loudness, residual)
+    state, converged = solver.minimise(data, state.theta, box, precision, pull, shrink)
+    post = solver.average(state, _stuck(state.theta, box), precision, pull)
+    residual = _residual(problem, solver, data, state, post)
+    begun_at = (theta, begun)
+    return Optimum(
+        begun_at, state, box, converged, precision, pull, shrink, post, loudness, residual
+    )
 
 
 def _residual(
-    problem: Problem, data: NDArray[np.complex128], state: State, post: Posterior
+    problem: Problem,
+    solver: Solver,
+    data: NDArray[np.complex128],
+    state: State,
+    post: Posterior,
 ) -> NDArray[np.complex128]:
     """Return what the model leaves over at the optimum, shape (V, M)."""
     taken = row_by_row(post.weight, problem.candidates())
-    phased, columns, baseline = parts_of(problem, data, state.theta, state.amplitudes, taken)
-    left: NDArray[np.complex128] = phased - columns.sum(axis=1) - baseline
+    left: NDArray[np.complex128] = data * rotation(problem, state.theta)
+    left -= solver.spectrum(state.theta, state.amplitudes)
+    left -= row_by_row(row_by_row(left, problem.modes) * taken, problem.modes.T)
     return left
 
 
@@ -538,6 +571,8 @@ def result_of(
     status: NDArray[np.uint8],
     sd: NDArray[np.float64],
     grid: tuple[int, int, int],
+    *,
+    backend: str,
 ) -> Fit:
     """Make a Fit of what was collected; ``sd`` is the noise per in-band point, shape (V,)."""
     model = problem.model
@@ -559,7 +594,7 @@ def result_of(
     reference = spectra.acquisition.reference_or_water_ppm
     full_sd = sd * np.sqrt(spectra.n_samples / problem.time_s.size)
     with np.errstate(invalid="ignore", divide="ignore"):
-        snr = _tallest(problem, out) / full_sd
+        snr = out.tallest / full_sd
     quality = Quality(
         snr=snr.reshape(grid),
         linewidth_hz=width.reshape(grid),
@@ -577,23 +612,22 @@ def result_of(
         quality=quality,
         parameter_names=parameter_names,
         parameters=theta.reshape(*grid, -1),
+        backend=backend,
         notes=_notes(areas),
         _curves=partial(_curves_at, spectra, problem, out),
     )
 
 
-def _tallest(problem: Problem, out: VoxelArrays) -> NDArray[np.float64]:
-    """Return the tallest of NAA, Cr and Cho in the phased model spectrum, shape (V,)."""
-    chosen = [k for k, c in enumerate(problem.model.components) if c.area in {"NAA", "Cr", "Cho"}]
-    tallest = np.full(out.theta.shape[0], np.nan)
-    for start in range(0, tallest.size, 64):
-        at = slice(start, start + 64)
-        with np.errstate(invalid="ignore"):
-            samples = time_columns(problem, out.theta[at])[:, chosen]
-            summed = np.einsum("vk,vkn->vn", out.amplitudes[at][:, chosen], samples)
-        band = fft(summed, axis=1)[:, : problem.frequency_hz.size].real
-        tallest[at] = band.max(axis=1)
-    return tallest
+def tallest(
+    solver: Solver,
+    problem: Problem,
+    theta: NDArray[np.float64],
+    amplitudes: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the height of the tallest of NAA, Cr and Cho in the phased model, shape (V,)."""
+    chosen = [c.area in {"NAA", "Cr", "Cho"} for c in problem.model.components]
+    height: NDArray[np.float64] = solver.spectrum(theta, amplitudes * chosen).real.max(axis=1)
+    return height
 
 
 def _notes(areas: PeakAreas) -> tuple[str, ...]:

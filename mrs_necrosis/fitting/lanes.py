@@ -5,6 +5,8 @@ know that their rows do not overlap. So here is a type of eight doubles (LLVM ma
 the processor has), and a mixed-radix transform (2, 3, 4, 5; decimation in time, input in
 digit-reversed order) of eight interleaved columns at once.
 """
+# mypy: ignore-errors
+# numba infers types; annotations of its vectors would say nothing
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrs_necrosis.fitting.engine import VoxelArrays, noise_in_fit, parts_of, result_of
+from mrs_necrosis.fitting.engine import VoxelArrays, noise_in_fit, parts_of, result_of, tallest
 from mrs_necrosis.fitting.residuals import voxel_objective
+from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.quality import FitStatus
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class LmfitProblem:
         out.amplitudes[0] = x[:k] * objective.unit
         out.theta[0] = x[k:]
         out.taken[0] = objective.shrink
+        out.tallest[0] = tallest(NumpySolver(problem), problem, theta, amplitudes)[0]
+        out.tallest[0] *= objective.unit
         out.residual[0] = ratio[0]
         covariance = getattr(result, "covar", None)
         if covariance is not None:
@@ -130,6 +133,7 @@ class LmfitProblem:
             np.array([status], dtype=np.uint8),
             noise_in_fit(objective.spectra, problem),
             (1, 1, 1),
+            backend="lmfit",
         )
 
     @property

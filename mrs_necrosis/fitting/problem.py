@@ -205,6 +205,18 @@ def used_samples(spectra: Spectra, *, longest_s: float = LONGEST_FIT_S) -> int:
     return int(min(last, max(256, np.ceil(wanted)))) if np.isfinite(wanted) else last
 
 
+def fast_length(n: int) -> int:
+    """Return the largest number up to ``n`` with no prime factor above 5, for fast transforms."""
+    while True:
+        rest = n
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return n
+        n -= 1
+
+
 def prepare(spectra: Spectra, model: Model) -> Problem:
     """Set up the shared part of a fit.
 
@@ -226,7 +238,7 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
         If the spectral width or the duration is too small for the model's range.
     """
     check_parameters(model.parameters)
-    n = used_samples(spectra)
+    n = fast_length(used_samples(spectra))
     acquisition = spectra.acquisition
     mhz, dwell = acquisition.spectrometer_frequency_mhz, acquisition.dwell_time_s
     reference = acquisition.reference_or_water_ppm

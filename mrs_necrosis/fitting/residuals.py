@@ -20,6 +20,7 @@ from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting.engine import noise_in_fit, noise_unit, optimise
 from mrs_necrosis.fitting.model import GAUSS_RATE, default_model
 from mrs_necrosis.fitting.problem import prepare
+from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.fitting.varpro import rotation, time_columns
 
 if TYPE_CHECKING:
@@ -171,10 +172,11 @@ def voxel_objective(
         raise FitError(msg)
     problem = prepare(spectra, default_model(spectra.acquisition) if model is None else model)
     k = len(problem.model.components)
+    solver = NumpySolver(problem)
     with threadpool_limits(limits=1, user_api="blas"):
         data = problem.in_band(fid[None])
         unit = noise_unit(data, noise_in_fit(one, problem))
-        found = optimise(problem, data / unit[:, None])
+        found = optimise(problem, solver, data / unit[:, None])
     # the priors compete with the noise that the fit saw in the end
     unit *= found.loudness
     data /= unit[:, None]
@@ -187,9 +189,7 @@ def voxel_objective(
         problem=problem,
         data=data[0],
         unit=float(unit[0]),
-        start=np.concatenate(
-            [found.begun.amplitudes[0] / found.loudness[0], found.begun.theta[0]]
-        ),
+        start=np.concatenate([found.begun[1][0] / found.loudness[0], found.begun[0][0]]),
         lower=np.concatenate([-free, found.box[0][0]]),
         upper=np.concatenate([free, found.box[1][0]]),
         optimum=optimum,

@@ -57,6 +57,8 @@ class Fit:
         Names of the P nonlinear parameters.
     parameters : ndarray of float64, shape (X, Y, Z, P)
         Their values, in the units that the names state.
+    backend : str
+        Which solver minimised: ``"numpy"``, ``"compiled"`` or ``"lmfit"``.
     notes : tuple of str
         Sentences about the whole fit, such as that lactate and lipid are not separable.
     """
@@ -67,6 +69,7 @@ class Fit:
     quality: Quality
     parameter_names: tuple[str, ...]
     parameters: NDArray[np.float64]
+    backend: str
     notes: tuple[str, ...]
     _curves: Callable[[tuple[int, int, int]], Curves]
 

@@ -15,12 +15,13 @@ import numpy as np
 from scipy.fft import fft
 
 from mrs_necrosis.fitting.model import GAUSS_RATE
-from mrs_necrosis.fitting.varpro import evaluate_objective, rotation, row_by_row
+from mrs_necrosis.fitting.varpro import rotation, row_by_row
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.problem import Problem
+    from mrs_necrosis.fitting.solver import Solver
 
 SEARCH_PPM = 0.10
 """Half the range of shifts that are searched; preprocessing has referenced the spectrum."""
@@ -132,6 +133,7 @@ def find_shift_and_phase(
 
 def starting_values(
     problem: Problem,
+    solver: Solver,
     data: NDArray[np.complex128],
     precision: NDArray[np.float64],
     pull: NDArray[np.float64],
@@ -144,6 +146,8 @@ def starting_values(
     ----------
     problem : Problem
         With P parameters.
+    solver : Solver
+        Evaluates the objective.
     data : ndarray of complex128, shape (V, M)
         In-band points in units of the noise.
     precision, pull, shrink : ndarray
@@ -196,7 +200,7 @@ def starting_values(
             trial[:, p] = lower[:, p] + fraction * (upper[:, p] - lower[:, p])
         trials.append(trial)
     objective = np.stack(
-        [evaluate_objective(problem, turned, trial, precision, pull, shrink) for trial in trials]
+        [solver.eliminate(turned, trial, precision, pull, shrink)[0] for trial in trials]
     )
     choice = objective.argmin(axis=0)
     picked = np.stack(trials)[choice, np.arange(v)]

@@ -133,7 +133,7 @@ def evaluate(
         (V, K + P + 1, 2 B): components, derivatives, data.
     """
     k, p = len(problem.model.components), theta.shape[1]
-    samples, z, amplitudes, objective = _linear_part(
+    samples, z, amplitudes, objective, _ = _linear_part(
         problem, data, theta, precision, pull, shrink, p
     )
     z[:, k : k + p] = _derivatives(problem, samples, z[:, -1], amplitudes)
@@ -143,16 +143,26 @@ def evaluate(
     return State(theta, objective, amplitudes, gram, smooth)
 
 
-def evaluate_objective(
+def eliminate(
     problem: Problem,
     data: NDArray[np.complex128],
     theta: NDArray[np.float64],
     precision: NDArray[np.float64],
     pull: NDArray[np.float64],
     shrink: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Evaluate the objective alone, shape (V,); arguments as for ``evaluate``."""
-    return _linear_part(problem, data, theta, precision, pull, shrink, 0)[3]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Eliminate the linear part alone; arguments as for ``evaluate``.
+
+    Returns
+    -------
+    objective : ndarray of float64, shape (V,)
+        Objective at these nonlinear parameters.
+    amplitudes, sd : ndarray of float64, shape (V, K)
+        Best amplitudes and their standard deviations, given the nonlinear parameters.
+    """
+    found = _linear_part(problem, data, theta, precision, pull, shrink, 0)
+    variance = np.diagonal(np.linalg.inv(found[4]), axis1=1, axis2=2)
+    return found[3], found[2], np.sqrt(np.maximum(variance, 1e-300))
 
 
 def _linear_part(
@@ -164,7 +174,11 @@ def _linear_part(
     shrink: NDArray[np.float64],
     room: int,
 ) -> tuple[
-    NDArray[np.complex128], NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]
+    NDArray[np.complex128],
+    NDArray[np.complex128],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
 ]:
     """Eliminate baseline and amplitudes; leave room for derivatives among the columns."""
     v, m = data.shape
@@ -185,7 +199,7 @@ def _linear_part(
     offset = (theta - problem.start) / problem.sd
     objective: NDArray[np.float64] = kept[:, k, k] - (right * amplitudes).sum(axis=1)
     objective += (offset**2).sum(axis=1)
-    return samples, z, amplitudes, objective
+    return samples, z, amplitudes, objective, left
 
 
 def _derivatives(

@@ -1,0 +1,159 @@
+"""Which solver minimises: the numpy reference, or its compiled twin.
+
+Both state the same objective and run the same algorithm; one evaluation agrees to rounding and
+converged areas to a hundredth of their standard deviation. Each is bit-identical with itself
+whatever the chunk, the threads or the order of voxels.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from scipy.fft import fft
+
+from mrs_necrosis.fitting.posterior import average
+from mrs_necrosis.fitting.varpro import (
+    MOST_ITERATIONS,
+    TOLERANCE,
+    eliminate,
+    minimise,
+    time_columns,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.fitting.posterior import Posterior
+    from mrs_necrosis.fitting.problem import Problem
+    from mrs_necrosis.fitting.varpro import State
+
+    Floats = NDArray[np.float64]
+    Box = tuple[Floats, Floats]
+
+Backend = Literal["auto", "numpy", "compiled"]
+BackendName = Literal["numpy", "compiled"]
+
+FEW_VOXELS = 24
+"""So few do not wait for a compiler."""
+
+
+class Solver(Protocol):
+    """What a fit needs to have done, for V voxels at once; shapes as in ``varpro``."""
+
+    name: str
+
+    def eliminate(
+        self,
+        data: NDArray[np.complex128],
+        theta: Floats,
+        precision: Floats,
+        pull: Floats,
+        shrink: Floats,
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return objective (V,), amplitudes (V, K) and their sd for given parameters."""
+        ...
+
+    def minimise(
+        self,
+        data: NDArray[np.complex128],
+        theta: Floats,
+        box: Box,
+        precision: Floats,
+        pull: Floats,
+        shrink: Floats,
+        *,
+        most_iterations: int = MOST_ITERATIONS,
+        tolerance: float = TOLERANCE,
+    ) -> tuple[State, NDArray[np.bool_]]:
+        """Return the optimum and whether it was reached; see ``varpro.minimise``."""
+        ...
+
+    def average(
+        self, state: State, stuck: NDArray[np.bool_], precision: Floats, pull: Floats
+    ) -> Posterior:
+        """Average over the stiffness of the baseline; see ``posterior.average``."""
+        ...
+
+    def spectrum(self, theta: Floats, amplitudes: Floats) -> NDArray[np.complex128]:
+        """Return the modelled spectrum without the baseline, shape (V, M)."""
+        ...
+
+
+class NumpySolver:
+    """The readable reference.
+
+    Parameters
+    ----------
+    problem : Problem
+        The shared part.
+    """
+
+    name = "numpy"
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def eliminate(self, *arguments: Any) -> tuple[Floats, Floats, Floats]:
+        """Return objective, amplitudes and their sd; see ``varpro.eliminate``."""
+        return eliminate(self.problem, *arguments)
+
+    def minimise(self, *arguments: Any, **options: Any) -> tuple[State, NDArray[np.bool_]]:
+        """Minimise; see ``varpro.minimise``."""
+        return minimise(self.problem, *arguments, **options)
+
+    def average(self, *arguments: Any) -> Posterior:
+        """Average over the stiffness of the baseline; see ``posterior.average``."""
+        return average(self.problem, *arguments)
+
+    def spectrum(self, theta: Floats, amplitudes: Floats) -> NDArray[np.complex128]:
+        """Return the modelled spectrum without the baseline, shape (V, M)."""
+        columns = fft(time_columns(self.problem, theta), axis=2)
+        band = columns[:, :, : self.problem.frequency_hz.size]
+        summed: NDArray[np.complex128] = (band * amplitudes[:, :, None]).sum(axis=1)
+        return summed
+
+
+def choose_backend(backend: Backend, voxels: int) -> BackendName:
+    """Return which solver is used.
+
+    Parameters
+    ----------
+    backend : {"auto", "numpy", "compiled"}
+        What was asked for. ``"auto"`` is the compiled one, unless numba is not installed, or the
+        voxels are few and it was not compiled on this machine before.
+    voxels : int
+        That are to be fitted.
+
+    Returns
+    -------
+    {"numpy", "compiled"}
+        What it comes to.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backend.
+    """
+    if backend not in {"auto", "numpy", "compiled"}:
+        msg = f"backend must be 'auto', 'numpy' or 'compiled'; got {backend!r}"
+        raise ValueError(msg)
+    if backend != "auto":
+        return "numpy" if backend == "numpy" else "compiled"
+    if find_spec("numba") is None:
+        return "numpy"
+    if voxels < FEW_VOXELS:
+        from mrs_necrosis.fitting.kernel_cache import is_cached
+
+        return "compiled" if is_cached() else "numpy"
+    return "compiled"
+
+
+def solver_for(problem: Problem, backend: BackendName, threads: int) -> Solver:
+    """Return a solver of one problem; ``threads`` are the compiled one's."""
+    if backend == "numpy":
+        return NumpySolver(problem)
+    from mrs_necrosis.fitting.compiled import CompiledSolver
+
+    return CompiledSolver(problem, threads)
