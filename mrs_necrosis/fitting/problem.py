@@ -345,9 +345,10 @@ def amplitude_prior(
             j = names.index(item.tied_to)
             # an sd that followed the estimate would reward a larger one: MM09's is its prior's
             tied = problem.model.components[j]
-            free = tied.prior_mean is None
-            floor = least_reach if free else tied.prior_mean
-            reach = np.maximum(amplitudes[:, j] if free else 0.0, floor * scale)
+            if tied.prior_mean is None:
+                reach = np.maximum(amplitudes[:, j], least_reach * scale)
+            else:
+                reach = tied.prior_mean * scale
             weight = 1.0 / (item.tie_sd * reach) ** 2
             precision[:, i, i] += weight
             precision[:, j, j] += weight * item.tie_mean**2
