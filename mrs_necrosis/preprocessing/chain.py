@@ -139,7 +139,7 @@ def preprocess(
     if correct_eddy_currents is not False:
         reduced = eddy_currents.correct_eddy_currents(reduced)
     with_residue, water_ppm = water.find_water(reduced)
-    if remove_water is True or (remove_water == "auto" and with_residue.any()):
+    if remove_water is not False:
         reduced = water.remove_water(reduced, everywhere=remove_water is True, progress=progress)
 
     area = None

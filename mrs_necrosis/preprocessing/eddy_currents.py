@@ -62,10 +62,11 @@ def correct_eddy_currents(data: SpectralData) -> SpectralData:
     if water.n_samples < data.n_samples or not np.isclose(
         water.acquisition.dwell_time_s, data.acquisition.dwell_time_s, rtol=1e-3
     ):
-        water_s = np.arange(water.n_samples) * water.acquisition.dwell_time_s
         data_s = np.arange(data.n_samples) * data.acquisition.dwell_time_s
-        flat = [np.interp(data_s, water_s, row) for row in phase_rad.reshape(-1, water_s.size)]
-        phase_rad = np.reshape(flat, (*phase_rad.shape[:3], data_s.size))
+        at = np.minimum(data_s / water.acquisition.dwell_time_s, water.n_samples - 1.0)
+        before = np.minimum(at.astype(np.intp), water.n_samples - 2)
+        share = at - before
+        phase_rad = (1.0 - share) * phase_rad[..., before] + share * phase_rad[..., before + 1]
     turned = data.fid * np.exp(-1j * phase_rad[..., : data.n_samples])
     shift_hz = float(np.nanmedian(frequency_hz))
     step = Step(

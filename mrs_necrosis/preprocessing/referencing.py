@@ -461,7 +461,7 @@ def phase(spectra: Spectra, reference: Reference | None = None) -> Spectra:
             "begin_time_ms": round(begin_ms, 4),
             "confidence": _median(found.confidence, found),
         },
-        f"The spectrum was turned by {0.0 - median:.0f} degrees"
+        f"The spectrum was turned by {round(-median)} degrees"
         f"{'' if found.phase_rad.size == 1 else ' (median over the grid)'}{late}.",
     )
     fid = spectra.fid
@@ -499,7 +499,7 @@ def reference_shift(spectra: Spectra, reference: Reference | None = None) -> Spe
         many = "" if found.shift_ppm.size == 1 else " in the median over the grid"
         note = (
             f"The axis was referenced by {', '.join(used) or 'the whole pattern'}: moved by "
-            f"{-median:+.3f} ppm{many}, confidence {sure:.2f}."
+            f"{0.0 - median:+.3f} ppm{many}, confidence {sure:.2f}."
         )
     step = Step(
         "reference_shift", {"shift_ppm": median, "confidence": sure, "used": list(used)}, note
