@@ -1,14 +1,17 @@
 """Train, judge and save a NecrosisClassifier: python examples/train_classifier.py [MODEL.json].
 
-The lesions are simulated. Put your own peak areas, classes and patients in their place.
+Beside the model it writes a reliability figure. The lesions are simulated. Put your own peak areas, classes and patients in their place.
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
 from mrs_necrosis import PeakAreas
 from mrs_necrosis.classifier import NecrosisClassifier, cross_validate, log_ratios
+from mrs_necrosis.report.calibration import reliability_figure
+from mrs_necrosis.report.figure import to_png
 from mrs_necrosis.simulation.tissues import cohort
 
 PEAKS = ("LL", "Cho", "Cr", "NAA")
@@ -54,6 +57,8 @@ def main(path: str | None) -> None:
     print(f"the case: {decided.favors[0]}, probability of recurrence {chance:.2f}")
     if path is not None:
         model.save(path, features=RATIOS, trained_on=f"{n} simulated lesions per group")
+        figure = reliability_figure({"left-out patients": judged.reliability})
+        Path(path).with_suffix(".png").write_bytes(to_png(figure))
 
 
 if __name__ == "__main__":

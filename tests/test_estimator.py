@@ -258,3 +258,16 @@ def test_reliability_counts_what_came_true():
 def test_reliability_of_nonsense_is_refused(truth, stated):
     with pytest.raises(ValueError, match="probabilit"):
         reliability(truth, stated)
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch):
+    import sys
+
+    from mrs_necrosis import classifier
+    from mrs_necrosis.errors import MissingExtraError
+
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    monkeypatch.delitem(sys.modules, "mrs_necrosis.classifier.estimator")
+
+    with pytest.raises(MissingExtraError, match=r"mrs-necrosis\[learn\]"):
+        _ = classifier.NecrosisClassifier

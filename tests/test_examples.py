@@ -29,4 +29,5 @@ def test_the_example_trains_a_classifier_that_can_be_loaded(tmp_path, capsys):
     example["main"](str(path))
 
     assert "simulated" in NecrosisClassifier.load(path).trained_on_
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert "the case: necrosis-favoring" in capsys.readouterr().out

@@ -38,6 +38,15 @@ class Reliability:
     expected_calibration_error: float
     brier: float
 
+    @property
+    def frequency_sd(self) -> NDArray[np.float64]:
+        """Standard deviation of each frequency, shape (B,): how far chance alone moves it."""
+        with np.errstate(invalid="ignore"):
+            # one case more on either side: a bin with 3 of 3 is not certain
+            share = (self.frequency * self.count + 1) / (self.count + 2)
+            sd: NDArray[np.float64] = np.sqrt(share * (1 - share) / (self.count + 2))
+        return np.where(self.count > 0, sd, np.nan)
+
 
 def reliability(came_true: ArrayLike, probability: ArrayLike, *, bins: int = 10) -> Reliability:
     """Compare stated probabilities with what came true.
