@@ -1,6 +1,7 @@
 """Train, judge and save a NecrosisClassifier: python examples/train_classifier.py [MODEL.json].
 
-Beside the model it writes a reliability figure. The lesions are simulated. Put your own peak areas, classes and patients in their place.
+Beside the model it writes a reliability figure. The lesions are simulated: put your own peak
+areas, classes and patients in their place.
 """
 
 import sys
