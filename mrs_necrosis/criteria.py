@@ -408,7 +408,8 @@ def _shipped() -> tuple[tuple[Criterion, ...], Mapping[str, dict[str, Any]]]:
     folder = resources.files("mrs_necrosis") / "resources" / "criteria"
     entries: dict[str, dict[str, Any]] = {}
     criteria: dict[str, Criterion] = {}
-    for name in sorted(item.name for item in folder.iterdir() if item.name.endswith(".toml")):
+    names = [item.name for item in folder.iterdir() if item.name.endswith(".toml")]
+    for name in sorted(names, key=lambda one: (one != "spectroscopy.toml", one)):
         for entry, criterion in _read(name, (folder / name).read_bytes(), {}):
             if criterion.id in criteria:
                 raise FormatError(name, f"the criterion {criterion.id!r} is there twice")
