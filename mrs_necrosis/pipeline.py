@@ -184,7 +184,7 @@ def analyze(
         echo_time_s=conditions.echo_time_s,
         field_t=conditions.field_t,
         level=level,
-        provenance=_provenance(data, {"given": acquisition, "preprocessing": preprocessing or {},
+        provenance=_provenance(data, fitted, {"given": acquisition, "preprocessing": preprocessing or {},
                                       "prior": prior, "level": level}),
     )  # fmt: skip
     if out is not None:
@@ -424,7 +424,9 @@ def _origin(
     )
 
 
-def _provenance(data: Spectra | PeakTable, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(
+    data: Spectra | PeakTable, fitted: Fit | None, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
     steps = data.history if isinstance(data, Spectra) else ()
     return {
         "software": {
@@ -433,6 +435,7 @@ def _provenance(data: Spectra | PeakTable, parameters: Mapping[str, Any]) -> dic
             **{name: _version(name) for name in _SOFTWARE},
         },
         "machine": platform.machine(),
+        "backend": None if fitted is None else fitted.backend,
         "parameters": dict(parameters),
         "steps": [
             {"name": step.name, "parameters": dict(step.parameters), "note": step.note}

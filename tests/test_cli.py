@@ -494,6 +494,9 @@ def test_every_real_file_is_analysed_or_refused_in_one_sentence(capsys, shared_d
 
 
 def test_demo_shows_the_reference_case(capsys, tmp_path):
+    # an earlier demo's results are replaced
+    command(capsys, "analyze", "Cho=1", "Cr=1", "--out", tmp_path / "demo" / "peak-table")
+
     code, out, _ = command(capsys, "demo", "--out", tmp_path / "demo")
 
     assert code == 0
@@ -502,8 +505,6 @@ def test_demo_shows_the_reference_case(capsys, tmp_path):
     assert "NECROSIS-FAVORING: likelihood ratio 0.28" in out
     for folder in ("peak-table", "spectrum-te30", "spectrum-te144"):
         assert (tmp_path / "demo" / folder / "report.html").exists()
-    assert command(capsys, "demo", "--out", tmp_path / "demo")[0] == 0
-
 
 def test_criteria_lists_what_counts_and_what_is_off(capsys):
     _, on, _ = command(capsys, "criteria")

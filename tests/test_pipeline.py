@@ -155,6 +155,7 @@ def test_progress_reaches_the_caller():
 def test_provenance_names_versions_and_no_path(found):
     assert found.provenance["software"]["mrs_necrosis"] == mrs_necrosis.__version__
     assert found.provenance["software"]["numpy"] == np.__version__
+    assert found.provenance["backend"] == found.fit.backend
     assert SPECTRUM not in document.to_json(found)
 
 
