@@ -191,7 +191,10 @@ def _solve(
 
 @dataclass(slots=True)
 class VoxelArrays:
-    """Results of V voxels while they are collected; NaN until there is one."""
+    """Results of V voxels while they are collected; NaN until there is one.
+
+    The covariance is that of the areas: that of all components would take most of the memory.
+    """
 
     amplitudes: NDArray[np.float64]
     covariance: NDArray[np.float64]
@@ -205,9 +208,10 @@ class VoxelArrays:
     def empty(cls, voxels: int, problem: Problem) -> VoxelArrays:
         """Return arrays for so many voxels."""
         k, p = len(problem.model.components), len(problem.kind)
+        areas = len(areas_of(problem.model)[0])
         return cls(
             np.full((voxels, k), np.nan),
-            np.full((voxels, k, k), np.nan),
+            np.full((voxels, areas, areas), np.nan),
             np.full((voxels, p), np.nan),
             np.full((voxels, problem.roughness.size), np.nan),
             np.full(voxels, np.nan),
@@ -288,7 +292,7 @@ def _fit_chunk(
     covariance *= widen[:, None, None]
     misshapen = post.mean[:, :k] * np.array([c.shape_sd for c in problem.model.components])
     covariance += misshapen[:, :, None] * misshapen[:, None, :]
-    out.covariance[at] = covariance * (unit**2)[:, None, None]
+    out.covariance[at] = of_areas(problem, covariance * (unit**2)[:, None, None])
     theta = np.clip(post.mean[:, k:], *found.box)
     out.theta[at] = theta
     out.residual[at] = ratio * found.loudness
@@ -564,6 +568,14 @@ def voigt_width(
     return width
 
 
+def of_areas(problem: Problem, covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the covariance of the areas from that of the components, shape (V, K, K)."""
+    combine = areas_of(problem.model)[1]
+    summed = combine @ covariance @ combine.T
+    symmetric: NDArray[np.float64] = (summed + np.swapaxes(summed, 1, 2)) / 2
+    return symmetric
+
+
 def result_of(
     spectra: Spectra,
     problem: Problem,
@@ -578,8 +590,7 @@ def result_of(
     model = problem.model
     names, combine = areas_of(model)
     values = row_by_row(out.amplitudes, combine.T)
-    covariance = combine @ out.covariance @ combine.T
-    covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2
+    covariance = out.covariance
     areas = PeakAreas(
         names,
         values.reshape(*grid, len(names)),

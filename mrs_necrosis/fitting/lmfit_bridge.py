@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrs_necrosis.fitting.engine import VoxelArrays, noise_in_fit, parts_of, result_of, tallest
+from mrs_necrosis.fitting.engine import (
+    VoxelArrays,
+    noise_in_fit,
+    of_areas,
+    parts_of,
+    result_of,
+    tallest,
+)
 from mrs_necrosis.fitting.residuals import voxel_objective
 from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.quality import FitStatus
@@ -124,7 +131,7 @@ class LmfitProblem:
         if covariance is not None:
             slope = self._slopes(result)
             widen = max(float(ratio[0]), 1.0) ** 2
-            out.covariance[0] = slope @ covariance @ slope.T * widen
+            out.covariance[:] = of_areas(problem, (slope @ covariance @ slope.T * widen)[None])
         status = FitStatus.OK if result.success else FitStatus.NOT_CONVERGED
         return result_of(
             objective.spectra,
