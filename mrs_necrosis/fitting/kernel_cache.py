@@ -1,29 +1,31 @@
-"""Whether the compiled solver was compiled before, found without importing the compiler."""
+"""Whether the compiled solver was compiled before, on this machine and of this source."""
 
 from __future__ import annotations
 
 import os
-import sys
+from importlib import import_module
 from pathlib import Path
 
 KERNELS = ("linear_range", "minimise_range", "average_range", "spectrum_range")
 
 
 def is_cached() -> bool:
-    """Return whether every kernel of the present source lies compiled on this machine."""
-    loaded = sys.modules.get("mrs_necrosis.fitting.kernels")
-    if loaded is not None and all(getattr(loaded, name).signatures for name in KERNELS):
-        return True
-    here = Path(__file__).with_name("kernels.py")
-    newest = max(here.stat().st_mtime, here.with_name("lanes.py").stat().st_mtime)
+    """Return whether every kernel of the present source is compiled, here or in the cache.
+
+    The compiler is imported only where its cache holds something to ask about.
+    """
+    here = Path(__file__)
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or here.parent / "__pycache__")
-    if not folder.is_dir():
+    if not all(any(folder.rglob(f"kernels.{name}-*.nbi")) for name in KERNELS):
         return False
-    version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return all(
-        any(
-            version in path.name and path.stat().st_mtime > newest
-            for path in folder.rglob(f"kernels.{name}-*.nbi")
-        )
-        for name in KERNELS
-    )
+    kernels = import_module("mrs_necrosis.fitting.kernels")
+    for name in KERNELS:
+        kernel = getattr(kernels, name)
+        try:
+            # numba's own index, which is empty where the source is another; there is no public way
+            known = kernel.signatures or kernel._cache._cache_file._load_index()
+        except (AttributeError, OSError):
+            return False
+        if not known:
+            return False
+    return True
