@@ -174,6 +174,7 @@ def _solve(
     solver = solver_for(problem, backend, threads)
     with threadpool_limits(limits=1, user_api="blas"):
         sd = noise_in_fit(spectra, problem)
+        sd[todo] = noise_unit(problem.in_band(fid[todo]), sd[todo])
         for start in range(0, todo.size, chunk):
             at = todo[start : start + chunk]
             # a voxel that failed is NaN in the compiled solver, and its arithmetic goes on
@@ -269,9 +270,8 @@ def _fit_chunk(
 ) -> None:
     """Fit some voxels and write them to their places in ``out``."""
     data = problem.in_band(fid)
-    noise = noise_unit(data, sd)
     try:
-        found = optimise(problem, solver, data / noise[:, None])
+        found = optimise(problem, solver, data / sd[:, None])
     except np.linalg.LinAlgError:
         if at.size == 1:
             status[at] = FitStatus.FAILED
@@ -282,7 +282,7 @@ def _fit_chunk(
         return
     state, post = found.state, found.posterior
     k = state.amplitudes.shape[1]
-    unit = noise * found.loudness
+    unit = sd * found.loudness
     out.amplitudes[at] = post.mean[:, :k] * unit[:, None]
     covariance = post.covariance[:, :k, :k]
     covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2

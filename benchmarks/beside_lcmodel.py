@@ -1,0 +1,82 @@
+"""Real spectra beside LCModel's own results on the same data: molar ratios, no truth known.
+
+The files lie beside the project in ``../shared/data``; without them nothing is measured. The ten
+multi-voxel spectra stop at 1.8 ppm, where lipids were removed upstream: the fit is told so by its
+range, and lipids and the macromolecules below are left out of its model.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mrs_necrosis import preprocess, ratio, read
+from mrs_necrosis.fitting import default_model, fit
+from mrs_necrosis.io import read_lcmodel_table
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+BRAIN = DATA / "lcmodel" / "brain_3T_press30"
+GRID = DATA / "mrsi" / "lcmodel_multivoxel_10"
+PROTONS = {"NAA": 3, "Cho": 9, "mI": 4, "Glx": 2, "Cr": 3}
+
+
+def ours(result, name):
+    one = ratio(result.areas, name, "Cr")
+    scale = PROTONS["Cr"] / PROTONS[name]
+    return one.value.ravel() * scale, one.sd.ravel() * scale
+
+
+def lines(title, result, theirs, sds):
+    print(title)
+    print("voxel" + "".join(f" |{n + '/Cr':>8}{'sd':>6}{'LCModel':>9}{'sd':>6}" for n in theirs))
+    columns = {name: ours(result, name) for name in theirs}
+    for v in range(result.areas.values.reshape(-1, len(result.areas.names)).shape[0]):
+        row = f"{v + 1:>5}"
+        for name, value in theirs.items():
+            one, sd = columns[name]
+            row += f" |{one[v]:8.3f}{sd[v]:6.3f}{value[v]:9.3f}{value[v] * sds[name][v]:6.3f}"
+        print(row)
+    for name, value in theirs.items():
+        difference = columns[name][0] / value - 1
+        print(f"  {name}/Cr: median difference {100 * np.median(difference):+.0f} %")
+
+
+def table(path, parts):
+    """Return sums of LCModel's columns over those of creatine, and their relative sd."""
+    found = read_lcmodel_table(path)
+    values = {n: np.asarray(found.values)[..., i] for i, n in enumerate(found.names)}
+    sds = {n: np.asarray(found.relative_sd)[..., i] for i, n in enumerate(found.names)}
+    # LCModel writes voxels in the order it fitted them, from the centre out
+    with path.open() as file:
+        order = np.argsort([int(row.split(",")[1]) for row in file.readlines()[1:]])
+    creatine = parts["Cr"]
+    theirs, errors = {}, {}
+    for name, column in parts.items():
+        if name != "Cr":
+            theirs[name] = np.atleast_1d(values[column] / values[creatine])[order]
+            errors[name] = np.atleast_1d(sds[column])[order]
+    return theirs, errors
+
+
+def main() -> None:
+    if not DATA.is_dir():
+        print("no scanner files beside the project; nothing was measured")
+        return
+    data = read(BRAIN / "data.raw", echo_time_s=0.030, sequence="PRESS")
+    parts = {"NAA": "NAA+NAAG", "Cho": "GPC+PCh", "mI": "Ins", "Glx": "Glu+Gln", "Cr": "Cr+PCr"}
+    theirs, sds = table(BRAIN / "lcmodel_reference_test-reference-out.csv", parts)
+    lines("brain, 3 T PRESS 30 ms", fit(preprocess(data)), theirs, sds)
+
+    data = read(GRID / "multi-voxel.met", water_reference=GRID / "multi-voxel.ref")
+    spectra = preprocess(data)
+    model = default_model(spectra.acquisition)
+    below = [c.name for c in model.components if max(c.shift_ppm) < 1.9 and c.name not in {"MM09"}]
+    model = model.without(*below, "Lip20", "Ace", "Ch")
+    result = fit(spectra, replace(model, range_ppm=(1.9, 4.0)))
+    parts = {"NAA": "NAA+NAAG", "Cho": "GPC+PCh", "mI": "mI", "Glx": "Glu+Gln", "Cr": "Cr"}
+    theirs, sds = table(GRID / "test-reference-multi-voxel.csv", parts)
+    lines("ten voxels of a CSI, 3 T spin echo 15.6 ms", result, theirs, sds)
+
+
+if __name__ == "__main__":
+    main()
