@@ -330,6 +330,12 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument("--overwrite", action="store_true", help="replace an earlier result")
     output.add_argument(
+        "--dicom-source", type=Path, metavar="FILE|DIR",
+        help="also write DICOM to DIR: of a voxel a structured report (assessment.dcm) with "
+        "patient and study of this DICOM object, of a grid Parametric Maps (map_*.dcm) on the "
+        "images of one series in this folder",
+    )  # fmt: skip
+    output.add_argument(
         "--label", help="what the outputs call the input; file names are not written, because "
         "they may name a person",
     )  # fmt: skip
@@ -433,6 +439,8 @@ def _analyze(options: argparse.Namespace) -> int:
     keywords = _keywords(options)
     if options.table is not None:
         return _analyze_table(options, keywords)
+    if options.dicom_source is not None and options.out is None:
+        options.parser.error("--dicom-source needs --out")
     many = len(options.units) > 1
     to_stdout = options.json == "-"
     if options.out is not None:
@@ -452,6 +460,8 @@ def _analyze(options: argparse.Namespace) -> int:
                     overwrite=options.overwrite, progress=progress, executor=executor,
                     **keywords,
                 )  # fmt: skip
+            if options.dicom_source is not None:
+                _write_dicom(options, analysis, out)
         except OutputError:
             raise
         except MRSNecrosisError as error:
@@ -480,6 +490,19 @@ def _analyze(options: argparse.Namespace) -> int:
     if not failed:
         return EXIT_OK
     return EXIT_SOME_FAILED if done else EXIT_BAD_INPUT
+
+
+def _write_dicom(options: argparse.Namespace, analysis: Analysis, out: Path) -> None:
+    from mrs_necrosis.report.dicom import parametric_maps, structured_report
+    from mrs_necrosis.report.files import write_files
+
+    source = options.dicom_source
+    if analysis.assessment is not None:
+        contents = {"assessment.dcm": structured_report(analysis, source)}
+    else:
+        images = sorted(source.iterdir()) if source.is_dir() else [source]
+        contents = parametric_maps(analysis, [image for image in images if image.is_file()])
+    write_files(out, contents, overwrite=options.overwrite)
 
 
 def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int:
