@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -166,6 +166,14 @@ def analyze(
         "prior": prior,
         "context": context,
     }
+    parameters = {
+        "given": acquisition,
+        "preprocessing": preprocessing or {},
+        "model": None if fitted is None else fitted.model.name,
+        "prior": prior,
+        "level": level,
+        "context": _known(context),
+    }
     single = areas.values.size == len(areas.names)
     on_grid = None
     if not single and fitted is not None:
@@ -184,9 +192,8 @@ def analyze(
         echo_time_s=conditions.echo_time_s,
         field_t=conditions.field_t,
         level=level,
-        provenance=_provenance(data, fitted, {"given": acquisition, "preprocessing": preprocessing or {},
-                                      "prior": prior, "level": level}),
-    )  # fmt: skip
+        provenance=_provenance(data, fitted, parameters),
+    )
     if out is not None:
         files.write(analysis, out, overwrite=overwrite)
         shutil.rmtree(Path(out) / _UNFINISHED, ignore_errors=True)
@@ -442,6 +449,14 @@ def _provenance(
             for step in steps
         ],
     }
+
+
+def _known(context: Context | None) -> dict[str, Any]:
+    """Return what a context says in numbers and words."""
+    if context is None:
+        return {}
+    values = {one.name: getattr(context, one.name) for one in fields(context)}
+    return {name: v for name, v in values.items() if isinstance(v, (str, float, int))}
 
 
 def _version(name: str) -> str | None:

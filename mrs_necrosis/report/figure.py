@@ -343,7 +343,7 @@ def to_svg(figure: Figure, name: str) -> str:
     """
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with rc_context({**STYLE, "svg.hashsalt": f"mrs-necrosis {name}", "svg.id": name}):
+    with rc_context({**STYLE, "svg.hashsalt": f"mrs-necrosis {name}"}):
         figure.savefig(buffer, format="svg", metadata=nothing)
     return buffer.getvalue()
 
