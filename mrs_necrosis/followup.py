@@ -839,6 +839,13 @@ def read_timeline(path: str | PathLike[str]) -> Timeline:
     ------
     FormatError
         If the file is not a timeline; the message says which entry and why.
+
+    Examples
+    --------
+    >>> from mrs_necrosis.simulation import sample_path
+    >>> timeline = read_timeline(sample_path("reference_case_timeline.toml"))
+    >>> len(timeline.visits), timeline.treatments[0].name
+    (8, 'erlotinib')
     """
     try:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8"))

@@ -101,6 +101,17 @@ def mask_weights(
     ------
     ValueError
         If the mask is not three-dimensional or holds numbers outside 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mask = np.zeros((40, 40, 10))
+    >>> mask[10:20, 10:20] = 1  # one voxel of the grid, in mm
+    >>> grid = np.diag([10.0, 10.0, 10.0, 1.0])
+    >>> grid[:3, 3] = 4.5  # the first voxel's centre
+    >>> weights = mask_weights(mask, np.eye(4), shape=(4, 4, 1), affine=grid, psf="box")
+    >>> weights[..., 0].round(2).tolist()
+    [[0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
     values = np.asarray(mask, dtype=np.float64)
     if values.ndim != 3:
@@ -301,6 +312,20 @@ def cho_naa_index(
     References
     ----------
     McKnight et al., J. Magn. Reson. Imaging 13, 167 (2001).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.areas import PeakAreas
+    >>> rng = np.random.default_rng(1)
+    >>> naa = rng.normal(1.5, 0.2, (8, 8, 1))
+    >>> cho = 0.1 + 0.2 * naa + rng.normal(0, 0.02, (8, 8, 1))
+    >>> cho[2, 2] *= 4
+    >>> areas = PeakAreas(("Cho", "NAA"), np.stack([cho, naa], axis=-1))
+    >>> usable = np.ones((8, 8, 1), dtype=bool)
+    >>> index = cho_naa_index(areas, usable=usable)
+    >>> bool(index.value[2, 2, 0] > 5), bool(index.normal[2, 2, 0])
+    (True, False)
     """
     if not {"Cho", "NAA"} <= set(areas.names):
         nothing = np.full(usable.shape, np.nan)
@@ -435,6 +460,22 @@ def contralateral_reference(
     -------
     Reference
         Refused, with the reason, when too few voxels are left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.areas import PeakAreas
+    >>> rng = np.random.default_rng(1)
+    >>> naa = rng.normal(1.5, 0.2, (8, 8, 1))
+    >>> cho = 0.1 + 0.2 * naa + rng.normal(0, 0.02, (8, 8, 1))
+    >>> cho[2, 2] *= 4
+    >>> areas = PeakAreas(("Cho", "NAA"), np.stack([cho, naa], axis=-1))
+    >>> usable = np.ones((8, 8, 1), dtype=bool)
+    >>> chosen = np.zeros((8, 8, 1), dtype=bool)
+    >>> chosen[5:, 5:] = True
+    >>> found = contralateral_reference(areas, usable=usable, chosen=chosen)
+    >>> found.is_refused, int(found.mask.sum())
+    (False, 9)
     """
     finite = usable & np.isfinite(areas.values).all(axis=-1)
     if chosen is not None:
@@ -694,6 +735,14 @@ def summarise_lesion(
     ------
     ValueError
         If the lesion does not touch the grid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels = np.full((4, 1, 1), "necrosis-favoring")
+    >>> labels[3] = "recurrence-favoring"
+    >>> summarise_lesion(np.ones((4, 1, 1)), labels).favors
+    <Favors.NECROSIS: 'necrosis-favoring'>
     """
     total = float(weights.sum())
     if not total > 1e-6:

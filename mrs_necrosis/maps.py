@@ -271,6 +271,15 @@ def area_maps(areas: PeakAreas) -> tuple[Map, ...]:
     -------
     tuple of Map
         ``desc-area`` and, with a covariance, ``desc-areasd`` for each peak.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.areas import PeakAreas
+    >>> covariance = 0.01 * np.eye(2).reshape(1, 1, 1, 2, 2)
+    >>> areas = PeakAreas(("Cho", "Cr"), np.array([[[[1.2, 1.0]]]]), covariance)
+    >>> [one.name for one in area_maps(areas)]
+    ['met-Cho_desc-area', 'met-Cho_desc-areasd', 'met-Cr_desc-area', 'met-Cr_desc-areasd']
     """
     maps = []
     unit = areas.unit or ""
@@ -302,6 +311,17 @@ def ratio_maps(
     -------
     tuple of Map
         Without a covariance only ``desc-ratio`` and ``desc-status``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.areas import PeakAreas
+    >>> covariance = 0.01 * np.eye(2).reshape(1, 1, 1, 2, 2)
+    >>> areas = PeakAreas(("Cho", "Cr"), np.array([[[[1.2, 1.0]]]]), covariance)
+    >>> from mrs_necrosis.ratios import ratio
+    >>> maps = ratio_maps(ratio(areas, "Cho", "Cr"), cutoffs=[1.5])
+    >>> [one.name.rpartition("desc-")[2] for one in maps]
+    ['ratio', 'sd', 'lower', 'upper', 'bound', 'probability', 'status']
     """
     name = one.name
     # "Cho/Cr" and "Cho/Cr(n)" must not share a file name
@@ -391,6 +411,15 @@ def quality_maps(quality: Quality) -> tuple[Map, ...]:
     tuple of Map
         ``desc-snr``, ``desc-linewidth``, ``desc-linewidthppm``, ``desc-residual``,
         ``desc-status``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.fitting import fit
+    >>> from mrs_necrosis.simulation import phantom
+    >>> fitted = fit(phantom("normal_white_matter", np.random.default_rng(1)).spectra)
+    >>> [one.name for one in quality_maps(fitted.quality)]
+    ['desc-snr', 'desc-linewidth', 'desc-linewidthppm', 'desc-residual', 'desc-status']
     """
     return (
         Map(
@@ -539,6 +568,13 @@ def label_maps(
     ------
     ValueError
         If a label is none of the four.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = label_maps(np.array([[["necrosis-favoring"], ["indeterminate"]]]))
+    >>> [one.name for one in found]
+    ['desc-label']
     """
     known = [favors.value for favors in LABEL_CODES]
     if not np.isin(labels, known).all():
@@ -885,6 +921,18 @@ def write_maps(
     ------
     OutputError
         If the folder cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.areas import PeakAreas
+    >>> covariance = 0.01 * np.eye(2).reshape(1, 1, 1, 2, 2)
+    >>> areas = PeakAreas(("Cho", "Cr"), np.array([[[[1.2, 1.0]]]]), covariance)
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     files = write_maps(folder, "sub-01", area_maps(areas), affine=np.eye(4))
+    >>> files[0].name
+    'sub-01_met-Cho_desc-area_mrsmap.nii.gz'
     """
     contents = map_files(stem, maps, affine=affine, provenance=provenance)
     home = Path(folder)

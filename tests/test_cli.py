@@ -56,7 +56,7 @@ def test_a_spectrum_gets_a_folder_of_results(capsys, tmp_path):
     assert "TE 144 ms" in out
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
-        "result.json", "ratios.tsv", "report.html",
+        "result.json", "ratios.tsv", "mrsinmrs.tsv", "report.html",
         "spectrum.png", "spectrum.svg", "evidence.png", "evidence.svg",
     }  # fmt: skip
     result = json.loads((tmp_path / "out" / "result.json").read_text())

@@ -460,7 +460,7 @@ def test_writing_makes_whole_files_and_leaves_nothing_else(tmp_path):
 
     names = {path.name for path in (tmp_path / "a" / "b").iterdir()}
     assert names == {path.name for path in written} == {
-        "result.json", "ratios.tsv", "report.html",
+        "result.json", "ratios.tsv", "mrsinmrs.tsv", "report.html",
         "spectrum.png", "spectrum.svg", "evidence.png", "evidence.svg",
     }  # fmt: skip
 
@@ -540,7 +540,7 @@ def test_a_killed_write_leaves_the_old_file_or_the_new_one(tmp_path):
 
 
 def test_the_reporting_table_says_what_is_not_known():
-    from mrs_necrosis.report.reporting import mrsinmrs_rows
+    from mrs_necrosis.report.reporting import mrsinmrs_rows, mrsinmrs_tsv
 
     values = {item: value for _, item, value in mrsinmrs_rows(table_analysis())}
     assert values["field strength"] == "not available"
@@ -548,6 +548,10 @@ def test_the_reporting_table_says_what_is_not_known():
     assert values["field strength"] == "3 T"
     assert values["repetition time, echo time"] == "2000 ms, 30 ms"
     assert values["nominal voxel size"] == "20 x 20 x 20 mm"
+
+    lines = [line.split("\t") for line in mrsinmrs_tsv(spectrum_analysis()).splitlines()]
+    assert lines[0] == ["part", "item", "value"]
+    assert lines[1:] == [list(row) for row in mrsinmrs_rows(spectrum_analysis())]
 
 
 def test_statuses_are_named_in_the_json():

@@ -328,6 +328,14 @@ def assess_grid(
     ------
     ValueError
         If shapes do not fit, or the prior is not a probability.
+
+    Examples
+    --------
+    >>> from mrs_necrosis.areas import PeakAreas
+    >>> values = np.array([[3.7, 1.1, 1.0, 1.1], [0.3, 3.0, 1.0, 0.6]])
+    >>> areas = PeakAreas(("LL", "Cho", "Cr", "NAA"), values)
+    >>> [LABELS[code].value for code in assess_grid(areas).codes]
+    ['necrosis-favoring', 'recurrence-favoring']
     """
     scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
     context = context or Context()

@@ -73,6 +73,12 @@ def cluster(address: str | None = None, *, workers: int | None = None) -> Iterat
         If Dask is not installed.
     ClusterError
         If there is no scheduler at that address.
+
+    Examples
+    --------
+    >>> from mrs_necrosis import analyze
+    >>> with cluster(workers=2) as executor:  # doctest: +SKIP
+    ...     found = analyze("grid.nii.gz", executor=executor)
     """
     try:
         import distributed

@@ -114,6 +114,16 @@ def fit(
         If the model cannot be laid under these spectra at all.
     ValueError
         If ``chunk`` or ``threads`` is not positive, or there is no such backend.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = phantom("normal_white_matter", rng, snr=40.0)
+    >>> fitted = fit(made.spectra)
+    >>> int(fitted.status[0, 0, 0]), fitted.areas.covariance is not None
+    (0, True)
     """
     for name, value in (("chunk", chunk), ("threads", threads)):
         if value is not None and value < 1:

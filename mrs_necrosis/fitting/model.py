@@ -360,6 +360,12 @@ def default_model(
     ------
     ValueError
         If the nucleus is known and is not 1H.
+
+    Examples
+    --------
+    >>> from mrs_necrosis.spectra import Acquisition
+    >>> default_model(Acquisition(spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4)).name
+    'peaks'
     """
     if acquisition.nucleus not in {None, "1H"}:
         msg = f"the models are for 1H; the acquisition says {acquisition.nucleus!r}"

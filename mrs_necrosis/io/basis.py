@@ -127,6 +127,20 @@ def read_basis(path: str | PathLike[str], **given: Any) -> Basis:
     ------
     FormatError
         If there is no basis set, or its parts do not fit each other.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from mrs_necrosis import read, write_nifti_mrs
+    >>> from mrs_necrosis.simulation import sample_path
+    >>> data = read(sample_path("normal_te30.nii.gz"))
+    >>> with TemporaryDirectory() as folder:
+    ...     write_nifti_mrs(Path(folder) / "Cr.nii.gz", data)
+    ...     write_nifti_mrs(Path(folder) / "NAA.nii.gz", data)
+    ...     basis = read_basis(folder)
+    >>> basis.names
+    ('Cr', 'NAA')
     """
     where = Path(path)
     return _folder(where, given) if where.is_dir() else _lcmodel_basis(Source(where))

@@ -41,6 +41,19 @@ def read_image(path: str | PathLike[str]) -> tuple[NDArray[np.float64], NDArray[
     ------
     FormatError
         If the file is no image of real numbers, or is damaged.
+
+    Examples
+    --------
+    >>> import nibabel
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "mask.nii.gz"
+    ...     nibabel.Nifti1Image(np.ones((4, 4, 2), dtype=np.uint8), np.eye(4)).to_filename(path)
+    ...     image, affine = read_image(path)
+    >>> image.shape, image.dtype.name
+    ((4, 4, 2), 'float64')
     """
     nibabel: Any = import_module("nibabel")
     source = Source(path)

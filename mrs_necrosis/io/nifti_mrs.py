@@ -229,6 +229,19 @@ def write_nifti_mrs(path: str | PathLike[str], data: SpectralData | Spectra) -> 
         If the name has another ending, there are more axes, or the nucleus is unknown.
     OutputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from mrs_necrosis import read
+    >>> from mrs_necrosis.simulation import sample_path
+    >>> data = read(sample_path("normal_te30.nii.gz"))
+    >>> with TemporaryDirectory() as folder:
+    ...     write_nifti_mrs(Path(folder) / "copy.nii.gz", data)
+    ...     copy = read(Path(folder) / "copy.nii.gz")
+    >>> bool((copy.fid == data.fid).all())
+    True
     """
     target = Path(path)
     if not target.name.endswith((".nii", ".nii.gz")):

@@ -164,6 +164,12 @@ def read_peak_table(
     ------
     FormatError
         If the file or the text is no peak table.
+
+    Examples
+    --------
+    >>> table = read_peak_table("LL=108964 Cho=33671 Cr=29534 NAA=31278", field_t=3.0)
+    >>> table.areas.names, table.field_t
+    (('LL', 'Cho', 'Cr', 'NAA'), 3.0)
     """
     path: Path | None = None
     if isinstance(source, (str, PathLike)) and not is_assignments(source):

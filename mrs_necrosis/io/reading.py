@@ -112,6 +112,13 @@ def read(
         If the format needs an optional dependency that is not installed.
     ValueError
         If a given value is not what its name says.
+
+    Examples
+    --------
+    >>> from mrs_necrosis.simulation import sample_path
+    >>> data = read(sample_path("reference_case_te30.nii.gz"))
+    >>> data.fid.shape, data.acquisition.echo_time_s
+    ((1, 1, 1, 2048), 0.03)
     """
     given = {
         "echo_time_s": echo_time_s,

@@ -109,6 +109,15 @@ def align_averages(data: SpectralData, *, whole_spectrum: bool = False) -> Spect
     ----------
     Near et al., Magn. Reson. Med. 73, 44 (2015): spectral registration in the time domain.
     Mikkelsen et al., NMR Biomed. 33, e4368 (2020): why lipids and water must not decide.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = phantom("normal_white_matter", rng, averages=8, drift_hz=4.0)
+    >>> align_averages(made.data).history[-1].name
+    'align_averages'
     """
     joined = _joined(data)
     if joined is None or joined[0].shape[1] < 2:
@@ -304,6 +313,15 @@ def reject_averages(data: SpectralData) -> SpectralData:
         If an axis does not hold repetitions, or no average is left.
     ValueError
         If the coils are not combined yet.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = phantom("normal_white_matter", rng, averages=8)
+    >>> made.data.fid.shape, reject_averages(made.data).fid.shape
+    ((1, 1, 1, 1024, 8), (1, 1, 1, 1024, 8))
     """
     joined = _joined(data)
     if joined is None or joined[0].shape[1] < 2:
@@ -383,6 +401,15 @@ def average(data: SpectralData) -> SpectralData:
         spectrum have another meaning.
     ValueError
         If the coils are not combined yet.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = phantom("normal_white_matter", rng, averages=8)
+    >>> made.data.fid.shape, average(made.data).fid.shape
+    ((1, 1, 1, 1024, 8), (1, 1, 1, 1024))
     """
     joined = _joined(data)
     if joined is None:

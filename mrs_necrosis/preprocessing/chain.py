@@ -93,6 +93,18 @@ def preprocess(
         are edited, or a step that was asked for cannot be done.
     ValueError
         If a switch is none of the three, or the result could not have one FID per voxel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = phantom("normal_white_matter", rng, coils=2, averages=4)
+    >>> spectra = preprocess(made.data)
+    >>> made.data.fid.shape, spectra.fid.shape
+    ((1, 1, 1, 1024, 2, 4), (1, 1, 1, 1024))
+    >>> [step.name for step in spectra.history]
+    ['phantom', 'combine_coils', 'align_averages', 'average', 'phase', 'reference_shift']
     """
     switches = {
         "combine_coils": combine_coils,

@@ -45,6 +45,15 @@ def combine_coils(data: SpectralData) -> SpectralData:
     References
     ----------
     Rodgers and Robson, Magn. Reson. Med. 63, 881 (2010): whitened singular value decomposition.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = phantom("normal_white_matter", rng, coils=4)
+    >>> made.data.fid.shape, combine_coils(made.data).fid.shape
+    ((1, 1, 1, 1024, 4), (1, 1, 1, 1024))
     """
     axis = data.axis_of("DIM_COIL")
     if axis is None:

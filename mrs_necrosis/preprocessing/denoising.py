@@ -42,6 +42,15 @@ def denoise(spectra: Spectra, *, rank: int | None = None) -> Spectra:
     References
     ----------
     Veraart et al., NeuroImage 142, 394 (2016): denoising by the edge of the noise's spectrum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import grid_phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = grid_phantom(rng, grid=(8, 8, 1), n_samples=512, residual_water=0.0)
+    >>> denoise(made.spectra).history[-1].name
+    'denoise'
     """
     flat = spectra.fid.reshape(-1, spectra.n_samples)
     used = has_signal(flat)

@@ -48,6 +48,15 @@ def correct_eddy_currents(data: SpectralData) -> SpectralData:
     References
     ----------
     Klose, Magn. Reson. Med. 14, 26 (1990).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = phantom("normal_white_matter", rng, water_reference=True, eddy_current_hz=5.0)
+    >>> correct_eddy_currents(made.data).history[-1].name
+    'correct_eddy_currents'
     """
     water = data.water
     if water is None:

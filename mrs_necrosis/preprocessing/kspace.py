@@ -50,6 +50,15 @@ def filter_kspace(
     References
     ----------
     Harris, Proc. IEEE 66, 51 (1978): the windows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import grid_phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = grid_phantom(rng, grid=(8, 8, 1), n_samples=512, residual_water=0.0)
+    >>> filter_kspace(made.data, zero_fill_to=(16, 16, 1)).fid.shape
+    (16, 16, 1, 512)
     """
     grid = data.fid.shape[:3]
     new = grid if zero_fill_to is None else tuple(int(n) for n in zero_fill_to)

@@ -40,6 +40,15 @@ def find_mask(spectra: Spectra) -> Spectra:
     -------
     Spectra
         With the mask, within any it had.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import grid_phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = grid_phantom(rng, grid=(8, 8, 1), n_samples=512, residual_water=0.0)
+    >>> int(find_mask(made.spectra).mask.sum())
+    60
     """
     used = has_signal(spectra.fid)
     peak = _height(spectra, _SIGNAL_PPM)
@@ -76,6 +85,15 @@ def flag_scalp_lipid(spectra: Spectra) -> Spectra:
     -------
     Spectra
         With ``scalp_lipid``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import grid_phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = grid_phantom(rng, grid=(8, 8, 1), n_samples=512, residual_water=0.0)
+    >>> int(flag_scalp_lipid(made.spectra).scalp_lipid.sum())
+    21
     """
     used = has_signal(spectra.fid) & spectra.voxels_to_fit
     lipid, others = _height(spectra, _LIPID_PPM), _height(spectra, _METABOLITES_PPM)
@@ -133,6 +151,15 @@ def suppress_lipids(
     References
     ----------
     Bilgic et al., J. Magn. Reson. Imaging 40, 181 (2014): lipid basis and L2 penalty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import grid_phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = grid_phantom(rng, grid=(8, 8, 1), n_samples=512, residual_water=0.0)
+    >>> suppress_lipids(flag_scalp_lipid(made.spectra)).lipids_suppressed
+    True
     """
     if not (np.isfinite(strength) and strength > 0):
         msg = f"strength must be a positive number; got {strength!r}"

@@ -129,6 +129,14 @@ def hlsvd(
     ----------
     Pijnappel et al., J. Magn. Reson. 97, 122 (1992): HLSVD. Laudadio et al., J. Magn. Reson.
     157, 292 (2002): Lanczos iteration with the Hankel product by FFT.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fid = 3.0 * np.exp((2j * np.pi * 40.0 - 12.0) * 5e-4 * np.arange(512))
+    >>> found = hlsvd(fid, 5e-4, 1)
+    >>> round(float(found.frequencies_hz[0]), 6), round(float(found.amplitudes[0]), 6)
+    (40.0, 3.0)
     """
     from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -258,6 +266,16 @@ def remove_water(
     ------
     ValueError
         If coils or averages are not combined yet.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> rng = np.random.default_rng(1)
+    >>> made = phantom("normal_white_matter", rng, residual_water=50.0)
+    >>> cleaned = remove_water(made.data)
+    >>> bool(np.linalg.norm(cleaned.fid) < np.linalg.norm(made.data.fid) / 5)
+    True
     """
     from threadpoolctl import threadpool_limits
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.report.document import SCHEMA, plain, to_json
+from mrs_necrosis.report.reporting import mrsinmrs_tsv
 from mrs_necrosis.report.table import to_tsv
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def render(
     contents = {
         "result.json": to_json(analysis).encode(),
         "ratios.tsv": to_tsv([analysis]).encode(),
+        "mrsinmrs.tsv": mrsinmrs_tsv(analysis).encode(),
     }
     drawings = {}
     if formats and analysis.shown_voxel is not None:

@@ -63,6 +63,30 @@ def _quantity(analysis: Analysis) -> str:
     ]
 
 
+def mrsinmrs_tsv(analysis: Analysis) -> str:
+    r"""Return the reporting table as text, tab-separated under a line of titles.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        What to report.
+
+    Returns
+    -------
+    str
+        One line an item.
+
+    Examples
+    --------
+    >>> from mrs_necrosis import analyze
+    >>> text = mrsinmrs_tsv(analyze({"Cho": 33671, "Cr": 29534}))
+    >>> text.splitlines()[0].split("\t")
+    ['part', 'item', 'value']
+    """
+    lines = [("part", "item", "value"), *mrsinmrs_rows(analysis)]
+    return "".join("\t".join(" ".join(cell.split()) for cell in line) + "\n" for line in lines)
+
+
 def mrsinmrs_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
     """Return the reporting table as (part, item, value) rows."""
     acquisition, spectra, quality = analysis.acquisition, analysis.spectra, analysis.quality

@@ -1,0 +1,81 @@
+"""The documentation's own promises: its code prints what it says, its generated parts are true."""
+
+import contextlib
+import importlib
+import inspect
+import io
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import mrs_necrosis
+from mrs_necrosis.criteria import load_criteria
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+_TESTED = re.compile(r"<!-- tested -->\n```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
+PAGES = [
+    path.relative_to(DOCS).as_posix()
+    for path in sorted(DOCS.rglob("*.md"))
+    if "_generated" not in path.parts and _TESTED.search(path.read_text("utf-8"))
+]
+_AUTO = re.compile(r"^\.\. auto(\w+):: (\S+)$", re.MULTILINE)
+
+
+def documented():
+    return [
+        match
+        for path in sorted((DOCS / "api").glob("*.md"))
+        for match in _AUTO.findall(path.read_text("utf-8"))
+    ]
+
+
+def defined(name):
+    module, _, last = name.rpartition(".")
+    return getattr(importlib.import_module(module), last)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_prints_what_the_page_says(page):
+    names = {}
+    for code, printed in _TESTED.findall((DOCS / page).read_text("utf-8")):
+        output = io.StringIO()
+
+        with contextlib.redirect_stdout(output):
+            exec(compile(code, page, "exec"), names)
+
+        assert output.getvalue() == printed
+
+
+def test_every_public_name_is_documented():
+    found = {id(defined(name)) for _, name in documented()}
+
+    missing = [
+        name
+        for name in mrs_necrosis.__all__
+        if not name.startswith("__") and id(getattr(mrs_necrosis, name)) not in found
+    ]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", [name for kind, name in documented() if kind == "function"])
+def test_every_documented_function_has_an_example(name):
+    assert ">>> " in inspect.getdoc(defined(name))
+
+
+def test_every_shipped_criterion_stands_on_the_criteria_page_with_its_source():
+    page = runpy.run_path(str(DOCS / "generate.py"))["criteria_part"]()
+
+    for criterion in load_criteria():
+        assert page.count(f"(criterion-{criterion.id.replace('_', '-')})=\n") == 1
+        assert criterion.citation.partition(",")[0] in page
+    assert page.count("**Not applied.**") == sum(not one.enabled for one in load_criteria())
+
+
+def test_every_page_is_in_a_table_of_contents():
+    for folder in (DOCS, DOCS / "formats", DOCS / "api"):
+        listed = re.findall(r"^[\w/]+$", (folder / "index.md").read_text("utf-8"), re.MULTILINE)
+        for page in folder.glob("*.md"):
+            assert page.stem == "index" or page.stem in listed, page
