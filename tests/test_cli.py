@@ -506,6 +506,7 @@ def test_demo_shows_the_reference_case(capsys, tmp_path):
     for folder in ("peak-table", "spectrum-te30", "spectrum-te144"):
         assert (tmp_path / "demo" / folder / "report.html").exists()
 
+
 def test_criteria_lists_what_counts_and_what_is_off(capsys):
     _, on, _ = command(capsys, "criteria")
     _, everything, _ = command(capsys, "criteria", "--all")

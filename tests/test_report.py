@@ -131,7 +131,8 @@ def spectrum_analysis(*, sequence="PRESS", grid=(1, 1, 1), **changes):
     fit = Fit(
         spectra=spectra, model=SimpleNamespace(components=()), areas=areas, quality=quality,
         parameter_names=("shift_hz",),
-        parameters=np.zeros((*grid, 1)), notes=("Lactate and lipid are not separable.",),
+        parameters=np.zeros((*grid, 1)), backend="numpy",
+        notes=("Lactate and lipid are not separable.",),
         _curves=lambda voxel: made_curves(ppm, noise),
     )  # fmt: skip
     single = grid == (1, 1, 1)

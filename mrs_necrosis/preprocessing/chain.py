@@ -103,8 +103,8 @@ def preprocess(
     >>> spectra = preprocess(made.data)
     >>> made.data.fid.shape, spectra.fid.shape
     ((1, 1, 1, 1024, 2, 4), (1, 1, 1, 1024))
-    >>> [step.name for step in spectra.history]
-    ['phantom', 'combine_coils', 'align_averages', 'average', 'phase', 'reference_shift']
+    >>> [step.name for step in spectra.history][1:4]
+    ['combine_coils', 'align_averages', 'average']
     """
     switches = {
         "combine_coils": combine_coils,

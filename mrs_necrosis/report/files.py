@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.report.document import SCHEMA, plain, to_json
-from mrs_necrosis.report.reporting import mrsinmrs_tsv
+from mrs_necrosis.report.reporting import MRSINMRS_TITLES, mrsinmrs_tsv
 from mrs_necrosis.report.table import to_tsv
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def is_ours(path: Path) -> bool:
     try:
         if path.suffix == ".tsv":
             with path.open("rb") as file:
-                return file.readline() == to_tsv([]).encode()
+                return file.readline() in {to_tsv([]).encode(), MRSINMRS_TITLES.encode()}
         if path.suffix != ".json" or path.parent.name == MAPS:
             home = path.parent.parent if path.parent.name == MAPS else path.parent
             beside = (home / name for name in ("result.json", "followup.json"))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 NOT_AVAILABLE = "not available"
 
+MRSINMRS_TITLES = "part\titem\tvalue\n"
+"""First line of ``mrsinmrs.tsv``, by which it is known as ours."""
+
 
 def methods_paragraph(analysis: Analysis) -> str:
     """Return what was done, as a paragraph for a methods section."""
@@ -83,8 +86,10 @@ def mrsinmrs_tsv(analysis: Analysis) -> str:
     >>> text.splitlines()[0].split("\t")
     ['part', 'item', 'value']
     """
-    lines = [("part", "item", "value"), *mrsinmrs_rows(analysis)]
-    return "".join("\t".join(" ".join(cell.split()) for cell in line) + "\n" for line in lines)
+    rows = mrsinmrs_rows(analysis)
+    return MRSINMRS_TITLES + "".join(
+        "\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows
+    )
 
 
 def mrsinmrs_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
