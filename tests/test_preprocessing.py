@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrs_necrosis.constants import PEAK_PPM, WATER_PPM
-from mrs_necrosis.errors import SignalError
+from mrs_necrosis.errors import MRSNecrosisWarning, SignalError
 from mrs_necrosis.preprocessing import (
     align_averages,
     average,
@@ -594,9 +594,23 @@ def test_data_without_signal_are_refused_in_one_sentence(fid, sentence):
         preprocess(data(fid))
 
 
+def test_another_nucleus_is_refused():
+    other = SpectralData(
+        fid=brain()[None, None, None], acquisition=replace(ACQUISITION, nucleus="31P")
+    )
+
+    with pytest.raises(SignalError, match="of 31P; only 1H"):
+        preprocess(other)
+
+
 def test_a_demanded_eddy_current_correction_needs_a_reference():
     with pytest.raises(SignalError, match="no water reference"):
         preprocess(data(brain()), correct_eddy_currents=True)
+
+
+def test_a_spectrum_that_cannot_be_referenced_is_warned_of():
+    with pytest.warns(MRSNecrosisWarning, match=r"confidence 0\.00.*give shift_ppm"):
+        preprocess(data(noise(np.random.default_rng(25), 1.0, N)))
 
 
 def test_switches_have_three_values():

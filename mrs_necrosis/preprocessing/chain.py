@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mrs_necrosis.constants import WATER_PPM
-from mrs_necrosis.errors import SignalError
+from mrs_necrosis.errors import MRSNecrosisWarning, SignalError
 from mrs_necrosis.preprocessing import (
     averages,
     coils,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+_UNSURE = 0.5
+"""A single spectrum whose reference is less sure than this is warned of."""
 
 Switch = bool | Literal["auto"]
 """``"auto"``: where the data call for it; True: in any case, or an error; False: never."""
@@ -90,7 +94,7 @@ def preprocess(
     ------
     SignalError
         If there is nothing to process: no voxel holds finite samples other than zero, the data
-        are edited, or a step that was asked for cannot be done.
+        are edited or of another nucleus than 1H, or a step that was asked for cannot be done.
     ValueError
         If a switch is none of the three, or the result could not have one FID per voxel.
 
@@ -126,6 +130,9 @@ def preprocess(
         if number is not None and not np.isfinite(number):
             msg = f"{name} must be a finite number; got {number!r}"
             raise ValueError(msg)
+    if data.acquisition.nucleus not in {None, "1H"}:
+        msg = f"the data are of {data.acquisition.nucleus}; only 1H is processed"
+        raise SignalError(msg)
     _check_signal(data.fid)
     for name, axes in (("combine_coils", ("DIM_COIL",)), ("average", averages.AVERAGING_DIMS)):
         present = [axis for axis in axes if axis in data.dims]
@@ -262,4 +269,11 @@ def _referenced(
         spectra = replace(moved, history=(*spectra.history, step))
     elif shift and found is not None:
         spectra = referencing.reference_shift(spectra, found)
+        if found.confidence.size == 1 and found.confidence.item() < _UNSURE:
+            msg = (
+                f"the chemical shift of this spectrum is uncertain (confidence "
+                f"{found.confidence.item():.2f}), and peaks may be taken for others: look at the "
+                "figure, or give shift_ppm and phase_deg"
+            )
+            warnings.warn(msg, MRSNecrosisWarning, stacklevel=3)
     return spectra
