@@ -230,6 +230,13 @@ def test_a_peak_table_has_numbers_without_uncertainty(source, tmp_path):
     assert (code, "Error" in words) == (0, False)
 
 
+def test_a_vendor_s_private_object_is_no_source(voxel, shared_data):
+    path = shared_data / "siemens_ima" / "brain_3T_SVS_30.IMA"
+
+    with pytest.raises(FormatError, match="another object of the same study"):
+        dicom.structured_report(voxel, path)
+
+
 def test_meanings_of_codes_fit_the_standard():
     # PS3.5: a long string has at most 64 characters
     assert max(map(len, dicom.PRIVATE_CODES.values())) <= 64

@@ -159,8 +159,11 @@ def structured_report(
                 is_verified=False,
                 series_description="MR spectroscopy ratios, research use",
             )
-        except (AttributeError, ValueError, TypeError) as error:
-            msg = f"lacks what a structured report needs of its source ({type(error).__name__})"
+        except (AttributeError, ValueError, TypeError, KeyError) as error:
+            msg = (
+                f"cannot be the source of a structured report ({type(error).__name__}); give "
+                "another object of the same study, such as an image"
+            )
             raise FormatError(source, msg) from None
         return _bytes(report, evidence)
 
