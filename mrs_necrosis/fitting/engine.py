@@ -64,6 +64,9 @@ NEGATIVE_SD = 0.5
 """A component that comes out more negative than so many standard deviations gets a normal prior
 around zero with its own standard deviation: it may stay negative, within its error."""
 
+FIRST_TOLERANCE = 0.1
+"""The first search stops when the next step is predicted to lower chi-square by less."""
+
 BROAD_TRIALS = ((0.05, 0.05), (0.15, 0.15), (0.4, 0.3))
 """Starting widths of the lipids, as fractions of their boxes."""
 
@@ -405,7 +408,14 @@ def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> 
     scale = _scale_of(problem, first)
     precision, pull, widened = amplitude_prior(problem, scale, first, sd)
     state, _ = solver.minimise(
-        data, theta, box, precision, pull, shrink, most_iterations=FIRST_ITERATIONS
+        data,
+        theta,
+        box,
+        precision,
+        pull,
+        shrink,
+        most_iterations=FIRST_ITERATIONS,
+        tolerance=FIRST_TOLERANCE,
     )
     post = solver.average(state, _stuck(state.theta, box), precision, pull)
 

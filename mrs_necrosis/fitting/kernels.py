@@ -18,6 +18,7 @@ from numba import njit
 
 from mrs_necrosis.fitting.lanes import fma, load, mul, splat, store, sub, transform
 from mrs_necrosis.fitting.model import GAUSS_RATE
+from mrs_necrosis.fitting.varpro import FIRM
 
 _RESTART: Final = 64
 _PI: Final = float(np.pi)
@@ -61,25 +62,32 @@ def _columns(plan, rates, source_re, source_im, shape_of, power, out):
     pace_re, pace_im = np.empty(8), np.empty(8)
     slow = np.empty(8)
     step = d * dwell
+    restarts = (h + _RESTART - 1) // _RESTART
+    # by class, series and restart: modulation there (re, im), its change by one step (re, im)
+    table = np.empty((plan.c, d, restarts, 4))
+    slowing = np.empty(plan.c)
+    for c in range(plan.c):
+        shift, lorentz, gauss = rates[0, c], rates[1, c], rates[2, c]
+        slowing[c] = np.exp(-2 * _RATE * gauss * step * step)
+        angle = 2 * _PI * shift * step
+        pace_c, pace_s = np.cos(angle), np.sin(angle)
+        for r in range(d):
+            for q in range(restarts):
+                t0 = (d * q * _RESTART + r) * dwell
+                size = np.exp(-_PI * lorentz * t0 - _RATE * gauss * t0 * t0)
+                angle = 2 * _PI * shift * t0
+                table[c, r, q, 0], table[c, r, q, 1] = size * np.cos(angle), size * np.sin(angle)
+                size = np.exp(-_PI * lorentz * step - _RATE * gauss * step * (2 * t0 + step))
+                table[c, r, q, 2], table[c, r, q, 3] = size * pace_c, size * pace_s
     for block in range(n_blocks):
         for r in range(d):
             for first in range(0, h, _RESTART):
-                t0 = (d * first + r) * dwell
                 for lane in range(8):
                     c = shape_of[block * 8 + lane]
-                    shift, lorentz, gauss = rates[0, c], rates[1, c], rates[2, c]
-                    if lane > 0 and c == shape_of[block * 8 + lane - 1]:
-                        start_re[lane], start_im[lane] = start_re[lane - 1], start_im[lane - 1]
-                        pace_re[lane], pace_im[lane] = pace_re[lane - 1], pace_im[lane - 1]
-                        slow[lane] = slow[lane - 1]
-                        continue
-                    size = np.exp(-_PI * lorentz * t0 - _RATE * gauss * t0 * t0)
-                    angle = 2 * _PI * shift * t0
-                    start_re[lane], start_im[lane] = size * np.cos(angle), size * np.sin(angle)
-                    size = np.exp(-_PI * lorentz * step - _RATE * gauss * step * (2 * t0 + step))
-                    angle = 2 * _PI * shift * step
-                    pace_re[lane], pace_im[lane] = size * np.cos(angle), size * np.sin(angle)
-                    slow[lane] = np.exp(-2 * _RATE * gauss * step * step)
+                    entry = table[c, r, first // _RESTART]
+                    start_re[lane], start_im[lane] = entry[0], entry[1]
+                    pace_re[lane], pace_im[lane] = entry[2], entry[3]
+                    slow[lane] = slowing[c]
                 zr, zi = load(start_re, 0), load(start_im, 0)
                 wr, wi, q = load(pace_re, 0), load(pace_im, 0), load(slow, 0)
                 for j in range(first, min(first + _RESTART, h)):
@@ -295,29 +303,56 @@ def _class_sums(plan, amplitudes):
     """Return the summed FIDs of each class, in blocks of eight, flat."""
     n = plan.d * plan.h
     blocks = (plan.c + 7) // 8
-    sums_re, sums_im = np.zeros(blocks * n * 8), np.zeros(blocks * n * 8)
-    part_re, part_im = np.empty(n), np.empty(n)
-    for c in range(plan.c):
+    sums_re, sums_im = np.empty(blocks * n * 8), np.empty(blocks * n * 8)
+    part_re, part_im = np.empty((8, n)), np.empty((8, n))
+    for block in range(blocks):
         part_re[:] = 0.0
         part_im[:] = 0.0
         for k in range(plan.k):
-            if plan.shape_of[k] == c:
+            lane = plan.shape_of[k] - 8 * block
+            if 0 <= lane < 8:
                 a = amplitudes[k]
+                to_re, to_im = part_re[lane], part_im[lane]
                 row_re, row_im = plan.basis_re[k], plan.basis_im[k]
                 for i in range(n):
-                    part_re[i] += a * row_re[i]
-                    part_im[i] += a * row_im[i]
-        at = (c // 8) * n * 8 + c % 8
+                    to_re[i] += a * row_re[i]
+                for i in range(n):
+                    to_im[i] += a * row_im[i]
         for i in range(n):
-            sums_re[at + 8 * i] = part_re[i]
-            sums_im[at + 8 * i] = part_im[i]
+            at = (block * n + i) * 8
+            for lane in range(8):
+                sums_re[at + lane] = part_re[lane, i]
+                sums_im[at + lane] = part_im[lane, i]
     return sums_re, sums_im
 
 
 @njit(**_OPTIONS)
-def _derivatives(plan, theta, amplitudes, columns, out):
+def _explained(plan, amplitudes, columns, smooth, shrink):
+    """Return model and baseline: real parts, then imaginary parts, (2 M,)."""
+    m, k = plan.m, plan.k
+    half = plan.modes.shape[1]
+    explained = np.empty(2 * m)
+    for i in range(2 * m):
+        total = 0.0
+        for j in range(k):
+            total += amplitudes[j] * columns[i, j]
+        explained[i] = total
+    for part in range(2):
+        for b in range(shrink.size):
+            row = smooth[part * half + b]
+            left = row[k]
+            for j in range(k):
+                left -= amplitudes[j] * row[j]
+            left *= shrink[b]
+            for i in range(m):
+                explained[part * m + i] += left * plan.modes[i, b]
+    return explained
+
+
+@njit(**_OPTIONS)
+def _derivatives(plan, theta, amplitudes, explained, out):
     """Fill ``out`` (2 M, parameters) with what the modelled spectrum's derivatives are."""
-    m, k, classes = plan.m, plan.k, plan.c
+    m, classes = plan.m, plan.c
     rates = _rates(plan, theta)
     sums_re, sums_im = _class_sums(plan, amplitudes)
     wide = ((classes + 7) // 8) * 8
@@ -332,8 +367,8 @@ def _derivatives(plan, theta, amplitudes, columns, out):
         if kind < _SHIFT:
             for i in range(m):
                 factor = 1.0 if kind == _PHASE else plan.omega[i]
-                out[i, p] = -factor * columns[m + i, k]
-                out[m + i, p] = factor * columns[i, k]
+                out[i, p] = -factor * explained[m + i]
+                out[m + i, p] = factor * explained[i]
             continue
         for i in range(m):
             re, im = 0.0, 0.0
@@ -467,7 +502,8 @@ def _minimise_voxel(
             theta[:] = trial
             amplitudes[:] = better
             objective, block, modes = value, new_block, new_modes
-            _derivatives(plan, theta, amplitudes, columns, slopes)
+            explained = _explained(plan, amplitudes, columns, modes, shrink)
+            _derivatives(plan, theta, amplitudes, explained, slopes)
             cross, square = _inner(columns, slopes, False), _inner(slopes, slopes, True)
             curvature, slope, slope_modes = _reduced(
                 plan, theta, shrink, modes, slopes, cross, square, amplitudes, kept, lower
@@ -476,7 +512,7 @@ def _minimise_voxel(
                 damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
                 growth = 2.0
         else:
-            damping *= growth
+            damping = max(damping, FIRM) * growth
             growth *= 2
         damping = min(max(damping, 1e-9), 1e12)
     found[:] = amplitudes

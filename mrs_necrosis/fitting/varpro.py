@@ -5,8 +5,7 @@ exactly: the baseline by a diagonal shrinkage in its smooth modes, the amplitude
 normal equation with their priors. What is left is a profile objective of the nonlinear
 parameters, minimised by Levenberg-Marquardt with Kaufman's Jacobian and Nielsen's damping
 (Golub & Pereyra, Inverse Problems 19, R1 (2003); Kaufman, BIT 15, 49 (1975); Nielsen,
-IMM-REP-1999-05). Phase and begin time turn the data, so their derivatives are the data's. All
-arrays carry the voxel axis V first; no voxel sees another.
+IMM-REP-1999-05). Phase and begin time turn model and baseline. All arrays carry the voxel axis V first; no voxel sees another.
 """
 
 from __future__ import annotations
@@ -28,6 +27,9 @@ TOLERANCE = 1e-3
 """The search stops when the next step is predicted to lower chi-square by less."""
 
 MOST_ITERATIONS = 60
+
+FIRM = 0.02
+"""Damping after a step that led uphill is more than this; less would lead there again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -136,7 +138,10 @@ def evaluate(
     samples, z, amplitudes, objective, _ = _linear_part(
         problem, data, theta, precision, pull, shrink, p
     )
-    z[:, k : k + p] = _derivatives(problem, samples, z[:, -1], amplitudes)
+    total = np.einsum("vk,vkm->vm", amplitudes, z[:, :k])
+    left = row_by_row(z[:, -1] - total, problem.modes) * shrink
+    explained = total + row_by_row(left, problem.modes.T)
+    z[:, k : k + p] = _derivatives(problem, samples, explained, amplitudes)
     flat = _flat(z)
     gram = flat @ np.swapaxes(flat, 1, 2)
     smooth = _flat(z @ problem.modes)
@@ -205,10 +210,14 @@ def _linear_part(
 def _derivatives(
     problem: Problem,
     samples: NDArray[np.complex128],
-    phased: NDArray[np.complex128],
+    explained: NDArray[np.complex128],
     amplitudes: NDArray[np.float64],
 ) -> NDArray[np.complex128]:
-    """Return the derivatives of the modelled spectrum, shape (V, P, M)."""
+    """Return the derivatives of the modelled spectrum, shape (V, P, M).
+
+    Phase and begin time turn what is ``explained``, model and baseline. To turn the data instead
+    would have the same gradient, but count the noise as curvature, and make the search crawl.
+    """
     v, _, n = samples.shape
     band = problem.frequency_hz.size
     classes = problem.acts.shape[1]
@@ -222,9 +231,9 @@ def _derivatives(
     for p, kind in enumerate(problem.kind):
         acting = np.flatnonzero(problem.acts[p])
         if kind == "phase":
-            derivatives[:, p] = 1j * phased
+            derivatives[:, p] = 1j * explained
         elif kind == "begin":
-            derivatives[:, p] = 1j * problem.omega * phased
+            derivatives[:, p] = 1j * problem.omega * explained
         elif kind == "shift":
             derivatives[:, p] = 2j * np.pi * first[:, acting].sum(axis=1)
         elif kind == "lorentz":
@@ -399,7 +408,8 @@ def minimise(
         best.put(at[good], new, good)
         with np.errstate(over="ignore", invalid="ignore"):
             cut = np.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
-        damping[at] = np.where(good, damping[at] * cut, damping[at] * growth[at])
+        firmer = np.maximum(damping[at], FIRM) * growth[at]
+        damping[at] = np.where(good, damping[at] * cut, firmer)
         growth[at] = np.where(good, 2.0, growth[at] * 2)
         damping[at] = np.clip(damping[at], 1e-9, 1e12)
         active = at
