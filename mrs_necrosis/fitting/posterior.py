@@ -100,7 +100,8 @@ def average(
     weight = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
     all_means = np.stack(means, axis=1)
-    mean = np.einsum("vl,vli->vi", weight, all_means)
+    # steps are averaged, not ends, so that what is held at a wall stays exactly there
+    mean = here + np.einsum("vl,vli->vi", weight, all_means - here[:, None])
     apart = all_means - mean[:, None]
     covariance = np.einsum("vl,vlij->vij", weight, np.stack(covariances, axis=1))
     covariance += np.einsum("vl,vli,vlj->vij", weight, apart, apart)

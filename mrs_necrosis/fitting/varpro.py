@@ -5,7 +5,8 @@ exactly: the baseline by a diagonal shrinkage in its smooth modes, the amplitude
 normal equation with their priors. What is left is a profile objective of the nonlinear
 parameters, minimised by Levenberg-Marquardt with Kaufman's Jacobian and Nielsen's damping
 (Golub & Pereyra, Inverse Problems 19, R1 (2003); Kaufman, BIT 15, 49 (1975); Nielsen,
-IMM-REP-1999-05). Phase and begin time turn model and baseline. All arrays carry the voxel axis V first; no voxel sees another.
+IMM-REP-1999-05). Phase and begin time turn model and baseline. All arrays carry the voxel axis V
+first; no voxel sees another.
 """
 
 from __future__ import annotations
