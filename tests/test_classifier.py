@@ -554,6 +554,17 @@ def test_the_normal_gate_opens_for_a_lesion(lesion):
     assert gate(assess(peaks(*lesion)), "near-normal").is_open
 
 
+def test_a_normal_spectrum_without_a_lipid_measurement_is_not_called_necrosis():
+    names = ("Cho", "Cr", "NAA")
+
+    normal = assess(PeakAreas(names, [1.1, 1.0, 1.4]))
+    lesion = assess(PeakAreas(names, [1.14, 1.0, 1.06]))
+
+    assert not gate(normal, "near-normal").is_open
+    assert gate(lesion, "near-normal").is_open
+    assert lesion.favors == Favors.NECROSIS
+
+
 def test_lipid_that_may_be_noise_does_not_open_the_normal_gate():
     values = np.array([0.9, 1.15, 1.0, 1.6])
     unsure = PeakAreas(PEAKS, values, np.diag([0.3, 0.03, 0.03, 0.03]) ** 2)

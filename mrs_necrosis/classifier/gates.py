@@ -410,7 +410,11 @@ def _normality(
     near = (scale * cho_naa <= near_cho) & (naa_cr >= near_naa)
     near = known & (near | (scale * cho_naa <= cho_limit))
     least = ll_cr - scoring.near_normal_sd * _ratio_sd(areas, "LL", "Cr")
-    near &= np.isfinite(least) & (least <= scoring.near_normal_ll_cr)
+    # where LL is unknown, as after lipid suppression, only a clearly normal Cho/NAA counts
+    low = np.where(
+        np.isfinite(least), least <= scoring.near_normal_ll_cr, scale * cho_naa <= cho_limit
+    )
+    near &= low
     limits = (
         f"LL/Cr <= {scoring.near_normal_ll_cr:g} (within {scoring.near_normal_sd:g} sd) with "
         f"Cho/NAA <= {near_cho / scale:.2f} and NAA/Cr >= {near_naa:.2f}, or with "
