@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrs_necrosis.areas import PeakAreas
@@ -159,6 +159,7 @@ def test_reference_case_reproduces_the_three_findings_of_september_2012():
 # ---- properties of the scorer ------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(scale=st.floats(1e-6, 1e9))
 def test_evidence_does_not_depend_on_the_unit(scale):
     values = np.array(REFERENCE)
@@ -168,6 +169,7 @@ def test_evidence_does_not_depend_on_the_unit(scale):
     assert found.log_likelihood_ratio[1] == pytest.approx(found.log_likelihood_ratio[0])
 
 
+@settings(deadline=None)
 @given(
     cho=st.lists(st.floats(0.05, 20), min_size=2, max_size=2).map(sorted),
     cr=st.floats(0.2, 5),
@@ -414,6 +416,7 @@ def test_either_half_of_a_criterion_may_decide_it():
     assert side([1.0, 1.0, 0.9]) == Favors.NOT_EVALUABLE
 
 
+@settings(deadline=None)
 @given(
     values=st.lists(
         st.lists(

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrs_necrosis.criteria import Comparison, load_criteria, parse_expression, te_class
@@ -92,6 +92,7 @@ def test_cutoffs_without_a_proton_count_are_not_converted():
     assert criteria["bulik2015_naa_cr"].for_quantity("area").any_of[0].cutoff == 0.7
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrs_necrosis.areas import PeakAreas
@@ -77,6 +77,7 @@ def test_day_to_day_scatter_makes_a_change_less_certain():
     assert change(followup(visits), "Cho/Cr").exceeds_reproducibility is None
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 1e3))
 def test_a_change_does_not_depend_on_the_unit_of_either_visit(scale):
     visits = [visit("2012-09", FIRST), visit("2012-12", SECOND)]
@@ -224,6 +225,7 @@ def test_dates_that_do_not_exist_are_refused(text):
         Date.parse(text)
 
 
+@settings(deadline=None)
 @given(st.dates(min_value=datetime.date(1900, 1, 1),
                 max_value=datetime.date(2200, 12, 31)))  # fmt: skip
 def test_a_day_lies_inside_its_month_and_its_year(day):
