@@ -22,9 +22,31 @@ DETECTION_SD = 3.0
 
 
 def _frozen(values: Any) -> NDArray[np.float64]:
+    # what nobody can change need not be copied: a large grid's covariance is a gigabyte
+    if (
+        isinstance(values, np.ndarray)
+        and values.dtype == np.float64
+        and not values.flags.writeable
+    ):
+        return values
     array = np.array(values, dtype=np.float64)
     array.setflags(write=False)
     return array
+
+
+_BLOCK = 4096  # voxels that are looked at together
+
+
+def _is_symmetric(covariance: NDArray[np.float64]) -> bool:
+    k = covariance.shape[-1]
+    rows = covariance.reshape(-1, k, k)
+    for start in range(0, len(rows), _BLOCK):
+        some = rows[start : start + _BLOCK]
+        variance = np.einsum("vkk->vk", some)
+        scale = np.sqrt(np.abs(variance[:, :, None] * variance[:, None, :]))
+        if (np.abs(some - np.swapaxes(some, 1, 2)) > 1e-6 * scale + 1e-300).any():
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,9 +110,7 @@ class PeakAreas:
             if (variance < 0).any():
                 msg = "covariance has a negative variance on its diagonal"
                 raise ValueError(msg)
-            asymmetry = np.abs(covariance - np.swapaxes(covariance, -2, -1))
-            scale = np.sqrt(variance[..., :, None] * variance[..., None, :])
-            if (asymmetry > 1e-6 * scale + 1e-300).any():
+            if not _is_symmetric(covariance):
                 msg = "covariance must be symmetric"
                 raise ValueError(msg)
             object.__setattr__(self, "covariance", covariance)
@@ -159,7 +179,13 @@ class PeakAreas:
             combine[k, self.index(part)] = 1.0
         covariance = None
         if self.covariance is not None:
-            covariance = combine @ self.covariance @ combine.T
+            weights = combine[k]
+            crossed = self.covariance @ weights
+            covariance = np.empty((*self.values.shape[:-1], k + 1, k + 1))
+            covariance[..., :k, :k] = self.covariance
+            covariance[..., :k, k] = covariance[..., k, :k] = crossed
+            covariance[..., k, k] = crossed @ weights
+            covariance.setflags(write=False)
         return PeakAreas(
             (*self.names, name), self.values @ combine.T, covariance, self.unit, self.quantity
         )

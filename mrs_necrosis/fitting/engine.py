@@ -611,6 +611,8 @@ def result_of(
     names, combine = areas_of(model)
     values = row_by_row(out.amplitudes, combine.T)
     covariance = out.covariance
+    covariance.setflags(write=False)  # handed over, not copied
+    out.covariance = covariance[:0]
     areas = PeakAreas(
         names,
         values.reshape(*grid, len(names)),
