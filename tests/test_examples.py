@@ -1,33 +1,85 @@
-"""The examples at the top of the project do what they say."""
+"""The examples run as they stand."""
 
+import os
+import re
 import runpy
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import bids_dataset
 import pytest
 
-from mrs_necrosis.criteria import load_criteria
+from mrs_necrosis.simulation import sample_path
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+SNAKEFILE = EXAMPLES / "snakemake" / "Snakefile"
+COMMAND = f"{shlex.quote(sys.executable)} -m mrs_necrosis"
 
 
-def test_the_example_of_criteria_switches_one_off_and_adds_one():
-    shipped = {one.id for one in load_criteria() if one.enabled}
-
-    changed = {one.id for one in load_criteria(EXAMPLES / "my_criteria.toml") if one.enabled}
-
-    assert shipped - changed == {"mvthesis_cho_naa"}
-    assert changed - shipped == {"our_centre_cho_naa"}
+@pytest.fixture
+def root(tmp_path):
+    return bids_dataset.dataset(tmp_path / "raw", 2, n_samples=512)
 
 
-def test_the_example_trains_a_classifier_that_can_be_loaded(tmp_path, capsys):
-    pytest.importorskip("sklearn", reason="needs the extra 'learn'")
-    from mrs_necrosis.classifier import NecrosisClassifier
+def test_the_shell_lines_of_the_snakefile_make_what_they_promise(root, tmp_path):
+    lines = re.findall(r'shell:\n\s+"(.*)"', SNAKEFILE.read_text())
+    out = tmp_path / "derivatives"
+    assert len(lines) == 2
 
-    path = tmp_path / "model.json"
-    example = runpy.run_path(str(EXAMPLES / "train_classifier.py"))
+    for line in lines:
+        words = {
+            "{COMMAND}": COMMAND, "{BIDS:q}": shlex.quote(str(root)),
+            "{OUT:q}": shlex.quote(str(out)), "{wildcards.label}": "01",
+        }  # fmt: skip
+        for name, value in words.items():
+            line = line.replace(name, value)
+        subprocess.run(line, shell=True, check=True, stdout=subprocess.DEVNULL)
 
-    example["main"](str(path))
+    assert (out / "sub-01.html").is_file()
+    assert (out / "group_desc-ratios_mrs.tsv").is_file()
 
-    assert "simulated" in NecrosisClassifier.load(path).trained_on_
-    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert "the case: necrosis-favoring" in capsys.readouterr().out
+
+def test_snakemake_runs_the_workflow_and_then_has_nothing_to_do(root, tmp_path):
+    # a program of its own environment: it pins more than a library should be tested with
+    snakemake = os.environ.get("SNAKEMAKE") or shutil.which("snakemake")
+    if snakemake is None:
+        pytest.skip("needs the program snakemake, or its path in the variable SNAKEMAKE")
+    out = tmp_path / "derivatives"
+    command = [
+        snakemake, "--snakefile", str(SNAKEFILE), "--directory", str(tmp_path), "--cores", "2",
+        "--quiet", "all", "--config", f"bids={root}", f"out={out}", f"command={COMMAND}",
+    ]  # fmt: skip
+
+    first = subprocess.run(command, capture_output=True, text=True, check=False)
+    again = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=False)
+
+    assert first.returncode == 0, first.stderr
+    rows = (out / "group_desc-ratios_mrs.tsv").read_text().splitlines()
+    assert {row.split("\t")[0] for row in rows[1:]} == {"sub-01", "sub-02"}
+    assert "participant" not in again.stdout + again.stderr
+
+
+def test_the_function_of_the_node_is_whole_by_itself(tmp_path):
+    # Nipype and Pydra run the function's source, or its pickle, somewhere else
+    module = runpy.run_path(str(EXAMPLES / "nipype_node.py"))
+
+    favors, *paths = module["spectroscopy"](
+        str(sample_path("reference_case.toml")), str(tmp_path)
+    )  # fmt: skip
+
+    assert favors == "necrosis-favoring"
+    assert all(Path(path).is_file() for path in paths)
+    assert module["spectroscopy"].__globals__.keys() >= {"OUTPUTS"}
+
+
+def test_nipype_runs_the_node(tmp_path):
+    pytest.importorskip("nipype", reason="needs nipype")
+    command = [sys.executable, str(EXAMPLES / "nipype_node.py"),
+               str(sample_path("reference_case.toml")), str(tmp_path)]  # fmt: skip
+
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+
+    assert "necrosis-favoring" in run.stdout
