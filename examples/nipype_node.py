@@ -27,11 +27,12 @@ def nipype_node(name="spectroscopy"):
     return Node(interface, name=name)
 
 
-def pydra_task():
-    """Return a class of tasks: ``pydra_task()(in_file=..., out_dir=...)``."""
-    from pydra.compose import python
+def pydra_task(**inputs):
+    """Return a task: ``pydra_task(in_file=..., out_dir=...)().output.favors``."""
+    from pydra import mark
 
-    return python.define(outputs=OUTPUTS)(spectroscopy)
+    annotated = mark.annotate({"return": dict.fromkeys(OUTPUTS, str)})(spectroscopy)
+    return mark.task(annotated)(**inputs)
 
 
 if __name__ == "__main__":
