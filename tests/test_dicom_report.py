@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -240,6 +241,13 @@ def test_a_vendor_s_private_object_is_no_source(voxel, shared_data):
 def test_meanings_of_codes_fit_the_standard():
     # PS3.5: a long string has at most 64 characters
     assert max(map(len, dicom.PRIVATE_CODES.values())) <= 64
+
+
+def test_every_private_code_stands_in_the_documentation():
+    page = (Path(__file__).parents[1] / "docs" / "dicom.md").read_text()
+
+    for code, meaning in dicom.PRIVATE_CODES.items():
+        assert f"| {code} | {meaning} |" in page
 
 
 def test_what_cannot_be_written_is_said(voxel, grid, tmp_path, source, anatomy, monkeypatch):
