@@ -116,7 +116,7 @@ class Ratio:
         if self.moments is None:
             return None
         _, _, var_n, var_d, cov = self.moments
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             correlation: NDArray[np.float64] = cov / np.sqrt(var_n * var_d)
         return correlation
 
@@ -178,7 +178,7 @@ class Ratio:
         a = d**2 - z**2 * var_d
         b = n * d - z**2 * cov
         c = n**2 - z**2 * var_n
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             # rounding can leave a tiny negative where the interval has no width
             disc = b**2 - a * c
             disc = np.where((a > 0) & (disc < 0), 0.0, disc)
@@ -213,7 +213,7 @@ class Ratio:
             return None
         n, d, var_n, var_d, cov = self.moments
         spread = np.sqrt(np.maximum(var_n - 2 * cutoff * cov + cutoff**2 * var_d, 0.0))
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             z = (n - cutoff * d) / spread
         probability = ndtr(np.where(np.isnan(z), 0.0, z))
         probability = np.where((spread == 0) & (n == cutoff * d), 0.0, probability)
@@ -242,7 +242,7 @@ class Ratio:
         below = self.status == RatioStatus.BELOW_DETECTION
         above = self.status == RatioStatus.DENOMINATOR_NOT_DETECTED
         n, d = np.where(below, np.maximum(n, 0.0), n), np.where(above, np.maximum(d, 0.0), d)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             a = d**2 - z**2 * var_d
             b = n * d - z**2 * cov
             c = n**2 - z**2 * var_n
@@ -300,14 +300,14 @@ def ratio(areas: PeakAreas, numerator: str, denominator: str) -> Ratio:
         ),
     )
     status = np.where(np.isnan(n) | np.isnan(d), RatioStatus.NOT_EVALUABLE.value, status)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         value = np.where(has_d, n / d, np.nan)
     if areas.covariance is None:
         return Ratio(numerator, denominator, value, None, status)
     i, j = areas.index(numerator), areas.index(denominator)
     var_n, var_d = areas.covariance[..., i, i], areas.covariance[..., j, j]
     cov = areas.covariance[..., i, j]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         variance = (var_n + value**2 * var_d - 2 * value * cov) / d**2
         # rounding can leave -1e-20 for Cr/Cr
         sd = np.sqrt(np.maximum(variance, 0.0))
