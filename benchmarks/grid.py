@@ -6,7 +6,7 @@ third of the voxels, 5 % of the voxels spoiled. It is written as NIfTI-MRS and t
 ``analyze`` as a user would. Printed: time by stage, CPU per voxel, peak memory, errors and
 coverage against the truth, what core and rim are labelled, and the page's size.
 
-    python benchmarks/grid.py                 # 32 x 32 x 1 and 24 x 24 x 8
+    python benchmarks/grid.py                 # all of this
     python benchmarks/grid.py --small         # 12 x 12 x 1
     python benchmarks/grid.py --memory        # 64 x 64 x 32 x 1024: memory, 512 voxels fitted
     python benchmarks/grid.py --page          # size and load time of the page of 32 x 32 x 8
@@ -37,6 +37,8 @@ from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.report.files import render
 from mrs_necrosis.report.grid_page import grid_page
 from mrs_necrosis.simulation.grids import SPOILINGS, grid_phantom
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "mrsi" / "lcmodel_multivoxel_10"
 
 RATIOS = ("Cho/Cr", "NAA/Cr", "LL/Cr", "Cho/NAA")
 
@@ -315,16 +317,18 @@ def main() -> int:
     parser.add_argument("--rim", default="metastasis_recurrence", help="tissue class of the rim")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    if options.memory:
-        memory()
-    elif options.page:
-        page()
-    elif options.real:
-        real(options.real)
-    else:
-        grids = [(12, 12, 1)] if options.small else [(32, 32, 1), (24, 24, 8)]
-        for grid in grids:
+    everything = not (options.memory or options.page or options.real or options.small)
+    if options.small:
+        end_to_end((12, 12, 1), options.echo_time / 1e3, options.seed, options.rim)
+    if everything:
+        for grid in ((32, 32, 1), (24, 24, 8)):
             end_to_end(grid, options.echo_time / 1e3, options.seed, options.rim)
+    if everything or options.page:
+        page()
+    if everything or options.memory:
+        memory()
+    if options.real or (everything and REAL.is_dir()):
+        real(options.real or REAL)
     return 0
 
 
