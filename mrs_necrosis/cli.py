@@ -168,7 +168,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     commands = {}
     for name, summary, add, run in (
         ("analyze", "analyse scanner files or peak tables", _add_analyze, _analyze),
-        ("bids", "analyse a BIDS dataset", _add_bids, _bids),
+        ("bids", "analyse or gather a BIDS dataset", _add_bids, _bids),
         ("demo", "analyse the shipped reference case", _add_demo, _demo),
         ("simulate", "make a spectrum with known truth", _add_simulate, _simulate),
         ("criteria", "list the published criteria", _add_criteria, _criteria),
@@ -649,10 +649,10 @@ def _add_bids(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("analysis_level", choices=("participant", "group"),
                         help="every acquisition, or one table of all")  # fmt: skip
     choice = parser.add_argument_group("selection")
-    for name in ("participant", "session"):
+    for name, prefix in (("participant", "sub-"), ("session", "ses-")):
         choice.add_argument(
             f"--{name}-label", f"--{name}_label", dest=f"{name}_label", nargs="+", default=[],
-            action="extend", metavar="LABEL", help=f"only these, with or without {name[:3]}-",
+            action="extend", metavar="LABEL", help=f"only these, with or without {prefix}",
         )  # fmt: skip
     choice.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true",
                         help="take a folder without dataset_description.json")  # fmt: skip

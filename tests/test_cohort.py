@@ -4,14 +4,20 @@ import concurrent.futures
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import bids_dataset
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_grid_page import browser  # noqa: F401 - a fixture
 
 from mrs_necrosis import analyze
 from mrs_necrosis.cli import main
@@ -19,6 +25,7 @@ from mrs_necrosis.cohort import analyze_dataset, analyze_file, analyze_table, cl
 from mrs_necrosis.cohort.batch import dataset_units, table_units
 from mrs_necrosis.errors import FormatError, OutputError
 from mrs_necrosis.simulation import sample_path
+from mrs_necrosis.spectra import Acquisition, SpectralData
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +212,6 @@ def test_a_sidecar_that_contradicts_the_header_is_refused(tmp_path, name, value)
 
 
 def test_what_only_the_sidecar_knows_is_used(tmp_path):
-    from dataclasses import replace
-
     data = bids_dataset.made("mixed", 0, n_samples=512)
     metadata = bids_dataset.sidecar(data, RepetitionTime=1.7)
     unknowing = replace(data.acquisition, echo_time_s=None, repetition_time_s=None)
@@ -219,6 +224,36 @@ def test_what_only_the_sidecar_knows_is_used(tmp_path):
     acquisition = json.loads((out / "sub-01/mrs/sub-01_desc-fit_mrs.json").read_text())
     assert acquisition["acquisition"]["echo_time_s"] == 0.144
     assert acquisition["acquisition"]["repetition_time_s"] == 1.7
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+JSON = st.recursive(
+    LEAVES | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(
+    st.sampled_from([*dataset.REQUIRED, "RepetitionTime", "MixingTime", "PulseSequenceType",
+                     "SequenceName", "NumberOfSpectralPoints"]), JSON))  # fmt: skip
+def test_any_sidecar_is_used_or_refused(fields):
+    data = SpectralData(
+        fid=np.ones((1, 1, 1, 64), complex),
+        acquisition=Acquisition(spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4),
+    )
+    path = Path("sub-01_svs.nii.gz")
+
+    known, problem = {}, "sidecar"
+    try:
+        dataset.check_consistency(fields, data, path)
+        known = dataset.given_by(fields, data, path)
+    except FormatError as error:
+        problem = error.problem
+
+    assert "sidecar" in problem
+    replace(data.acquisition, **known)
 
 
 def test_a_sidecar_without_what_bids_requires_is_noted(tmp_path):
@@ -290,6 +325,28 @@ def test_the_pages_link_what_is_there(derivatives):
 
         assert links
         assert all((derivatives / link).is_file() for link in links)
+
+
+def test_a_click_sorts_the_table(browser, derivatives):  # noqa: F811 - the fixture
+    browser.open(derivatives / "cohort.html")
+    columns = browser.run("Array.from(document.querySelectorAll('thead th'), e => e.innerText)")
+    place = columns.index("Cho/Cr")
+    values = (
+        "Array.from(document.querySelectorAll('tbody tr'), "
+        f"row => row.cells[{place}].dataset.value)"
+    )
+    orders = []
+
+    for _ in range(2):
+        browser.run(f"document.querySelectorAll('thead button')[{place}].click()")
+        orders.append(browser.run(values))
+
+    # the grid has no number of its own, and comes last both times
+    assert [order[-1] for order in orders] == ["", ""]
+    numbers = [[float(value) for value in order[:-1]] for order in orders]
+    assert numbers[0] == sorted(numbers[0])
+    assert numbers[1] == numbers[0][::-1]
+    assert len(set(numbers[0])) == 3
 
 
 def test_input_and_output_pass_the_validator(root, derivatives):
@@ -541,6 +598,10 @@ def test_a_table_pairs_inputs_with_their_water(tmp_path):
         ("input\tlabel\na\t../up\n", "line 2: a label is made of"),
         ("input\tlabel\nn/a\tx\n", "line 2 names no input"),
         ("input\techo_time_s\na\tshort\n", "line 2: echo_time_s is no number"),
+        ("input\techo_time_s\na\t30\n", "line 2: echo_time_s must be in s"),
+        ("input\tfield_t\na\tnan\n", "line 2: field_t must be in T"),
+        ("input\tnucleus\na\twater\n", "line 2: nucleus must be a name"),
+        ("input\tquantity\na\tvolume\n", "line 2: quantity must be one of area"),
     ],
 )
 def test_a_table_that_cannot_be_understood_is_refused(tmp_path, text, message):
@@ -618,3 +679,22 @@ def test_a_table_is_analysed_by_the_command(tmp_path, capsys):
         json.loads((tmp_path / "out/001/result.json").read_text())["ratios"]["Cho/Cr"]["value"],
         1.14008, atol=5e-6,
     )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are another matter there")
+def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
+    root, out = small(tmp_path / "raw", 3), tmp_path / "out"
+    command = [sys.executable, "-m", "mrs_necrosis", "bids", str(root), str(out), "participant",
+               "--no-figures", "--nprocs", "1"]  # fmt: skip
+
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while running.poll() is None and not list(out.rglob("sub-02_desc-status.json")):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate()
+
+    assert running.returncode == 130
+    assert said.splitlines()[-1] == "interrupted"
+    assert not list(out.rglob("sub-03_desc-fit_mrs.json"))
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "done before" in again.stdout

@@ -33,7 +33,7 @@ from mrs_necrosis.cohort.unit import (
 from mrs_necrosis.errors import FormatError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor as FuturesExecutor
 
     from mrs_necrosis.cohort.dask_cluster import DaskExecutor
@@ -412,6 +412,10 @@ def _table_unit(path: Path, line: int, row: dict[str, str], place: int) -> Unit:
                 given[name] = float(row[name])
             except ValueError:
                 raise FormatError(path, f"line {line}: {name} is no number") from None
+    try:
+        _check_given(given)
+    except ValueError as error:
+        raise FormatError(path, f"line {line}: {error}") from None
     water = row.get("water_reference")
     return Unit(
         name=label,
@@ -422,6 +426,26 @@ def _table_unit(path: Path, line: int, row: dict[str, str], place: int) -> Unit:
         session=row.get("session"),
         given=given,
     )
+
+
+def _check_given(given: Mapping[str, Any]) -> None:
+    """Refuse what ``analyze`` would refuse, before anything is analysed."""
+    from mrs_necrosis.areas import QUANTITIES
+    from mrs_necrosis.io.recording import nucleus_name
+    from mrs_necrosis.spectra import Acquisition
+
+    numbers = {name: given[name] for name in _NUMBER_COLUMNS if name in given}
+    field_t = numbers.pop("field_t", None)
+    Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3} | numbers)
+    if field_t is not None and not 0.01 <= field_t <= 23:
+        msg = f"field_t must be in T, between 0.01 and 23; got {field_t!r}"
+        raise ValueError(msg)
+    if "nucleus" in given and nucleus_name(given["nucleus"]) is None:
+        msg = "nucleus must be a name such as 1H"
+        raise ValueError(msg)
+    if given.get("quantity", "area") not in QUANTITIES:
+        msg = f"quantity must be one of {', '.join(QUANTITIES)}"
+        raise ValueError(msg)
 
 
 def analyze_table(

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mrs_necrosis.errors import FormatError
@@ -292,7 +292,7 @@ def _follow(root: Path, path: Path, link: object) -> Path | None:
         return None
 
 
-def given_by(metadata: Mapping[str, Any], data: SpectralData) -> dict[str, Any]:
+def given_by(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> dict[str, Any]:
     """Return what the sidecar says and the header does not, as ``read`` takes it.
 
     Parameters
@@ -301,11 +301,18 @@ def given_by(metadata: Mapping[str, Any], data: SpectralData) -> dict[str, Any]:
         The sidecar's fields.
     data : SpectralData
         What the header said.
+    path : Path
+        The file, for the error.
 
     Returns
     -------
     dict
         Such as ``{"echo_time_s": 0.03}``.
+
+    Raises
+    ------
+    FormatError
+        If a number is impossible.
     """
     from mrs_necrosis.io.recording import sequence_name
 
@@ -317,11 +324,17 @@ def given_by(metadata: Mapping[str, Any], data: SpectralData) -> dict[str, Any]:
             metadata.get("PulseSequenceType"), free_text=[metadata.get("SequenceName")]
         ),
     }
-    return {
+    known: dict[str, Any] = {
         name: value
         for name, value in said.items()
         if value is not None and getattr(data.acquisition, name) is None
     }
+    try:
+        replace(data.acquisition, **known)
+    except ValueError as error:
+        # it quotes the number and its unit
+        raise FormatError(path, f"its sidecar is wrong: {error}") from None
+    return known
 
 
 def check_consistency(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> None:
@@ -365,4 +378,8 @@ def _scalar(value: object) -> float | None:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON has integers of any length
+        return None
+    return number if math.isfinite(number) else None

@@ -251,7 +251,8 @@ def analyze_unit(unit: Unit, settings: Settings) -> Analysis:
         return analyze(unit.source, water_reference=unit.water, label=unit.name, **keywords)
     data = read(unit.source, water_reference=unit.water)
     check_consistency(unit.metadata, data, unit.source)
-    analysis = analyze(data, label=unit.key, **{**given_by(unit.metadata, data), **keywords})
+    known = given_by(unit.metadata, data, unit.source)
+    analysis = analyze(data, label=unit.key, **{**known, **keywords})
     source = replace(
         analysis.source,
         sha256=sha256(unit.source),

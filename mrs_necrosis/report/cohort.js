@@ -21,3 +21,4 @@ table.querySelectorAll("thead th").forEach((head, column) => {
     rows.forEach((row) => body.append(row));
   });
 });
+document.body.dataset.ready = "yes";
