@@ -67,8 +67,9 @@ def main() -> None:
                 above.append(ours - min(rivals))
             above = np.array(above)
             print(
-                f"{1e3 * echo_time_s:5.0f} {kind:<12} {len(above):7d} {(above <= 0.1).mean():7.1%} "
-                f"{np.median(above):8.4f} {np.quantile(above, 0.95):8.3f} {above.max():8.2f}   "
+                f"{1e3 * echo_time_s:5.0f} {kind:<12} {len(above):7d} "
+                f"{(above <= 0.1).mean():7.1%} {np.median(above):8.4f} "
+                f"{np.quantile(above, 0.95):8.3f} {above.max():8.2f}   "
                 f"lmfit lower by at most {max(slow, default=np.nan):.4f} ({len(slow)} spectra)",
                 flush=True,
             )

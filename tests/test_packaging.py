@@ -96,7 +96,7 @@ def test_one_command_runs_a_benchmark_and_keeps_its_table(tmp_path, capsys, monk
     monkeypatch.syspath_prepend(str(ROOT))
     from benchmarks import __main__ as benchmarks
 
-    monkeypatch.setattr(benchmarks, "TABLES", tmp_path)
+    monkeypatch.setattr(benchmarks, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", ["benchmarks"])
 
     assert benchmarks.main(["nonsense"]) == 2
