@@ -594,11 +594,13 @@ def label_maps(
         )
     ]
     if likelihood_ratio is not None:
-        meaning = "likelihood ratio of the evidence, above 1 towards recurrence"
+        meaning = (
+            "likelihood ratio of the evidence, above 1 towards recurrence; NaN without a label"
+        )
         maps.append(Map("likelihoodratio", likelihood_ratio, "Likelihood ratio", meaning))
     for label, chance in (label_probability or {}).items():
         desc = "labelprobability" + re.sub(r"[^a-z]", "", label.lower())
-        meaning = f"share of the draws of the areas that give {label}"
+        meaning = f"share of the draws of the areas that give {label}; NaN without a label"
         maps.append(Map(desc, chance, f"P({label})", meaning))
     if closed_gates:
         bits = np.zeros(labels.shape, dtype=np.uint32)
@@ -761,8 +763,12 @@ def grid_result(
     """
     label_of = np.array([favors.value for favors in LABEL_CODES])
     labels = label_of[assessment.codes]
-    likelihood = np.exp(assessment.log_likelihood_ratio)
+    # what a gate withholds has no evidence either: near-normal tissue is no necrosis
+    withheld = labels == Favors.NOT_EVALUABLE.value
+    likelihood = np.where(withheld, np.nan, np.exp(assessment.log_likelihood_ratio))
     chance = assessment.label_probability
+    if chance is not None:
+        chance = np.where(withheld[..., None], np.nan, chance)
     maps = (
         *label_maps(
             labels,

@@ -274,6 +274,10 @@ def test_reasons_of_a_grid_are_where_they_hold():
     near_normal = next(s for s in result.statements if s.text.startswith("near-normal"))
     assert near_normal.where[6:].all()
     assert not near_normal.where[2:4, 3:7].any()
+    for name in ("desc-likelihoodratio", "desc-labelprobabilitynecrosisfavoring"):
+        shown = next(m.values for m in result.maps if m.name == name)
+        assert np.isnan(shown[6:]).all()  # near-normal tissue is no necrosis
+        assert np.isfinite(shown[2:4, 3:7]).all()
     for_recurrence = [s for s in result.statements if s.kind == "recurrence"]
     assert any(s.where[2:4, 3:7].all() and not s.where[6:].any() for s in for_recurrence)
     assert result.lesion is None

@@ -456,8 +456,8 @@
     if (byName["desc-status"]) add("Fit", word(byName["desc-status"], v).slice(-1)[0]);
     if (byName["met-ChoNAA_desc-index"]) add("Cho/NAA index", digits(read("met-ChoNAA_desc-index"), 2) + " ± " + digits(read("met-ChoNAA_desc-indexsd"), 2));
     if (lesion) add("Signal from the lesion", Math.round(100 * lesion[v]) + " %");
-    for (const m of maps) {
-      if (m.desc !== "area") continue;
+    const first = ["Cho", "Cr", "NAA", "LL", "Lac", "mI"], rank = (m) => (first.indexOf(m.title) + 1) || 99;
+    for (const m of maps.filter((one) => one.desc === "area").sort((a, b) => rank(a) - rank(b))) {
       const sd = read(m.name.replace("desc-area", "desc-areasd"));
       const absent = Number.isFinite(sd) && Number.isFinite(m.values[v]) && m.values[v] < 3 * sd;
       add(m.title, digits(m.values[v]) + (Number.isFinite(sd) ? " ± " + digits(sd, 2) : "") + (absent ? " (not detected)" : ""), absent);

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrs_necrosis.report.grid_page import anatomy_slices, geometry
+from mrs_necrosis.report.grid_page import anatomy_slices, geometry, sides
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,6 +86,8 @@ def grid_figure(
         if one.desc.startswith(("probability", "labelprobability")):
             low, high = 0.0, 1.0
         shown, norm, colours = np.ma.masked_invalid(values), Normalize(low, high), "viridis"
+        if one.desc == "index":  # as on the page: white is normal
+            norm, colours = Normalize(-5, 5), sides()
     else:
         codes = sorted(one.key) or [0]
         palette = LABEL_COLOURS if one.desc == "label" else _palette(len(codes))

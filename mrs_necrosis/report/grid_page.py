@@ -28,6 +28,7 @@ from mrs_necrosis.quality import FitStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from matplotlib.colors import LinearSegmentedColormap
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.result import Curves
@@ -367,14 +368,21 @@ def grid_page(
     return _rendered(data, title, lesion, notes, provenance or {})
 
 
-def _colour_tables() -> dict[str, str]:
-    from matplotlib import colormaps
+def sides() -> LinearSegmentedColormap:
+    """Return the colours of a quantity with two sides.
+
+    Blue and vermilion stay apart in every common colour-vision deficiency (Okabe and Ito).
+    """
     from matplotlib.colors import LinearSegmentedColormap
 
-    # blue and vermilion stay apart in every common colour-vision deficiency (Okabe and Ito)
-    sides = LinearSegmentedColormap.from_list("sides", ["#0072B2", "#f4f1ea", "#D55E00"])
+    return LinearSegmentedColormap.from_list("sides", ["#0072B2", "#f4f1ea", "#D55E00"])
+
+
+def _colour_tables() -> dict[str, str]:
+    from matplotlib import colormaps
+
     steps = np.linspace(0, 1, 256)
-    tables = {"sequential": colormaps["viridis"](steps), "sides": sides(steps)}
+    tables = {"sequential": colormaps["viridis"](steps), "sides": sides()(steps)}
     return {
         name: base64.b64encode(np.rint(table[:, :3] * 255).astype(np.uint8).tobytes()).decode()
         for name, table in tables.items()
