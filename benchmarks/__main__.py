@@ -90,9 +90,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(scripts())
     if unknown:
-        parser.error(
-            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(scripts())}"
-        )
+        print(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(scripts())}")
+        return 2
     RESULTS.mkdir(exist_ok=True)
     failed, changed = [], []
     for name in options.names or scripts():
