@@ -550,6 +550,20 @@ def test_deidentified_outputs_hold_no_label(tmp_path):
     assert quick(root, out, deidentify=True).count("unchanged") == 1
 
 
+def test_a_deidentified_participant_keeps_its_name_whatever_is_chosen(tmp_path):
+    bids_dataset.describe(tmp_path)
+    for number in (1, 2):
+        data = bids_dataset.made("mixed", number, n_samples=512)
+        bids_dataset.add(tmp_path, f"sub-A_ses-{number}", data)
+
+    everything = dataset_units(tmp_path, deidentify=True)
+    second = dataset_units(tmp_path, deidentify=True, sessions=["2"])
+
+    assert second == everything[1:]
+    assert len({unit.participant for unit in everything}) == 1
+    assert len({unit.session for unit in everything}) == 2
+
+
 # ---- a table ----------------------------------------------------------------------------------
 
 

@@ -130,6 +130,7 @@ def dataset_units(
         If it is no dataset, a label is not there, or there is no spectroscopy in it.
     """
     root = Path(bids_dir)
+    participants, sessions = tuple(participants), tuple(sessions)
     if validate:
         dataset.check_dataset(root)
     elif not root.is_dir():
@@ -159,7 +160,11 @@ def dataset_units(
                 notes=one.notes,
             )
         )
-    return _deidentified(units) if deidentify else units
+    if not deidentify:
+        return units
+    # a participant is called the same whichever sessions are chosen
+    everything = dataset.find(root, participants=participants) if sessions else found
+    return _deidentified(units, everything)
 
 
 def _inside(root: Path, path: Path) -> str:
@@ -169,20 +174,25 @@ def _inside(root: Path, path: Path) -> str:
         return path.resolve().relative_to(root.resolve()).as_posix()
 
 
-def _deidentified(units: list[Unit]) -> list[Unit]:
+def _deidentified(units: list[Unit], everything: list[dataset.Acquired]) -> list[Unit]:
     """Name everything by checksums: whoever has no copy of the data cannot undo it."""
     from mrs_necrosis.pipeline import sha256
 
-    sums = [sha256(unit.source) for unit in units]
-    people: dict[str | None, str] = {}
-    visits: dict[tuple[str | None, str | None], str] = {}
+    firsts: dict[tuple[str, ...], Path] = {}
+    for one in everything:
+        who, *visit = (f"{key}-{one.entities[key]}" for key in ("sub", "ses")
+                       if key in one.entities)  # fmt: skip
+        firsts.setdefault((who,), one.path)
+        firsts.setdefault((who, *visit), one.path)
+    names = {key: sha256(path)[:12] for key, path in firsts.items()}
     renamed = []
-    for unit, digest in zip(units, sums, strict=True):
-        who = people.setdefault(unit.participant, f"sub-{digest[:12]}")
+    for unit in units:
+        assert unit.participant is not None
+        digest = sha256(unit.source)
+        who = f"sub-{names[(unit.participant,)]}"
         levels = [who]
         if unit.session is not None:
-            key = (unit.participant, unit.session)
-            levels.append(visits.setdefault(key, f"ses-{digest[12:20]}"))
+            levels.append(f"ses-{names[unit.participant, unit.session]}")
         renamed.append(
             replace(
                 unit,
