@@ -286,6 +286,12 @@ def _priors(name: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
+def group_protons() -> dict[str, float]:
+    """Return the protons of the group that names each metabolite."""
+    table = _priors("metabolites")
+    return {e["name"]: float(e["protons"]) for e in table["component"] if "protons" in e}
+
+
 def _metabolite(entry: dict[str, Any], acquisition: Acquisition) -> Component:
     from mrs_necrosis.simulation.spins import metabolite_lines
 

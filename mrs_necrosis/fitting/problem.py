@@ -238,7 +238,8 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
         If the spectral width or the duration is too small for the model's range.
     """
     check_parameters(model.parameters)
-    n = fast_length(used_samples(spectra))
+    sampled = [c.fid.size for c in model.components if c.fid is not None]
+    n = fast_length(min(used_samples(spectra), *sampled, spectra.n_samples))
     acquisition = spectra.acquisition
     mhz, dwell = acquisition.spectrometer_frequency_mhz, acquisition.dwell_time_s
     reference = acquisition.reference_or_water_ppm

@@ -49,7 +49,7 @@ def _nuisance(problem: Problem) -> NDArray[np.complex128]:
     columns = []
     pattern = np.zeros(t.size, dtype=np.complex128)
     for k, item in enumerate(problem.model.components):
-        if not any(width > 0 for width in item.gauss_ppm):
+        if not any(width > 0 for width in item.gauss_ppm) and item.shape != "mm":
             continue
         decay = np.exp(
             -np.pi * 4.0 * t - GAUSS_RATE * (NUISANCE_PPM * problem.frequency_mhz * t) ** 2

@@ -1,0 +1,397 @@
+"""A basis set that the user gives, in place of the library's own simulated metabolites.
+
+Basis sets come from many makers, and each can be off: its zero of chemical shift, its phase, its
+scale, a reference singlet at 0 ppm. So every metabolite that the library knows is laid beside the
+library's own, at the basis set's field and echo time: the shift and the extra linewidth that match
+best are found by correlation, and tell the offset of the reference, the phase and the scale.
+Offsets common to the set are corrected and noted in ``Model.source``; a set that is mirrored or of
+another field is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import numpy as np
+from scipy.interpolate import make_interp_spline
+from scipy.optimize import least_squares
+
+from mrs_necrosis.constants import WATER_PPM
+from mrs_necrosis.errors import FitError
+from mrs_necrosis.fitting.model import Component, default_model, group_protons
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.fitting.model import Model
+    from mrs_necrosis.spectra import Acquisition
+
+CENTRE_PPM: Final = 2.6
+"""Middle of what a basis set holds."""
+
+ALIASES: Final = {
+    "Ins": "mI", "mIns": "mI", "mIn": "mI", "Scyllo": "sI", "sIns": "sI", "Scy": "sI",
+    "PCho": "PCh", "PC": "PCh", "Ace": "Ace", "Acetate": "Ace",
+    "Mac": "MM", "MMBL": "MM", "MM_CMR": "MM", "MMmeas": "MM", "Macromolecules": "MM",
+}  # fmt: skip
+"""What others call the library's components."""
+
+ANCHORS: Final = ("NAA", "Cr", "PCr", "GPC", "PCh")
+"""Metabolites whose singlets settle reference, phase and scale."""
+
+SEARCH_PPM: Final = 0.12
+OFFSET_PPM: Final = 0.006
+"""A smaller common offset is within the scatter of published shifts and is left alone."""
+
+SAME_SCALE: Final = 0.12
+"""Relative spread of the anchors' scales up to which a set has one scale."""
+
+ALIKE: Final = 0.6
+"""Least correlation of an anchor with the library's; a mirrored one has less than 0.3."""
+
+UNKNOWN_PRIOR: Final = (0.02, 0.04)
+"""Amplitude prior of a metabolite that the library does not know (assumed, as its minor ones)."""
+
+
+class BasisSet(Protocol):
+    """What ``io.read_basis`` returns: K names and FIDs of shape (K, N)."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Metabolites."""
+        ...
+
+    @property
+    def fids(self) -> NDArray[np.complex128]:
+        """In the library's sign convention."""
+        ...
+
+    @property
+    def spectrometer_frequency_mhz(self) -> float:
+        """Of the FIDs."""
+        ...
+
+    @property
+    def dwell_time_s(self) -> float:
+        """Of the FIDs."""
+        ...
+
+    @property
+    def echo_time_s(self) -> float | None:
+        """Where it is known."""
+        ...
+
+    @property
+    def reference_ppm(self) -> float | None:
+        """Chemical shift at zero frequency."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How a metabolite of a basis set compares with the library's own.
+
+    Parameters
+    ----------
+    offset_ppm : float
+        By how much it lies at higher shifts.
+    linewidth_hz : float
+        By how much it is broader, Lorentzian.
+    scale, phase_rad : float
+        Its amplitude and phase for one unit of area.
+    alike : float
+        Correlation after all that, 1 for the same.
+    """
+
+    offset_ppm: float
+    linewidth_hz: float
+    scale: float
+    phase_rad: float
+    alike: float
+
+
+def model_from_basis(
+    basis: BasisSet,
+    acquisition: Acquisition,
+    *,
+    model: Model | None = None,
+    others: Literal["keep", "drop"] = "keep",
+    lipids: bool | None = None,
+) -> Model:
+    """Return a model whose metabolites are those of a basis set.
+
+    Parameters
+    ----------
+    basis : BasisSet
+        Such as ``io.read_basis`` returns.
+    acquisition : Acquisition
+        Of the data that are to be fitted.
+    model : Model or None
+        Whose metabolites are replaced by name; the default metabolite model by default.
+    others : {"keep", "drop"}
+        What becomes of the model's metabolites that the basis set does not hold.
+    lipids : bool or None
+        Whether the model's lipids stay; by default they do, unless the basis set holds a
+        measured macromolecule spectrum (``MM``, ``Mac``). That one always replaces the model's
+        macromolecules, with a flat prior.
+
+    Returns
+    -------
+    Model
+        Its ``source`` says what was corrected. It fits data of this dwell time only.
+
+    Raises
+    ------
+    FitError
+        If the basis set is of another field, is mirrored, or holds nothing known.
+    """
+    mhz = acquisition.spectrometer_frequency_mhz
+    if abs(basis.spectrometer_frequency_mhz / mhz - 1) > 0.005:
+        msg = (
+            f"the basis set is for {basis.spectrometer_frequency_mhz:.2f} MHz, the data are of "
+            f"{mhz:.2f} MHz; take one simulated at the data's field"
+        )
+        raise FitError(msg)
+    template = default_model(acquisition, kind="metabolites") if model is None else model
+    known = {item.name: item for item in template.components}
+    given = zip(basis.names, basis.fids, strict=True)
+    named = {ALIASES.get(name, name): fid for name, fid in given}
+    reference = WATER_PPM if basis.reference_ppm is None else basis.reference_ppm
+    count = basis.fids.shape[1]
+    time_s = np.linspace(0.0, (count - 1) * basis.dwell_time_s, count)
+    clean, notes = {}, [f"basis set of {len(named)} spectra given by the user"]
+    stripped = []
+    for name, fid in named.items():
+        clean[name], had = _without_reference_peak(fid, time_s, mhz, reference)
+        if had:
+            stripped.append(name)
+    if stripped:
+        notes.append(f"reference singlet at 0 ppm removed from {len(stripped)} of them")
+    matches = {
+        name: compare(fid, known[name], time_s, basis.spectrometer_frequency_mhz, reference)
+        for name, fid in clean.items()
+        if name in known and known[name].fid is None
+    }
+    offset, phase, scales = _settle(matches, tuple(clean), notes)
+    widths = [matches[name].linewidth_hz for name in ANCHORS if name in matches]
+    own_width = float(np.median(widths))
+    echo = basis.echo_time_s
+    if echo and acquisition.echo_time_s and abs(echo - acquisition.echo_time_s) > 0.002:
+        notes.append(
+            f"its echo time is {1e3 * echo:.0f} ms, the data's "
+            f"{1e3 * acquisition.echo_time_s:.0f} ms: coupled spins are not as they should be"
+        )
+    new = []
+    for name, fid in clean.items():
+        sampled = _resampled(fid, basis, reference - offset, acquisition)
+        if name == "MM":
+            sampled = sampled / np.abs(sampled[0])
+            new.append(Component(name, "MM", "mm", fid=sampled))
+            continue
+        sampled = sampled * np.exp(-1j * phase) / scales[name]
+        old = known.get(name)
+        if old is None:
+            mean, sd = UNKNOWN_PRIOR
+            new.append(
+                Component(name, name, "metabolite", prior_mean=mean, prior_sd=sd, fid=sampled)
+            )
+        else:
+            new.append(replace(old, shift_ppm=(), weight=(), gauss_ppm=(), fid=sampled))
+    measured = "MM" in clean
+    made = template.with_components(*new)
+    keep_lipids = not measured if lipids is None else lipids
+    gone = [
+        item.name
+        for item in template.components
+        if item.name not in clean
+        and (
+            (item.name.startswith("MM") and measured)
+            or (item.name.startswith("Lip") and not keep_lipids)
+            or (others == "drop" and not item.name.startswith(("MM", "Lip")))
+        )
+    ]
+    if gone:
+        made = made.without(*gone)
+    for parameter in made.parameters:
+        if parameter.name == "lorentz_hz" and own_width > 0:
+            # what the basis set's lines already have comes off the data's linewidth
+            low = parameter.lower - own_width
+            start = max(parameter.start - own_width, low)
+            made = made.with_parameter(replace(parameter, lower=low, start=start))
+            notes.append(f"its lines have {own_width:.1f} Hz of their own")
+    return replace(made, name="basis", source="; ".join(notes))
+
+
+def compare(
+    fid: NDArray[np.complex128],
+    own: Component,
+    time_s: NDArray[np.float64],
+    frequency_mhz: float,
+    reference_ppm: float,
+) -> Match:
+    """Compare a metabolite of a basis set with the library's own.
+
+    Parameters
+    ----------
+    fid : ndarray of complex128, shape (N,)
+        The basis set's.
+    own : Component
+        The library's, made of lines.
+    time_s : ndarray of float64, shape (N,)
+        From 0, evenly spaced.
+    frequency_mhz, reference_ppm : float
+        Of the basis set.
+
+    Returns
+    -------
+    Match
+        At the shift and extra linewidth with the largest correlation.
+    """
+    n = time_s.size
+    expected = own.samples(time_s, frequency_mhz, reference_ppm) * np.exp(-np.pi * 2.0 * time_s)
+    given = fid * np.exp(-np.pi * 2.0 * time_s)
+    padded = 8 * n
+    hz = np.fft.fftfreq(padded, time_s[1])
+    near = np.flatnonzero(np.abs(hz) <= SEARCH_PPM * frequency_mhz)
+    near = near[np.argsort(hz[near])]
+    best = Match(0.0, 0.0, 1.0, 0.0, -1.0)
+    size = np.sqrt((np.abs(given) ** 2).sum())
+    for width in np.arange(0.0, 8.01, 0.25):
+        shape = expected * np.exp(-np.pi * width * time_s)
+        norm = np.sqrt((np.abs(shape) ** 2).sum())
+        height = np.abs(np.fft.fft(shape.conj() * given, padded)[near])
+        top = int(np.clip(np.argmax(height), 1, height.size - 2))
+        left, middle, right = height[top - 1 : top + 2]
+        bend = left - 2 * middle + right
+        between = 0.5 * (left - right) / bend if bend < 0 else 0.0
+        at = hz[near][top] + np.clip(between, -1, 1) * hz[1]
+        overlap = (shape.conj() * given) @ np.exp(-2j * np.pi * at * time_s)
+        alike = float(np.abs(overlap) / (norm * size))
+        if alike > best.alike:
+            best = Match(
+                float(at / frequency_mhz),
+                float(width),
+                float(np.abs(overlap) / norm**2),
+                float(np.angle(overlap)),
+                alike,
+            )
+    return best
+
+
+def _settle(
+    matches: dict[str, Match], names: tuple[str, ...], notes: list[str]
+) -> tuple[float, float, dict[str, float]]:
+    """Return the set's offset in ppm, its phase, and the scale of each metabolite."""
+    anchors = {name: matches[name] for name in ANCHORS if name in matches}
+    if not anchors:
+        msg = f"a basis set must hold one of {', '.join(ANCHORS)}; got {', '.join(names)}"
+        raise FitError(msg)
+    alike = float(np.median([m.alike for m in anchors.values()]))
+    if alike < ALIKE:
+        msg = (
+            f"the basis set's {', '.join(anchors)} do not look like the library's (correlation "
+            f"{alike:.2f}): it may be mirrored (conjugated), or of another field or echo time"
+        )
+        raise FitError(msg)
+    offset = float(np.median([m.offset_ppm for m in anchors.values()]))
+    if abs(offset) < OFFSET_PPM:
+        offset = 0.0
+    else:
+        notes.append(f"its reference was {offset:+.3f} ppm off and is corrected")
+    notes.extend(
+        f"its {name} lies {m.offset_ppm - offset:+.3f} ppm from where it is published"
+        for name, m in matches.items()
+        if abs(m.offset_ppm - offset) > 0.015 and m.alike > ALIKE
+    )
+    turned = np.angle(np.mean([np.exp(1j * m.phase_rad) for m in anchors.values()]))
+    phase = float(turned) if abs(turned) > 0.2 else 0.0
+    if phase:
+        notes.append(f"its phase was {np.degrees(phase):+.0f} degrees and is corrected")
+    # a match's scale is for one unit of area; a set of one scale has the same for each proton
+    protons = group_protons()
+    each = np.array([m.scale / protons[name] for name, m in anchors.items()])
+    # creatine's two singlets are the surest: nothing of it is coupled
+    sure = [u for name, u in zip(anchors, each, strict=True) if name in {"Cr", "PCr"}]
+    common = float(np.median(sure or each))
+    if np.abs(each / common - 1).max() <= SAME_SCALE:
+        notes.append(f"its scale is {common:.4g} a proton, from {', '.join(anchors)}")
+        return offset, phase, {name: common * protons.get(name, 1.0) for name in names}
+    notes.append("its metabolites are scaled one by one: it has no common scale")
+    return (
+        offset,
+        phase,
+        {name: matches[name].scale if name in matches else common for name in names},
+    )
+
+
+def _resampled(
+    fid: NDArray[np.complex128],
+    basis: BasisSet,
+    reference_ppm: float,
+    acquisition: Acquisition,
+) -> NDArray[np.complex128]:
+    """Return an FID at the data's dwell time and zero of chemical shift.
+
+    Turned so that the metabolites lie around zero frequency, where a spline of degree 7 is as
+    good as band-limited; there is no sample before time 0 that a sinc could use.
+    """
+    from_mhz, to_mhz = basis.spectrometer_frequency_mhz, acquisition.spectrometer_frequency_mhz
+    given_s = np.arange(fid.size) * basis.dwell_time_s
+    down = np.exp(-2j * np.pi * (CENTRE_PPM - reference_ppm) * from_mhz * given_s)
+    count = int(given_s[-1] / acquisition.dwell_time_s + 1e-6) + 1
+    wanted_s = np.arange(count) * acquisition.dwell_time_s
+    if abs(acquisition.dwell_time_s / basis.dwell_time_s - 1) < 1e-6:
+        centred = fid * down
+    else:
+        degree = min(given_s.size - 1, 7)
+        curve = make_interp_spline(given_s, fid * down, k=degree)
+        centred = curve(np.minimum(wanted_s, given_s[-1]))
+    centre_hz = (CENTRE_PPM - acquisition.reference_or_water_ppm) * to_mhz
+    turned: NDArray[np.complex128] = centred[:count] * np.exp(2j * np.pi * centre_hz * wanted_s)
+    return turned
+
+
+def _without_reference_peak(
+    fid: NDArray[np.complex128],
+    time_s: NDArray[np.float64],
+    frequency_mhz: float,
+    reference_ppm: float,
+) -> tuple[NDArray[np.complex128], bool]:
+    """Return an FID without a singlet at 0 ppm, and whether there was one.
+
+    The line is a Voigt line on a straight baseline within 0.15 ppm.
+    """
+    n = time_s.size
+    ppm = reference_ppm + np.fft.fftfreq(n, time_s[1]) / frequency_mhz
+    window = np.abs(ppm) < 0.15
+    if window.sum() < 8:
+        return fid, False
+    spectrum = np.fft.fft(fid)[window]
+    size = np.abs(spectrum)
+    beside = float(np.median(size))
+    peak = float(ppm[window][size.argmax()])
+    if size.max() < 6 * beside or abs(peak) > 0.06:
+        return fid, False
+    straight = np.stack([np.ones(window.sum()), ppm[window] / 0.15], axis=1)
+
+    def line(x: NDArray[np.float64]) -> NDArray[np.complex128]:
+        hz = (x[0] - reference_ppm) * frequency_mhz
+        made: NDArray[np.complex128] = np.exp(
+            2j * np.pi * hz * time_s - np.pi * x[1] * time_s - (x[2] * time_s) ** 2
+        )
+        return made
+
+    def solved(x: NDArray[np.float64]) -> tuple[complex, NDArray[np.float64]]:
+        columns = np.column_stack([np.fft.fft(line(x))[window], straight])
+        amplitudes = np.linalg.lstsq(columns, spectrum, rcond=None)[0]
+        left = spectrum - columns @ amplitudes
+        return complex(amplitudes[0]), np.concatenate([left.real, left.imag])
+
+    found = least_squares(
+        lambda x: solved(x)[1] / beside,
+        [peak, 1.0, 2.0],
+        bounds=([peak - 0.02, 0.0, 0.0], [peak + 0.02, 30.0, 60.0]),
+        x_scale=[0.002, 1.0, 2.0],
+    )
+    return fid - solved(found.x)[0] * line(found.x), True

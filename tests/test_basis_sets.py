@@ -1,0 +1,206 @@
+"""Basis sets given by the user: reference, phase, scale and dwell time are put right."""
+
+import csv
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mrs_necrosis import Acquisition, Spectra
+from mrs_necrosis.errors import FitError
+from mrs_necrosis.fitting import default_model, fit
+from mrs_necrosis.fitting.basis import compare, model_from_basis
+from mrs_necrosis.io import read
+from mrs_necrosis.io.basis import read_basis
+
+ACQUISITION = Acquisition(
+    spectrometer_frequency_mhz=123.2,
+    dwell_time_s=5e-4,
+    echo_time_s=0.03,
+    sequence="PRESS",
+    nucleus="1H",
+)
+NAMES = ("NAA", "NAAG", "Cr", "PCr", "GPC", "PCh", "Ins", "Glu", "Gln", "Lac")
+
+
+def own_set(
+    *, dwell_time_s=5e-4, offset_ppm=0.0, phase=0.0, scale=1.0, width_hz=0.0, tsp=0.0, mhz=123.2
+):
+    """Return the library's own metabolites as a stranger's basis set, one unit a proton."""
+    table = {c.name: c for c in default_model(ACQUISITION, kind="metabolites").components}
+    protons = {"NAA": 3, "NAAG": 3, "Cr": 3, "PCr": 3, "GPC": 9, "PCh": 9}
+    protons |= {"mI": 4, "Glu": 2, "Gln": 2, "Lac": 3}
+    t = np.arange(round(0.6 / dwell_time_s)) * dwell_time_s
+    fids = []
+    for name in NAMES:
+        name = "mI" if name == "Ins" else name
+        fid = protons[name] * table[name].samples(t, mhz, 4.65 - offset_ppm)
+        fid = fid + tsp * np.exp(-2j * np.pi * 4.65 * mhz * t - np.pi * 0.5 * t)
+        fids.append(scale * np.exp(1j * phase - np.pi * width_hz * t) * fid)
+    return SimpleNamespace(
+        names=NAMES,
+        fids=np.array(fids),
+        spectrometer_frequency_mhz=mhz,
+        dwell_time_s=dwell_time_s,
+        echo_time_s=0.03,
+        reference_ppm=4.65,
+    )
+
+
+def distance(model, name, *, width_hz=0.0):
+    """Return how far a component lies from the library's, over its norm."""
+    own = next(c for c in default_model(ACQUISITION).components if c.name == name)
+    made = next(c for c in model.components if c.name == name)
+    t = np.arange(1000) * ACQUISITION.dwell_time_s
+    expected = own.samples(t, 123.2, 4.65) * np.exp(-np.pi * width_hz * t)
+    found = made.samples(t, 123.2, 4.65)
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("name", ["NAA", "mI", "Glu", "Lac"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"scale": 0.0137},
+        {"phase": 2.5},
+        {"dwell_time_s": 2.5e-4},
+        {"dwell_time_s": 3.7e-4},
+        {"offset_ppm": -0.04},
+        {"tsp": 2.0},
+    ],
+    ids=str,
+)
+def test_the_librarys_own_lines_come_back_whatever_was_done_to_them(given, name):
+    model = model_from_basis(own_set(**given), ACQUISITION)
+
+    # an offset is found to 0.02 Hz, which turns the end of half a second by 0.06 radians
+    assert distance(model, name) < (0.06 if "offset_ppm" in given else 0.01)
+
+
+def test_what_was_corrected_is_noted():
+    strange = own_set(offset_ppm=-0.04, phase=2.5, width_hz=2.0, tsp=3.0)
+
+    source = model_from_basis(strange, ACQUISITION).source
+
+    assert "reference was -0.040 ppm off" in source
+    assert "phase was +143 degrees" in source
+    assert "2.0 Hz of their own" in source
+    assert "0 ppm removed from 10" in source
+
+
+def test_a_line_that_is_broader_comes_off_the_linewidth():
+    plain = model_from_basis(own_set(), ACQUISITION)
+    broad = model_from_basis(own_set(width_hz=2.0), ACQUISITION)
+
+    lower = [
+        next(p.lower for p in model.parameters if p.name == "lorentz_hz")
+        for model in (plain, broad)
+    ]
+    assert lower[0] - lower[1] == pytest.approx(2.0)
+    assert distance(broad, "Cr", width_hz=2.0) < 0.01
+
+
+def test_a_mirrored_set_is_refused():
+    mirrored = own_set()
+    mirrored.fids = mirrored.fids.conj()
+
+    with pytest.raises(FitError, match="may be mirrored"):
+        model_from_basis(mirrored, ACQUISITION)
+
+
+def test_a_set_of_another_field_is_refused():
+    with pytest.raises(FitError, match=r"is for 127\.70 MHz, the data are of 123\.20"):
+        model_from_basis(own_set(mhz=127.7), ACQUISITION)
+
+
+def test_a_set_without_singlets_is_refused():
+    few = own_set()
+    few.names, few.fids = ("Glu",), few.fids[7:8]
+
+    with pytest.raises(FitError, match="must hold one of NAA"):
+        model_from_basis(few, ACQUISITION)
+
+
+def test_a_measured_macromolecule_spectrum_replaces_the_models_own():
+    with_mm = own_set()
+    t = np.arange(1200) * 5e-4
+    broad = np.exp(-2j * np.pi * 3.7 * 123.2 * t - (t / 0.01) ** 2)
+    with_mm.names, with_mm.fids = (*NAMES, "Mac"), np.vstack([with_mm.fids, 20 * broad])
+
+    model = model_from_basis(with_mm, ACQUISITION, others="drop")
+
+    measured = next(c for c in model.components if c.name == "MM")
+    assert measured.prior_sd is None
+    assert set(model.names) == {*NAMES, "MM"} - {"Ins"} | {"mI"}
+    kept = model_from_basis(with_mm, ACQUISITION, lipids=True).names
+    assert "Lip13" in kept
+    assert not [name for name in kept if name.startswith("MM") and name != "MM"]
+
+
+def test_a_given_set_fits_as_the_librarys_own(mixed_spectra):
+    spectra = mixed_spectra(1, seed=8)
+    own = default_model(spectra.acquisition)
+
+    ours = fit(spectra, own)
+    theirs = fit(spectra, model_from_basis(own_set(dwell_time_s=2.5e-4), spectra.acquisition))
+
+    for name in ("NAA", "Cr", "Cho"):
+        sd = np.sqrt(ours.areas.covariance[..., ours.areas.index(name), ours.areas.index(name)])
+        assert np.abs((ours.areas.value(name) - theirs.areas.value(name)) / sd).max() < 0.2
+
+
+def test_compare_finds_shift_width_scale_and_phase():
+    own = next(c for c in default_model(ACQUISITION).components if c.name == "Cr")
+    t = np.arange(1024) * 5e-4
+    fid = 0.7 * np.exp(0.5j) * own.samples(t, 123.2, 4.61) * np.exp(-np.pi * 3.0 * t)
+
+    match = compare(fid, own, t, 123.2, 4.65)
+
+    assert match.offset_ppm == pytest.approx(0.04, abs=0.003)
+    assert match.linewidth_hz == pytest.approx(3.0, abs=0.3)
+    assert match.scale == pytest.approx(0.7, rel=0.02)
+    assert match.phase_rad == pytest.approx(0.5, abs=0.1)
+    assert match.alike > 0.99
+
+
+def test_an_lcmodel_set_is_alike_the_librarys_simulation(shared_data):
+    given = read_basis(shared_data / "lcmodel" / "brain_3T_press30" / "3t.basis")
+    acquisition = replace(ACQUISITION, spectrometer_frequency_mhz=127.786)
+    own = {c.name: c for c in default_model(acquisition).components}
+    t = np.arange(given.fids.shape[1]) * given.dwell_time_s
+
+    alike = {
+        name: compare(fid, own[name], t, given.spectrometer_frequency_mhz, 4.65).alike
+        for name, fid in zip(given.names, given.fids, strict=True)
+        if name in own
+    }
+
+    assert min(alike.values()) > 0.95
+    assert len(alike) > 12
+
+
+def test_the_challenges_ratios_with_its_own_macromolecules(shared_data):
+    folder = shared_data / "ismrm_challenge"
+    given = read_basis(folder / "basis_jmrui")
+    with (folder / "truth_datasets_1-10.csv").open() as file:
+        truth = {row["metabolite"]: row for row in csv.DictReader(file)}
+    errors = []
+    for k in range(1, 11):
+        data = read(folder / "jmrui" / f"dataset{k}_WS.txt")
+        acquisition = replace(data.acquisition, echo_time_s=0.03, sequence="PRESS")
+        spectra = Spectra(fid=data.fid, acquisition=acquisition)
+        areas = fit(spectra, model_from_basis(given, acquisition)).areas
+        value = {name: float(areas.value(name)[0, 0, 0]) for name in ("NAA", "Cr", "Cho")}
+        wanted = ("NAA+NAAG", "GPC+PCho", "Cr+PCr")
+        naa, cho, cr = (float(truth[name][f"dataset{k}"]) for name in wanted)
+        naa, cho = naa / cr, cho / cr
+        errors.append(
+            (value["NAA"] / value["Cr"] / naa - 1, value["Cho"] / value["Cr"] / 3 / cho - 1)
+        )
+
+    # LCModel with the same macromolecules: 0.7 and 4.1 %, FSL-MRS 1.1 and 4.4 % (median)
+    median = np.median(np.abs(errors), axis=0)
+    assert median[0] < 0.025
+    assert median[1] < 0.06
