@@ -81,7 +81,7 @@ class VoxelObjective:
         theta = x[None, k:]
         columns = fft(time_columns(self.problem, theta)[0], axis=1)[:, : self.data.size]
         phased = self.data * rotation(self.problem, theta)[0]
-        return self._stacked(self._without_baseline(phased - x[:k] @ columns), x)
+        return self._stacked(self.without_baseline(phased - x[:k] @ columns), x)
 
     def jacobian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the derivatives of ``rows``, shape (2 M + K + priors, K + P)."""
@@ -108,7 +108,7 @@ class VoxelObjective:
                 slopes[k + p] = np.pi * (problem.acts[p] @ first)
             else:
                 slopes[k + p] = GAUSS_RATE * (problem.acts[p] @ second)
-        inner = self._without_baseline(slopes).view(np.float64).T
+        inner = self.without_baseline(slopes).view(np.float64).T
         informed = np.isfinite(problem.sd)
         prior = np.zeros((k + int(informed.sum()), x.size))
         prior[:k, :k] = self.prior_root
@@ -120,7 +120,8 @@ class VoxelObjective:
         rows = self.rows(x)
         return float(rows @ rows)
 
-    def _without_baseline(self, residual: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    def without_baseline(self, residual: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Return residuals (..., M) with the penalised baseline's share taken out."""
         modes = self.problem.modes
         part = 1.0 - np.sqrt(np.maximum(1.0 - self.shrink, 0.0))
         kept: NDArray[np.complex128] = residual - ((residual @ modes) * part) @ modes.T
