@@ -1,10 +1,12 @@
 import logging
+import sys
 import warnings
 
 import numpy as np
 import pytest
 
 from mrs_necrosis.cohort import ClusterError, cluster
+from mrs_necrosis.errors import MissingExtraError
 from mrs_necrosis.fitting import engine, fit
 from mrs_necrosis.simulation.phantoms import phantom
 
@@ -46,6 +48,15 @@ def test_a_cluster_gives_the_same_bits_and_stays_on_this_machine(monkeypatch):
     assert set(ports) == {"127.0.0.1"}
 
 
-def test_an_address_without_a_scheduler_is_refused():
+def test_without_dask_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+
+    with pytest.raises(MissingExtraError, match=r"mrs-necrosis\[dask\]"), cluster():
+        pass
+
+
+def test_an_address_without_a_scheduler_is_refused(monkeypatch):
+    monkeypatch.setattr("mrs_necrosis.cohort.dask_cluster._PATIENCE", "1s")
+
     with pytest.raises(ClusterError, match="no Dask scheduler"), cluster("tcp://127.0.0.1:1"):
         pass

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -65,7 +66,10 @@ def test_every_public_name_is_there(name):
 def test_the_version_is_the_same_everywhere():
     citation = (ROOT / "CITATION.cff").read_text("utf-8")
 
+    codemeta = json.loads((ROOT / "codemeta.json").read_text("utf-8"))
+
     assert PROJECT["version"] == mrs_necrosis.__version__
+    assert codemeta["version"] == mrs_necrosis.__version__
     assert f"version: {mrs_necrosis.__version__}\n" in citation
     assert f"## {mrs_necrosis.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 

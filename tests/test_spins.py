@@ -200,7 +200,7 @@ def test_steam_at_long_mixing_times_leaves_the_stimulated_echo_of_an_ax_pair():
 
 
 def test_merging_and_dropping_lines_does_not_show_in_a_damped_fid(monkeypatch):
-    time_s = np.arange(2048) * 5e-4
+    time_s = np.arange(0, 2048, 7) * 5e-4
     damping = np.exp(-np.pi * 3.0 * time_s)
     merged = {name: lines_of(name).fid(time_s, F3T) for name in spin_systems()}
 

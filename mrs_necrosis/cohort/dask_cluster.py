@@ -15,6 +15,9 @@ from mrs_necrosis.errors import MissingExtraError, MRSNecrosisError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_PATIENCE = "10s"
+"""How long a scheduler may take to answer."""
+
 
 class ClusterError(MRSNecrosisError):
     """A cluster cannot be reached."""
@@ -102,7 +105,7 @@ def cluster(address: str | None = None, *, workers: int | None = None) -> Iterat
             yield DaskExecutor(client)
         return
     try:
-        connected = client_type(address, timeout="10s")
+        connected = client_type(address, timeout=_PATIENCE)
     except (OSError, TimeoutError, ValueError) as error:
         msg = f"there is no Dask scheduler at the address given ({type(error).__name__})"
         raise ClusterError(msg) from None
