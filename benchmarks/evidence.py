@@ -11,9 +11,7 @@ of the two opposite directions that lipid and lactate have in the literature.
    fit, gates, draws.
 3. Normal brain: the simulator's, and drawn from concentrations of a source that the gate was not
    set from (NMR Biomed. 1993;6:89-94, PMID 8384470).
-4. The reference case as simulated spectra: 200 seeds at three SNRs and two echo times. The bar: no
-   seed gives recurrence-favoring; how many give no label is printed.
-5. The trained classifier on patients that were left out, beside the criteria as a probability.
+4. The trained classifier on patients that were left out, beside the criteria as a probability.
 
     python benchmarks/evidence.py                # 4000 per group drawn, 100 through the chain
     python benchmarks/evidence.py --chain 4000   # about half an hour on one free core
@@ -22,9 +20,7 @@ of the two opposite directions that lipid and lactate have in the literature.
 from __future__ import annotations
 
 import argparse
-import runpy
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -224,41 +220,6 @@ def balanced(y: np.ndarray, probability: np.ndarray) -> tuple[float, float, floa
     return auc, found.expected_calibration_error, found.brier
 
 
-def reference(n: int) -> None:
-    samples = Path(__file__).parents[1] / "data" / "samples" / "make_samples.py"
-    made = runpy.run_path(str(samples))
-    print(f"The reference case as simulated spectra, {n} seeds, 3 T PRESS, labels in %")
-    print(f"  {'TE ms':<8}{'SNR':>6}{HEADER[28:-8]}{'LR median':>11}")
-    recurrences = 0
-    for te in (0.144, 0.030):
-        for snr in (100, 40, 10):
-            rng = np.random.default_rng([9, round(1e3 * te), snr])
-            data = phantom(
-                made["reference_areas"](te), rng, grid=(n, 1, 1), echo_time_s=te, snr=snr,
-                linewidth_hz=5.5, baseline=0.03, residual_water=0.5,
-                phase_rad=rng.normal(0, 0.3, (n, 1, 1)), shift_hz=rng.normal(0, 2, (n, 1, 1)),
-            ).data  # fmt: skip
-            spectra = preprocess(data)
-            fitted = fit(spectra)
-            graded = assess_grid(
-                fitted.areas, quality=fitted.quality, acquisition=spectra.acquisition, n_draws=300
-            )
-            share = {label: 100 * count / n for label, count in graded.counts().items()}
-            recurrences += graded.counts()[Favors.RECURRENCE]
-            middle = np.exp(np.nanmedian(graded.log_likelihood_ratio))
-            print(
-                f"  {1e3 * te:<8.0f}{snr:>6}{share[Favors.NECROSIS]:>10.1f}"
-                f"{share[Favors.RECURRENCE]:>12.1f}{share[Favors.INDETERMINATE]:>11.1f}"
-                f"{share[Favors.NOT_EVALUABLE]:>11.1f}{middle:>11.3f}"
-            )
-    print(
-        f"  recurrence-favoring: {recurrences} (bar 0): {'met' if not recurrences else 'MISSED'}"
-    )
-    table = PeakAreas(tuple(made["REFERENCE"]), list(made["REFERENCE"].values()))
-    alone = float(np.exp(assess_grid(table).log_likelihood_ratio))
-    print(f"  its peak table, nothing else known: likelihood ratio {alone:.3f} (bar 0.280)\n")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--drawn", type=int, default=4000, help="cases per group drawn directly")
@@ -285,7 +246,6 @@ def main() -> None:
     if options.chain < 1:
         return
     m = options.chain
-    reference(min(2 * m, 200))
     print(f"Whole chain from FID to label, {m} spectra per group, SNR 10 to 60, 3 T PRESS.\n")
     for te in (1e-3 * ms for ms in options.echo_times):
         start = time.process_time()
