@@ -211,6 +211,18 @@ def test_a_sidecar_that_contradicts_the_header_is_refused(tmp_path, name, value)
     assert f"contradict each other: {name}" in outcome.message
 
 
+def test_an_edited_acquisition_is_refused(tmp_path):
+    root = small(tmp_path / "raw", 1)
+    sidecar = root / "sub-01" / "mrs" / "sub-01_svs.json"
+    # as in bids-examples, mrs_biggaba
+    edited = {"EditTarget": "GABA", "EditCondition": ["ON", "OFF"]}
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | edited))
+
+    (outcome,) = quick(root, tmp_path / "out").outcomes
+
+    assert outcome.message.startswith("is an edited acquisition")
+
+
 def test_what_only_the_sidecar_knows_is_used(tmp_path):
     data = bids_dataset.made("mixed", 0, n_samples=512)
     metadata = bids_dataset.sidecar(data, RepetitionTime=1.7)

@@ -44,6 +44,8 @@ _COMPARED: Final = (
 )
 """Fields that sidecar and header both know, their unit, and by how much they may differ."""
 
+_EDITED: Final = ("EditTarget", "EditCondition", "EditPulse")
+
 _MAX_SIDECAR_BYTES: Final = 2**24
 
 
@@ -338,7 +340,7 @@ def given_by(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> dic
 
 
 def check_consistency(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> None:
-    """Refuse a file whose sidecar and header contradict each other.
+    """Refuse a file whose sidecar contradicts its header, or says that it is edited.
 
     Parameters
     ----------
@@ -354,6 +356,10 @@ def check_consistency(metadata: Mapping[str, Any], data: SpectralData, path: Pat
     FormatError
         With both numbers.
     """
+    if any(metadata.get(name) for name in _EDITED):
+        raise FormatError(
+            path, "is an edited acquisition, as its sidecar says; only unedited ones are analysed"
+        )
     acquisition = data.acquisition
     header = {
         "SpectrometerFrequency": acquisition.spectrometer_frequency_mhz,
