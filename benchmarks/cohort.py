@@ -98,6 +98,8 @@ def main() -> None:
         timed("the same again, nothing to do", count,
               lambda: analyze_dataset(root, spread, figures=False))  # fmt: skip
         same = contents(home / "alone-False", sample) == contents(spread, sample)
+        if hasattr(os, "getloadavg"):
+            print(f"load of the machine's {os.cpu_count()} processors: {os.getloadavg()[2]:.1f}")
         print(f"bytes of {len(sample)} acquisitions equal to those of one process: {same}")
         if not same:
             sys.exit("the cluster's results differ")
