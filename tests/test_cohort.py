@@ -198,6 +198,8 @@ def test_a_link_to_elsewhere_is_not_followed(tmp_path, link):
         ("SpectralWidth", 4000.0),
         ("EchoTime", 0.03),
         ("NumberOfSpectralPoints", 2048),
+        ("ResonantNucleus", "31P"),
+        ("ResonantNucleus", ["31P"]),
     ],
 )
 def test_a_sidecar_that_contradicts_the_header_is_refused(tmp_path, name, value):

@@ -356,25 +356,35 @@ def check_consistency(metadata: Mapping[str, Any], data: SpectralData, path: Pat
     FormatError
         With both numbers.
     """
+    from mrs_necrosis.io.recording import nucleus_name
+
     if any(metadata.get(name) for name in _EDITED):
         raise FormatError(
             path, "is an edited acquisition, as its sidecar says; only unedited ones are analysed"
         )
     acquisition = data.acquisition
+    nucleus = metadata.get("ResonantNucleus")
+    name = nucleus_name(nucleus[0] if isinstance(nucleus, list) and nucleus else nucleus)
+    if name is not None and acquisition.nucleus not in {None, name}:
+        raise FormatError(
+            path,
+            f"its sidecar and its header contradict each other: ResonantNucleus is {name} in the "
+            f"one and {acquisition.nucleus} in the other; correct the wrong one",
+        )
     header = {
         "SpectrometerFrequency": acquisition.spectrometer_frequency_mhz,
         "SpectralWidth": acquisition.spectral_width_hz,
         "EchoTime": acquisition.echo_time_s,
         "NumberOfSpectralPoints": float(data.n_samples),
     }
-    for name, unit, tolerance in _COMPARED:
-        said, known = _scalar(metadata.get(name)), header[name]
+    for field, unit, tolerance in _COMPARED:
+        said, known = _scalar(metadata.get(field)), header[field]
         if said is None or known is None:
             continue
         if not math.isclose(said, known, rel_tol=tolerance, abs_tol=1e-9):
             raise FormatError(
                 path,
-                f"its sidecar and its header contradict each other: {name} is {said:g} {unit} "
+                f"its sidecar and its header contradict each other: {field} is {said:g} {unit} "
                 f"in the one and {known:g} {unit} in the other; correct the wrong one",
             )
 
