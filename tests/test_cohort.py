@@ -422,6 +422,35 @@ def test_one_bad_participant_stops_nothing(tmp_path):
     assert "none of the formats" in (out / "cohort.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"{", "one of its sidecars is no JSON in UTF-8"),
+        (b'{"A": "\xff"}', "one of its sidecars is no JSON in UTF-8"),
+        (b"[" * 100_000, "one of its sidecars is no JSON in UTF-8"),
+        (b"[1]", "one of its sidecars is no JSON object"),
+        (b" " * (2**24 + 1), "one of its sidecars is too large for a sidecar"),
+    ],
+)
+def test_a_broken_sidecar_is_one_failed_unit(tmp_path, content, problem):
+    root = small(tmp_path / "raw", 2)
+    (root / "sub-01" / "mrs" / "sub-01_svs.json").write_bytes(content)
+
+    units = dataset_units(root)
+
+    assert [unit.problem for unit in units] == [problem, ""]
+
+
+def test_a_broken_sidecar_stops_nothing(tmp_path):
+    root = small(tmp_path / "raw", 2)
+    (root / "sub-01" / "mrs" / "sub-01_svs.json").write_text("{")
+
+    result = quick(root, tmp_path / "out")
+
+    assert [outcome.state for outcome in result.outcomes] == ["failed", "done"]
+    assert result.outcomes[0].message == "one of its sidecars is no JSON in UTF-8"
+
+
 def test_what_an_input_gave_before_it_broke_is_not_left(tmp_path):
     root, out = small(tmp_path / "raw", 1), tmp_path / "out"
     quick(root, out)
@@ -635,6 +664,26 @@ def test_a_table_pairs_inputs_with_their_water(tmp_path):
 def test_a_table_that_cannot_be_understood_is_refused(tmp_path, text, message):
     with pytest.raises(FormatError, match=message):
         table_units(write_table(tmp_path, text))
+
+
+def test_a_table_that_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(FormatError, match="cannot be read: No such file"):
+        table_units(tmp_path / "nowhere.tsv")
+    (tmp_path / "binary.tsv").write_bytes(b"input\n\xff\xfe")
+    with pytest.raises(FormatError, match="is no table in UTF-8"):
+        table_units(tmp_path / "binary.tsv")
+
+
+def test_a_marker_of_others_is_not_replaced(tmp_path):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+    marker = out / "sub-01" / "mrs" / "sub-01_desc-status.json"
+    marker.parent.mkdir(parents=True)
+    marker.write_text('{"schema": "theirs"}')
+
+    (outcome,) = quick(root, out).outcomes
+
+    assert "sub-01_desc-status.json exists and is not a result" in outcome.message
+    assert json.loads(marker.read_text()) == {"schema": "theirs"}
 
 
 def test_a_table_may_be_separated_by_commas(tmp_path):

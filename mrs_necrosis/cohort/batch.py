@@ -158,6 +158,7 @@ def dataset_units(
                 metadata=one.metadata,
                 sources=tuple(f"bids:raw:{_inside(root, path)}" for path in inputs),
                 notes=one.notes,
+                problem=one.problem,
             )
         )
     if not deidentify:

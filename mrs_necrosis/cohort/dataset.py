@@ -67,6 +67,8 @@ class Acquired:
         The linked water reference.
     notes : tuple of str
         What is not as BIDS wants it.
+    problem : str
+        Why it cannot be analysed; empty if it can.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class Acquired:
     metadata: Mapping[str, Any]
     water: Path | None
     notes: tuple[str, ...] = ()
+    problem: str = ""
 
     @property
     def base(self) -> str:
@@ -173,8 +176,11 @@ def _in_folder(root: Path, folder: Path) -> list[Acquired]:
         if place != list(path.relative_to(root).parts[:-2]) or not set(entities) <= set(ENTITIES):
             _LOGGER.warning("a file is not named as BIDS wants it and was left out")
             continue
-        metadata = sidecar(root, path)
-        notes = []
+        metadata, problem, notes = {}, "", []
+        try:
+            metadata = sidecar(root, path)
+        except FormatError as error:  # of this acquisition alone
+            problem = f"one of its sidecars {error.problem}"
         absent = [name for name in REQUIRED if name not in metadata]
         if absent:
             notes.append(f"The sidecar lacks {', '.join(absent)}, which BIDS requires.")
@@ -187,6 +193,7 @@ def _in_folder(root: Path, folder: Path) -> list[Acquired]:
                 metadata=metadata,
                 water=water,
                 notes=(*notes, *([note] if note else [])),
+                problem=problem,
             )
         )
     return found

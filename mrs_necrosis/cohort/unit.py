@@ -70,6 +70,8 @@ class Unit:
         BIDS URIs of the inputs.
     notes : tuple of str
         What a reader must know before the analysis has begun.
+    problem : str
+        Why it cannot be analysed; empty if it can.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Unit:
     metadata: Mapping[str, Any] | None = None
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    problem: str = ""
 
     @property
     def key(self) -> str:
@@ -176,6 +179,8 @@ def _run_locked(unit: Unit, settings: Settings) -> Outcome:
     before = read_marker(settings.out / unit.marker)
     fingerprint = ""
     try:
+        if unit.problem:
+            raise FormatError(unit.source, unit.problem)  # noqa: TRY301 - handled as the others
         fingerprint = _fingerprint(unit, settings)
         if (
             not settings.overwrite
@@ -398,10 +403,6 @@ def _write(
         if name not in ours and target.exists() and _digest(target) != digest:
             msg = f"{target.name} exists and is not a result of mrs-necrosis; move it away"
             raise OutputError(msg)
-    marker = out / unit.marker
-    if marker.exists() and not before:
-        msg = f"{marker.name} exists and is not a result of mrs-necrosis; move it away"
-        raise OutputError(msg)
     # from here on a killed run has said which files are its own
     _mark(unit, out, "writing", ours | files, document)
     for name, data in contents.items():
@@ -419,6 +420,9 @@ def _mark(
     from mrs_necrosis.report.files import write_atomically
 
     marker = out / unit.marker
+    if marker.exists() and not read_marker(marker):
+        msg = f"{marker.name} exists and is not a result of mrs-necrosis; move it away"
+        raise OutputError(msg)
     marker.parent.mkdir(parents=True, exist_ok=True)
     sweep(marker)
     content = {
