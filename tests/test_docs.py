@@ -26,7 +26,7 @@ _AUTO = re.compile(r"^\.\. auto(\w+):: (\S+)$", re.MULTILINE)
 def documented():
     return [
         match
-        for path in sorted((DOCS / "api").glob("*.md"))
+        for path in sorted((*(DOCS / "api").glob("*.md"), *DOCS.glob("*.md")))
         for match in _AUTO.findall(path.read_text("utf-8"))
     ]
 

@@ -267,6 +267,12 @@ def analyze_dataset(
         If there is no dataset, or nothing in it.
     OutputError
         If `out_dir` belongs to something else, or cannot be written.
+
+    Examples
+    --------
+    >>> from mrs_necrosis.cohort import analyze_dataset
+    >>> found = analyze_dataset("study", "study/derivatives/mrs_necrosis")  # doctest: +SKIP
+    >>> found.exit_code  # doctest: +SKIP
     """
     root, out = Path(bids_dir), Path(out_dir)
     if level == "group":
@@ -469,7 +475,7 @@ def analyze_table(
     progress: Progress | None = None,
     **keywords: Any,
 ) -> CohortResult:
-    """Analyse every line of a table of inputs, each into a folder of its own.
+    r"""Analyse every line of a table of inputs, each into a folder of its own.
 
     Parameters
     ----------
@@ -492,6 +498,18 @@ def analyze_table(
         If the table cannot be understood.
     OutputError
         If `out_dir` cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from mrs_necrosis.simulation import sample_path
+    >>> with TemporaryDirectory() as folder:
+    ...     table = Path(folder) / "visits.csv"
+    ...     _ = table.write_text(f"input,label\n{sample_path('reference_case.toml')},first\n")
+    ...     found = analyze_table(table, Path(folder) / "out", figures=False)
+    >>> found.count("done"), found.exit_code
+    (1, 0)
     """
     units = table_units(table)
     out = Path(out_dir)

@@ -187,6 +187,16 @@ def lmfit_problem(
     -------
     LmfitProblem
         Parameters, residual, and the way back to a ``Fit``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> made = phantom("normal_white_matter", np.random.default_rng(1))
+    >>> problem = lmfit_problem(made.spectra)
+    >>> parameters = problem.parameters()
+    >>> "area_Cr" in parameters
+    True
     """
     objective = voxel_objective(spectra, model, voxel)
     components = objective.problem.model.names

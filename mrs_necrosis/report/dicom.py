@@ -130,6 +130,12 @@ def structured_report(
         If the source is no DICOM object with patient and study.
     MissingExtraError
         If highdicom is not installed.
+
+    Examples
+    --------
+    >>> from mrs_necrosis import analyze
+    >>> found = analyze("voxel.dcm")  # doctest: +SKIP
+    >>> content = structured_report(found, "voxel.dcm")  # doctest: +SKIP
     """
     if analysis.assessment is None:
         msg = "a structured report is of one voxel; write the maps of a grid as Parametric Maps"
@@ -199,6 +205,13 @@ def parametric_maps(
         If the images are not of one series with a frame of reference.
     MissingExtraError
         If highdicom is not installed.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mrs_necrosis import analyze
+    >>> found = analyze("grid.nii.gz")  # doctest: +SKIP
+    >>> maps = parametric_maps(found, sorted(Path("t1").glob("*.dcm")))  # doctest: +SKIP
     """
     if analysis.is_single or analysis.spectra is None:
         msg = "Parametric Maps are of a grid; this is a single voxel"

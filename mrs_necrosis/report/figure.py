@@ -86,6 +86,14 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
     ------
     ValueError
         If the analysis has no fit, as that of a peak table, or no voxel could be fitted.
+
+    Examples
+    --------
+    >>> from mrs_necrosis import analyze
+    >>> from mrs_necrosis.simulation import sample_path
+    >>> drawing = spectrum(analyze(sample_path("reference_case_te144.nii.gz")))
+    >>> to_png(drawing)[1:4]
+    b'PNG'
     """
     chosen = voxel if voxel is not None else analysis.shown_voxel
     if analysis.fit is None or chosen is None:

@@ -131,6 +131,16 @@ def write(
     ------
     OutputError
         If a file exists already, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from mrs_necrosis import analyze
+    >>> found = analyze({"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278})
+    >>> with TemporaryDirectory() as folder:
+    ...     files = write(found, folder)
+    >>> files[0].name
+    'result.json'
     """
     folder = Path(folder)
     refuse_existing(folder, overwrite=overwrite)

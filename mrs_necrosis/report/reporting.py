@@ -21,7 +21,24 @@ MRSINMRS_TITLES = "part\titem\tvalue\n"
 
 
 def methods_paragraph(analysis: Analysis) -> str:
-    """Return what was done, as a paragraph for a methods section."""
+    """Return what was done, as a paragraph for a methods section.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        What to report.
+
+    Returns
+    -------
+    str
+        Whole sentences.
+
+    Examples
+    --------
+    >>> from mrs_necrosis import analyze
+    >>> methods_paragraph(analyze({"Cho": 33671, "Cr": 29534})).partition(".")[0]
+    'Peak areas were taken from a printed table and not fitted here'
+    """
     sentences = []
     if analysis.spectra is None:
         sentences.append(
