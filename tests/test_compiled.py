@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 
 from mrs_necrosis import Spectra
 from mrs_necrosis.fitting import default_model, fit
-from mrs_necrosis.fitting.problem import fast_length, prepare
+from mrs_necrosis.fitting.problem import _smooth_modes, fast_length, prepare
 from mrs_necrosis.fitting.solver import NumpySolver, choose_backend, solver_for
 from mrs_necrosis.fitting.varpro import evaluate, time_columns
 from mrs_necrosis.quality import FitStatus
@@ -66,6 +66,19 @@ def test_a_transform_with_another_factor_is_refused():
 @pytest.mark.parametrize(("n", "fast"), [(1024, 1024), (660, 648), (511, 500), (1, 1)])
 def test_samples_are_cut_to_a_fast_length(n, fast):
     assert fast_length(n) == fast
+
+
+@pytest.mark.parametrize("points", [64, 249, 1000])
+def test_smooth_modes_are_orthonormal_and_even_or_odd(points):
+    modes, roughness = _smooth_modes(points)
+
+    np.testing.assert_allclose(modes.T @ modes, np.eye(modes.shape[1]), atol=1e-13)
+    mirror = modes[::-1]
+    assert (np.abs(mirror - modes).max(axis=0) == 0).sum() == modes.shape[1] // 2
+    assert (np.abs(mirror + modes).max(axis=0) == 0).sum() == modes.shape[1] // 2
+    second = np.diff(modes, n=2, axis=0)
+    penalty = (second**2).sum(axis=0)
+    np.testing.assert_allclose(penalty / penalty[8], roughness, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("n_samples", [1024, 660])

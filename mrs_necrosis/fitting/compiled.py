@@ -56,7 +56,9 @@ class Plan(NamedTuple):
     kind: NDArray[np.int64]
     start: NDArray[np.float64]
     precision: NDArray[np.float64]  # of the parameters' priors, (P,)
-    modes: NDArray[np.float64]  # (M, B), padded with zeros
+    modes: NDArray[np.float64]  # (M, B)
+    halves: NDArray[np.float64]  # of the even and the odd modes, (2, (M + 1) / 2, padded)
+    mode_of: NDArray[np.int64]  # of each column of the halves, flat; -1 for none
     omega: NDArray[np.float64]
     place: NDArray[np.int64]
     radices: NDArray[np.int64]
@@ -70,10 +72,21 @@ def _padded(n: int) -> int:
     return -(-n // LANES) * LANES
 
 
-def _padded_modes(modes: NDArray[np.float64]) -> NDArray[np.float64]:
-    padded = np.zeros((modes.shape[0], _padded(modes.shape[1])))
-    padded[:, : modes.shape[1]] = modes
-    return padded
+def _half_modes(
+    modes: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return half of each even and each odd mode, and which mode each column is."""
+    m = modes.shape[0]
+    even = np.einsum("mb,mb->b", modes, modes[::-1]) > 0
+    chosen = [np.flatnonzero(even), np.flatnonzero(~even)]
+    wide = _padded(max(len(chosen[0]), len(chosen[1])))
+    half = (m + 1) // 2
+    halves = np.zeros((2, half, wide))
+    mode_of = np.full((2, wide), -1, dtype=np.int64)
+    for part, index in enumerate(chosen):
+        halves[part, :, : len(index)] = modes[:half, index]
+        mode_of[part, : len(index)] = index
+    return halves, mode_of.ravel()
 
 
 def plan_of(problem: Problem) -> Plan:
@@ -90,6 +103,7 @@ def plan_of(problem: Problem) -> Plan:
     lanes = padded.reshape(columns // LANES, LANES, n).swapaxes(1, 2)
     shape_of = np.zeros(columns, dtype=np.int64)
     shape_of[:k] = problem.shape_of
+    halves, mode_of = _half_modes(problem.modes)
     table = np.exp(-2j * np.pi * np.arange(5 * h) / h)
     joint = np.exp(-2j * np.pi * np.outer(np.arange(d), np.arange(m)) / n)
     return Plan(
@@ -109,7 +123,9 @@ def plan_of(problem: Problem) -> Plan:
         kind=np.array([_KINDS[kind] for kind in problem.kind]),
         start=problem.start,
         precision=problem.sd**-2.0,
-        modes=_padded_modes(problem.modes),
+        modes=np.ascontiguousarray(problem.modes),
+        halves=halves,
+        mode_of=mode_of,
         omega=problem.omega,
         place=places_of(radices),
         radices=np.array(radices, dtype=np.int64),

@@ -250,7 +250,7 @@ def _linear(plan, data, theta, precision, pull, shrink, columns, kept, lower, am
         columns[m + i, k] = data[i].real * s + data[i].imag * c
     gram = _inner(columns, columns, True)
     smooth = _smooth(plan, columns)
-    taken = _inner(*_weighted(smooth, smooth, shrink), True)
+    taken = _inner(*_weighted(plan, smooth, smooth, shrink), True)
     for i in range(gram.shape[0]):
         for j in range(gram.shape[1]):
             kept[i, j] = gram[i, j] - taken[i, j]
@@ -271,30 +271,47 @@ def _linear(plan, data, theta, precision, pull, shrink, columns, kept, lower, am
 
 @njit(**_OPTIONS)
 def _smooth(plan, columns):
-    """Return the smooth modes of columns: real parts, then imaginary parts, (2 B, columns)."""
-    m, b = plan.m, plan.modes.shape[1]
-    smooth = np.empty((2 * b, columns.shape[1]))
+    """Return the smooth modes of columns: real parts, then imaginary parts, (2 B, columns).
+
+    Even modes see the sum of either side of the band, odd ones the difference: half the work.
+    The order of the modes is that of ``plan.mode_of``.
+    """
+    m, wide = plan.m, plan.halves.shape[2]
+    half, n = plan.halves.shape[1], columns.shape[1]
+    smooth = np.empty((4 * wide, n))
+    folded = np.empty((2, half, n))
     for part in range(2):
-        smooth[part * b : (part + 1) * b] = _inner(
-            plan.modes, columns[part * m : (part + 1) * m], False
-        )
+        for i in range(half):
+            one, other = columns[part * m + i], columns[part * m + m - 1 - i]
+            even, odd = folded[0, i], folded[1, i]
+            if 2 * i == m - 1:
+                even[:] = one
+                odd[:] = 0.0
+            else:
+                for j in range(n):
+                    even[j] = one[j] + other[j]
+                for j in range(n):
+                    odd[j] = one[j] - other[j]
+        for parity in range(2):
+            at = (2 * part + parity) * wide
+            smooth[at : at + wide] = _inner(plan.halves[parity], folded[parity], False)
     return smooth
 
 
 @njit(**_OPTIONS)
-def _weighted(left, right, shrink):
+def _weighted(plan, left, right, shrink):
     """Return two sets of modes, each times the root of what the baseline takes."""
-    b = shrink.size
-    half = left.shape[0] // 2
+    count = plan.mode_of.size
     a, c = np.zeros_like(left), np.zeros_like(right)
-    for part in range(2):
-        for i in range(b):
-            root = np.sqrt(shrink[i])
-            row = part * half + i
-            for j in range(left.shape[1]):
-                a[row, j] = root * left[row, j]
-            for j in range(right.shape[1]):
-                c[row, j] = root * right[row, j]
+    for row in range(2 * count):
+        mode = plan.mode_of[row % count]
+        if mode < 0:
+            continue
+        root = np.sqrt(shrink[mode])
+        for j in range(left.shape[1]):
+            a[row, j] = root * left[row, j]
+        for j in range(right.shape[1]):
+            c[row, j] = root * right[row, j]
     return a, c
 
 
@@ -329,23 +346,31 @@ def _class_sums(plan, amplitudes):
 @njit(**_OPTIONS)
 def _explained(plan, amplitudes, columns, smooth, shrink):
     """Return model and baseline: real parts, then imaginary parts, (2 M,)."""
-    m, k = plan.m, plan.k
-    half = plan.modes.shape[1]
+    m, k, count = plan.m, plan.k, plan.mode_of.size
     explained = np.empty(2 * m)
+    taken = np.empty(shrink.size)
     for i in range(2 * m):
+        row = columns[i]
         total = 0.0
         for j in range(k):
-            total += amplitudes[j] * columns[i, j]
+            total += amplitudes[j] * row[j]
         explained[i] = total
     for part in range(2):
-        for b in range(shrink.size):
-            row = smooth[part * half + b]
+        for b in range(count):
+            mode = plan.mode_of[b]
+            if mode < 0:
+                continue
+            row = smooth[part * count + b]
             left = row[k]
             for j in range(k):
                 left -= amplitudes[j] * row[j]
-            left *= shrink[b]
-            for i in range(m):
-                explained[part * m + i] += left * plan.modes[i, b]
+            taken[mode] = left * shrink[mode]
+        for i in range(m):
+            row = plan.modes[i]
+            total = 0.0
+            for b in range(shrink.size):
+                total += taken[b] * row[b]
+            explained[part * m + i] += total
     return explained
 
 
@@ -362,6 +387,7 @@ def _derivatives(plan, theta, amplitudes, explained, out):
     for power in range(1, 3):
         _columns(plan, rates, sums_re, sums_im, of_class, power, moments[power - 1])
     first, second = moments[0], moments[1]
+    acting = np.empty(classes, dtype=np.int64)
     for p in range(plan.p):
         kind = plan.kind[p]
         if kind < _SHIFT:
@@ -370,13 +396,17 @@ def _derivatives(plan, theta, amplitudes, explained, out):
                 out[i, p] = -factor * explained[m + i]
                 out[m + i, p] = factor * explained[i]
             continue
+        source = second if kind == _GAUSS2 else first
+        number = 0
+        for c in range(classes):
+            if plan.acts[p, c] != 0.0:
+                acting[number] = c
+                number += 1
         for i in range(m):
             re, im = 0.0, 0.0
-            for c in range(classes):
-                if plan.acts[p, c] != 0.0:
-                    source = second if kind == _GAUSS2 else first
-                    re += source[i, c]
-                    im += source[m + i, c]
+            for x in range(number):
+                re += source[i, acting[x]]
+                im += source[m + i, acting[x]]
             if kind == _SHIFT:
                 out[i, p], out[m + i, p] = -2 * _PI * im, 2 * _PI * re
             else:
@@ -389,7 +419,7 @@ def _reduced(plan, theta, shrink, smooth, slopes, cross, square, amplitudes, kep
     """Return curvature and slope of the profile objective, and the derivatives' modes."""
     k, n = plan.k, plan.p
     modes = _smooth(plan, slopes)
-    a, b = _weighted(smooth, modes, shrink)
+    a, b = _weighted(plan, smooth, modes, shrink)
     mixed = cross - _inner(a, b, False)
     curvature = (square - _inner(b, b, True))[:n, :n].copy()
     slope = np.empty(n)
@@ -517,8 +547,7 @@ def _minimise_voxel(
         damping = min(max(damping, 1e-9), 1e12)
     found[:] = amplitudes
     last = k + n
-    half = plan.modes.shape[1]
-    count = smooth.shape[1] // 2
+    count = plan.mode_of.size
     for i in range(k + 1):
         to = i if i < k else last
         for j in range(k + 1):
@@ -526,14 +555,18 @@ def _minimise_voxel(
         for p in range(n):
             gram[to, k + p] = cross[i, p]
             gram[k + p, to] = cross[i, p]
-        for b in range(count):
-            smooth[to, 2 * b], smooth[to, 2 * b + 1] = modes[b, i], modes[half + b, i]
+        for row in range(count):
+            b = plan.mode_of[row]
+            if b >= 0:
+                smooth[to, 2 * b], smooth[to, 2 * b + 1] = modes[row, i], modes[count + row, i]
     for p in range(n):
         for q in range(n):
             gram[k + p, k + q] = square[p, q]
-        for b in range(count):
-            smooth[k + p, 2 * b] = slope_modes[b, p]
-            smooth[k + p, 2 * b + 1] = slope_modes[half + b, p]
+        for row in range(count):
+            b = plan.mode_of[row]
+            if b >= 0:
+                smooth[k + p, 2 * b] = slope_modes[row, p]
+                smooth[k + p, 2 * b + 1] = slope_modes[count + row, p]
     return objective, end
 
 

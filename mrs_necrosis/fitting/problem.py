@@ -145,6 +145,13 @@ def _smooth_modes(n_points: int) -> tuple[NDArray[np.float64], NDArray[np.float6
     values /= values[min(8, keep - 1)] or 1.0
     # the sign of an eigenvector is arbitrary: fix it, for reproducible bits
     vectors = vectors[:, :keep] * np.sign(vectors[-1, :keep] + 1e-300)
+    vectors[:, 0], vectors[:, 1] = 1.0, np.linspace(-1.0, 1.0, n_points)
+    # modes are even and odd in turn, and orthogonal; rounding must blur neither
+    for parity, sign in ((0, 1.0), (1, -1.0)):
+        half = vectors[:, parity:keep:2]
+        q, r = np.linalg.qr(half + sign * half[::-1])
+        q = (q + sign * q[::-1]) * np.sign(np.diagonal(r))
+        vectors[:, parity:keep:2] = q / np.sqrt((q**2).sum(axis=0))
     return vectors, values
 
 
