@@ -764,7 +764,11 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     command = [sys.executable, "-m", "mrs_necrosis", "bids", str(root), str(out), "participant",
                "--no-figures", "--nprocs", "1"]  # fmt: skip
 
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True,
+        # a shell's background job, such as a gate, is born deaf to this signal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     while running.poll() is None and not list(out.rglob("sub-02_desc-status.json")):
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
