@@ -95,6 +95,15 @@ def test_a_constraint_of_the_users_own_holds_and_reaches_the_covariance(problem)
     assert covariance[cho, cr] == pytest.approx(0.9 * covariance[cr, cr], rel=1e-6)
 
 
+def test_a_search_leaves_its_start_alone(problem):
+    o = problem.objective
+    k = len(o.problem.model.components)
+
+    # the start is where the filter bank says, not where the search ended
+    assert np.abs(o.start[k:] - o.optimum[k:]).max() > 1e-3
+    assert o.chi_square(o.start) > o.chi_square(o.optimum) + 10
+
+
 def test_an_empty_voxel_is_refused(spectra):
     empty = Spectra(fid=np.zeros((1, 1, 1, 1024)), acquisition=spectra.acquisition)
 

@@ -379,7 +379,7 @@ def minimise(
     """
     v, k = data.shape[0], pull.shape[1]
     lower, upper = box
-    best = evaluate(problem, data, theta, precision, pull, shrink)
+    best = evaluate(problem, data, theta.copy(), precision, pull, shrink)
     converged = np.zeros(v, dtype=bool)
     damping = np.full(v, 1e-3)
     growth = np.full(v, 2.0)
