@@ -133,7 +133,8 @@ def fit(
             msg = f"{name} must be at least 1; got {value!r}"
             raise ValueError(msg)
     model = default_model(spectra.acquisition) if model is None else model
-    problem = prepare(spectra, model)
+    with threadpool_limits(limits=1, user_api="blas"):
+        problem = prepare(spectra, model)
     grid = spectra.grid
     fid = spectra.fid.reshape(-1, spectra.n_samples)
     todo = np.ravel(spectra.voxels_to_fit)

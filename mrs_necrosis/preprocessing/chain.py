@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import MRSNecrosisWarning, SignalError
@@ -140,62 +141,66 @@ def preprocess(
             msg = f"{name}=False would leave {present[0]}, but a fit takes one FID per voxel"
             raise ValueError(msg)
 
-    reduced = coils.combine_coils(_without_infinity(data))
-    reduced = _averaged(
-        reduced, align=align_averages is not False, reject=reject_averages is not False
-    )
-    if reduced.water is not None:
-        reference = _averaged(coils.combine_coils(reduced.water), align=True, reject=True)
-        reduced = replace(reduced, water=reference)
-    if filter_kspace or zero_fill_to is not None:
-        reduced = kspace.filter_kspace(
-            reduced, window="hamming" if filter_kspace else None, zero_fill_to=zero_fill_to
+    # more threads round sums in another order: the same file would give other last digits
+    with threadpool_limits(limits=1, user_api="blas"):
+        reduced = coils.combine_coils(_without_infinity(data))
+        reduced = _averaged(
+            reduced, align=align_averages is not False, reject=reject_averages is not False
         )
-    _check_signal(reduced.fid)
-    reason = eddy_currents.why_no_water_reference(reduced)
-    if correct_eddy_currents is True and reason:
-        raise SignalError(reason)
-    if correct_eddy_currents is not False:
-        reduced = eddy_currents.correct_eddy_currents(reduced)
-    with_residue, water_ppm = water.find_water(reduced)
-    if remove_water is not False:
-        reduced = water.remove_water(reduced, everywhere=remove_water is True, progress=progress)
+        if reduced.water is not None:
+            reference = _averaged(coils.combine_coils(reduced.water), align=True, reject=True)
+            reduced = replace(reduced, water=reference)
+        if filter_kspace or zero_fill_to is not None:
+            reduced = kspace.filter_kspace(
+                reduced, window="hamming" if filter_kspace else None, zero_fill_to=zero_fill_to
+            )
+        _check_signal(reduced.fid)
+        reason = eddy_currents.why_no_water_reference(reduced)
+        if correct_eddy_currents is True and reason:
+            raise SignalError(reason)
+        if correct_eddy_currents is not False:
+            reduced = eddy_currents.correct_eddy_currents(reduced)
+        with_residue, water_ppm = water.find_water(reduced)
+        if remove_water is not False:
+            reduced = water.remove_water(
+                reduced, everywhere=remove_water is True, progress=progress
+            )
 
-    area = None
-    hint: NDArray[np.float64] = np.where(with_residue, water_ppm - WATER_PPM, np.nan)
-    if reduced.water is not None and not reason:
-        area = eddy_currents.water_area(reduced.water)
-        reference_hz = eddy_currents.water_frequency_hz(reduced.water)
-        seen = reduced.acquisition.reference_or_water_ppm + (
-            reference_hz / reduced.acquisition.spectrometer_frequency_mhz
+        area = None
+        hint: NDArray[np.float64] = np.where(with_residue, water_ppm - WATER_PPM, np.nan)
+        if reduced.water is not None and not reason:
+            area = eddy_currents.water_area(reduced.water)
+            reference_hz = eddy_currents.water_frequency_hz(reduced.water)
+            seen = reduced.acquisition.reference_or_water_ppm + (
+                reference_hz / reduced.acquisition.spectrometer_frequency_mhz
+            )
+            hint = np.where(np.isfinite(seen), seen - WATER_PPM, hint)
+        spectra = Spectra(
+            fid=reduced.fid,
+            acquisition=reduced.acquisition,
+            affine=reduced.affine,
+            water_area=area,
+            history=reduced.history,
+            source_format=reduced.source_format,
         )
-        hint = np.where(np.isfinite(seen), seen - WATER_PPM, hint)
-    spectra = Spectra(
-        fid=reduced.fid,
-        acquisition=reduced.acquisition,
-        affine=reduced.affine,
-        water_area=area,
-        history=reduced.history,
-        source_format=reduced.source_format,
-    )
-    is_grid = spectra.voxels_to_fit.size > 1
-    referenced = _referenced(
-        spectra,
-        hint,
-        phase_of_water=not reason and correct_eddy_currents is not False,
-        phase=phase is not False,
-        shift=reference_shift is not False,
-        phase_deg=phase_deg,
-        shift_ppm=shift_ppm,
-    )
-    if denoise:
-        # what is phased and referenced is more alike, and so of lower rank
-        referenced = denoising.denoise(referenced)
-    if find_mask is True or (find_mask == "auto" and is_grid):
-        referenced = lipids.find_mask(referenced)
-    if flag_scalp_lipid is True or (flag_scalp_lipid == "auto" and is_grid):
-        referenced = lipids.flag_scalp_lipid(referenced)
-    return lipids.suppress_lipids(referenced) if suppress_lipids else referenced
+        is_grid = spectra.voxels_to_fit.size > 1
+        referenced = _referenced(
+            spectra,
+            hint,
+            phase_of_water=not reason and correct_eddy_currents is not False,
+            phase=phase is not False,
+            shift=reference_shift is not False,
+            phase_deg=phase_deg,
+            shift_ppm=shift_ppm,
+        )
+        if denoise:
+            # what is phased and referenced is more alike, and so of lower rank
+            referenced = denoising.denoise(referenced)
+        if find_mask is True or (find_mask == "auto" and is_grid):
+            referenced = lipids.find_mask(referenced)
+        if flag_scalp_lipid is True or (flag_scalp_lipid == "auto" and is_grid):
+            referenced = lipids.flag_scalp_lipid(referenced)
+        return lipids.suppress_lipids(referenced) if suppress_lipids else referenced
 
 
 def _without_infinity(data: SpectralData) -> SpectralData:
