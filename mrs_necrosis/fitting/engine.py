@@ -133,31 +133,35 @@ def fit(
             msg = f"{name} must be at least 1; got {value!r}"
             raise ValueError(msg)
     model = default_model(spectra.acquisition) if model is None else model
+    # for the whole of it: the limit is the process's, and of two threads that each set it the
+    # first to end would lift it for the other
     with threadpool_limits(limits=1, user_api="blas"):
         problem = prepare(spectra, model)
-    grid = spectra.grid
-    fid = spectra.fid.reshape(-1, spectra.n_samples)
-    todo = np.ravel(spectra.voxels_to_fit)
-    voxels = fid.shape[0]
-    out = VoxelArrays.empty(voxels, problem)
-    status = np.full(voxels, FitStatus.MASKED, dtype=np.uint8)
-    sd = np.full(voxels, np.nan)
-    at = np.flatnonzero(todo)
-    chosen = [at[start : start + PIECE] for start in range(0, at.size, PIECE)]
-    chosen_backend = choose_backend(backend, at.size)
-    if threads is None:
-        threads = 1 if executor is not None else _processors()
-    how = (chosen_backend, threads, CHUNKS[chosen_backend] if chunk is None else chunk)
-    work = ((problem, _some(spectra, fid, rows), *how) for rows in chosen)
-    done = 0
-    for rows, found in zip(chosen, run(work, _solve, executor=executor, keep=keep), strict=True):
-        for name in VoxelArrays.__slots__:
-            getattr(out, name)[rows] = found[name]
-        status[rows], sd[rows] = found["status"], found["sd"]
-        done += rows.size
-        if progress is not None:
-            progress(done, at.size)
-    return result_of(spectra, problem, out, status, sd, grid, backend=chosen_backend)
+        grid = spectra.grid
+        fid = spectra.fid.reshape(-1, spectra.n_samples)
+        todo = np.ravel(spectra.voxels_to_fit)
+        voxels = fid.shape[0]
+        out = VoxelArrays.empty(voxels, problem)
+        status = np.full(voxels, FitStatus.MASKED, dtype=np.uint8)
+        sd = np.full(voxels, np.nan)
+        at = np.flatnonzero(todo)
+        chosen = [at[start : start + PIECE] for start in range(0, at.size, PIECE)]
+        chosen_backend = choose_backend(backend, at.size)
+        if threads is None:
+            threads = 1 if executor is not None else _processors()
+        how = (chosen_backend, threads, CHUNKS[chosen_backend] if chunk is None else chunk)
+        work = ((problem, _some(spectra, fid, rows), *how) for rows in chosen)
+        done = 0
+        for rows, found in zip(
+            chosen, run(work, _solve, executor=executor, keep=keep), strict=True
+        ):
+            for name in VoxelArrays.__slots__:
+                getattr(out, name)[rows] = found[name]
+            status[rows], sd[rows] = found["status"], found["sd"]
+            done += rows.size
+            if progress is not None:
+                progress(done, at.size)
+        return result_of(spectra, problem, out, status, sd, grid, backend=chosen_backend)
 
 
 def _processors() -> int:
