@@ -13,6 +13,7 @@ import math
 import re
 import sys
 import time
+import tomllib
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.classifier import Context
     from mrs_necrosis.cohort import CohortResult
+    from mrs_necrosis.cohort.unit import Unit
     from mrs_necrosis.criteria import Criterion
     from mrs_necrosis.simulation.phantoms import Phantom
 
@@ -48,6 +50,9 @@ exit codes:
 
 Research use only. Not a diagnosis, not a medical device.
 """
+_MEM_MB: Final = 700
+"""Megabytes that one process of a cohort may need."""
+
 _PEAK: Final = re.compile(r"[A-Za-z][\w+./-]*\s*=.*", re.DOTALL)
 _STEPS = (
     "combine_coils", "align_averages", "reject_averages", "average", "correct_eddy_currents",
@@ -157,14 +162,14 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         epilog=_EPILOG,
         formatter_class=layout,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"mrs-necrosis {mrs_necrosis.__version__}"
-    )
     adder = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    version = f"mrs-necrosis {mrs_necrosis.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     common = argparse.ArgumentParser(add_help=False)
     talk = common.add_argument_group("messages")
     talk.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: all")
     talk.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    talk.add_argument("--version", action="version", version=version)
     commands = {}
     for name, summary, add, run in (
         ("analyze", "analyse scanner files or peak tables", _add_analyze, _analyze),
@@ -175,8 +180,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         ("followup", "compare the visits of one lesion", _add_followup, _followup),
     ):
         one = adder.add_parser(
-            name, help=summary, description=summary.capitalize() + ".", parents=[common],
-            epilog=_EPILOG, formatter_class=layout,
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.",
+            parents=[common], epilog=_EPILOG, formatter_class=layout,
         )  # fmt: skip
         add(one)
         one.set_defaults(run=run, command=name)
@@ -192,7 +197,7 @@ def _parse(
     if not arguments or arguments[0] not in commands:
         parser.parse_args(arguments)
         parser.error("which command? " + ", ".join(commands))
-    one, rest = commands[arguments[0]], arguments[1:]
+    one, rest = commands[arguments[0]], _with_config(commands[arguments[0]], arguments[1:])
     if arguments[0] != "analyze":
         options = one.parse_args(rest)
         options.parser = one
@@ -204,6 +209,40 @@ def _parse(
     if bool(options.units) == (options.table is not None):
         one.error("give inputs, or --table with a list of them")
     return options
+
+
+def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[str]:
+    """Spell options with hyphens, and put those of ``--config FILE`` before them."""
+    names = [one.partition("=") for one in arguments]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    arguments = [
+        f"{name.replace('_', '-')}{equals}{value}" if name.startswith("--") and n < end else one
+        for n, (one, (name, equals, value)) in enumerate(zip(arguments, names, strict=True))
+    ]
+    known = {name for action in parser._actions for name in action.option_strings}
+    if "--config" not in known:
+        return arguments
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=parser.prog)
+    reader.add_argument("--config", type=Path)
+    path = reader.parse_known_args(arguments[:end])[0].config
+    if path is None:
+        return arguments
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no TOML"
+        parser.error(f"--config {path.name} cannot be read: {reason}")
+    taken: list[str] = []
+    for key, value in content.items():
+        name = f"--{key.replace('_', '-')}"
+        if name not in known or name == "--config":
+            parser.error(f"--config {path.name}: there is no option {name}")
+        if value is False:
+            taken += [f"--no-{name[2:]}"] if f"--no-{name[2:]}" in known else []
+        else:
+            every = value if isinstance(value, list) else [value]
+            taken += [name if one is True else f"{name}={one}" for one in every]
+    return taken + arguments
 
 
 def _take_water_references(
@@ -458,7 +497,7 @@ def _analyze(options: argparse.Namespace) -> int:
                 analysis = mrs_necrosis.analyze(
                     unit.source, water_reference=unit.water, out=out,
                     overwrite=options.overwrite, progress=progress, executor=executor,
-                    **keywords,
+                    threads=options.omp_nthreads, **keywords,
                 )  # fmt: skip
             if options.dicom_source is not None:
                 _write_dicom(options, analysis, out)
@@ -509,14 +548,14 @@ def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int
     from mrs_necrosis.cohort import analyze_table
     from mrs_necrosis.cohort.batch import table_units
 
-    if options.out is None or options.json or options.label:
-        options.parser.error("--table needs --out, and takes neither --json nor --label")
+    if options.out is None or options.label:
+        options.parser.error("--table needs --out, and has its labels itself")
     del keywords["label"]
     count = len(table_units(options.table))
     with _many(options, count) as executor, _progress(options, "inputs") as progress:
         result = analyze_table(
             options.table, options.out, figures=options.figures, overwrite=options.overwrite,
-            executor=executor, progress=progress, **keywords,
+            threads=options.omp_nthreads, executor=executor, progress=progress, **keywords,
         )  # fmt: skip
     return _report_cohort(options, result, options.out)
 
@@ -556,6 +595,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     if options.model != "auto":
         keywords["model"] = options.model
     keywords |= {name: getattr(options, name) for name in _GRID}
+    keywords["seed"] = options.random_seed
     return {**keywords, "level": options.level, "label": options.label}
 
 
@@ -651,11 +691,17 @@ def _add_bids(parser: argparse.ArgumentParser) -> None:
     choice = parser.add_argument_group("selection")
     for name, prefix in (("participant", "sub-"), ("session", "ses-")):
         choice.add_argument(
-            f"--{name}-label", f"--{name}_label", dest=f"{name}_label", nargs="+", default=[],
-            action="extend", metavar="LABEL", help=f"only these, with or without {prefix}",
+            f"--{name}-label", nargs="+", default=[], action="extend", metavar="LABEL",
+            help=f"only these, with or without {prefix}",
         )  # fmt: skip
-    choice.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true",
+    choice.add_argument("--bids-filter-file", type=Path, metavar="FILE",
+                        help='choose by entities: {"svs": {"acquisition": "press"}}')  # fmt: skip
+    choice.add_argument("--skip-bids-validation", action="store_true",
                         help="take a folder without dataset_description.json")  # fmt: skip
+    parser.add_argument("-d", "--derivatives", nargs="+", default=[], action="extend",
+                        metavar="NAME=PATH", type=_named_path,
+                        help="datasets of derivatives, in which lesion masks of grids are looked "
+                        "for (sub-01_..._label-lesion_mask.nii.gz)")  # fmt: skip
     _add_cohort(parser)
     parser.add_argument("--dask", nargs="?", const="local", metavar="ADDRESS",
                         help="a Dask cluster of this machine's cores, or the scheduler at "
@@ -663,32 +709,64 @@ def _add_bids(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="redo what is done")
     parser.add_argument("--deidentify", action="store_true",
                         help="name everything by checksums of the files")  # fmt: skip
-    parser.add_argument("--dry-run", "--dry_run", action="store_true",
-                        help="list what would be analysed")  # fmt: skip
+    parser.add_argument("--dry-run", "--validate-only", action="store_true",
+                        help="list what would be analysed, and what is wrong with it")  # fmt: skip
+    parser.add_argument("--reports-only", action="store_true",
+                        help="analyse nothing; write the pages again")  # fmt: skip
+    parser.add_argument("--stop-on-first-crash", action="store_true",
+                        help="begin nothing more once an acquisition has failed")  # fmt: skip
+    parser.add_argument("--json", metavar="FILE|-",
+                        help="what became of each, as JSON; - is standard output")  # fmt: skip
     _add_context(parser)
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not equals:
+        name, path = Path(text).name, text
+    if not re.fullmatch(r"[A-Za-z0-9_.+-]+", name) or name == "raw" or not path:
+        msg = f"is written NAME=PATH, with a name of letters and digits; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return name, Path(path)
 
 
 def _add_cohort(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("many inputs")
-    group.add_argument("--nprocs", "--n-cpus", "--n_cpus", type=int, metavar="N",
+    group.add_argument("--nprocs", "--n-cpus", type=int, metavar="N",
                        help="processes; by the number of inputs and processors")  # fmt: skip
+    group.add_argument("--omp-nthreads", type=int, metavar="N",
+                       help="threads of one process; as many as processors")  # fmt: skip
+    group.add_argument("--mem-mb", type=int, metavar="N",
+                       help=f"memory of all processes together; each is left {_MEM_MB} MB, so "
+                       "that fewer may run")  # fmt: skip
     group.add_argument("--no-figures", action="store_false", dest="figures",
                        help="reports without figures; a third of the time")  # fmt: skip
-    group.add_argument("-w", "--work-dir", "--work_dir", type=Path, metavar="DIR",
+    group.add_argument("-w", "--work-dir", type=Path, metavar="DIR",
                        help="for temporary files")  # fmt: skip
+    group.add_argument("--random-seed", type=int, default=0, metavar="N",
+                       help="of the draws from the errors of the areas (0)")  # fmt: skip
+    group.add_argument("--config", type=Path, metavar="FILE.toml",
+                       help='options in a file: nprocs = 4, participant-label = ["01", "02"]; '
+                       "the command line comes on top")  # fmt: skip
 
 
 def _bids(options: argparse.Namespace) -> int:
     from mrs_necrosis.cohort import analyze_dataset
     from mrs_necrosis.cohort.batch import dataset_units
 
+    if len(dict(options.derivatives)) < len(options.derivatives):
+        options.parser.error("--derivatives has a name twice")
     selection: dict[str, Any] = {
         "participants": options.participant_label,
         "sessions": options.session_label,
+        "filter_file": options.bids_filter_file,
+        "derivatives": dict(options.derivatives),
         "deidentify": options.deidentify,
         "validate": not options.skip_bids_validation,
     }
-    keywords: dict[str, Any] = {"context": _context(options), "prior": _prior_of(options)}
+    keywords: dict[str, Any] = {
+        "context": _context(options), "prior": _prior_of(options), "seed": options.random_seed,
+    }  # fmt: skip
     if options.criteria is not None:
         keywords["criteria"] = _load_criteria(options)
     count = 0
@@ -696,9 +774,7 @@ def _bids(options: argparse.Namespace) -> int:
         units = dataset_units(options.bids_dir, **selection)
         count = len(units)
         if options.dry_run:
-            for unit in units:
-                _print(f"{unit.folder}/{unit.key}{'' if unit.water is None else '  (water)'}")
-            return EXIT_OK
+            return _list_units(units)
     elif options.dry_run:
         _print(f"{options.output_dir}: one table of all results there")
         return EXIT_OK
@@ -706,9 +782,19 @@ def _bids(options: argparse.Namespace) -> int:
         result = analyze_dataset(
             options.bids_dir, options.output_dir, options.analysis_level, **selection,
             figures=options.figures, overwrite=options.overwrite, work_dir=options.work_dir,
-            executor=executor, progress=progress, **keywords,
+            stop_on_first_crash=options.stop_on_first_crash, reports_only=options.reports_only,
+            threads=options.omp_nthreads, executor=executor, progress=progress, **keywords,
         )  # fmt: skip
     return _report_cohort(options, result, options.output_dir)
+
+
+def _list_units(units: list[Unit]) -> int:
+    for unit in units:
+        used = [name for name in ("water", "anatomy", "lesion") if getattr(unit, name)]
+        _print(f"{unit.folder}/{unit.key}" + (f"  ({', '.join(used)})" if used else ""))
+        for text in filter(None, (unit.problem, *unit.notes)):
+            _print(f"    {text}")
+    return EXIT_SOME_FAILED if any(unit.problem for unit in units) else EXIT_OK
 
 
 @contextlib.contextmanager
@@ -720,24 +806,37 @@ def _many(options: argparse.Namespace, count: int) -> Iterator[Any]:
     workers = options.nprocs
     if workers is not None and workers < 1:
         options.parser.error("--nprocs must be at least 1")
+    if options.omp_nthreads is not None and options.omp_nthreads < 1:
+        options.parser.error("--omp-nthreads must be at least 1")
     if workers is None and options.dask is None:
         from importlib.util import find_spec
 
         worth = count > MANY_UNITS and find_spec("distributed") is not None
         workers = min(available_processors(), count) if worth else 1
+    memory = options.mem_mb
+    if memory is not None:
+        if memory < _MEM_MB:
+            options.parser.error(f"--mem-mb must be at least {_MEM_MB}")
+        workers = min(workers or available_processors(), memory // _MEM_MB)
     if workers == 1 and options.dask is None:
         yield None
         return
-    with cluster(None if options.dask in {None, "local"} else options.dask,
-                 workers=workers) as executor:  # fmt: skip
+    with cluster(None if options.dask in {None, "local"} else options.dask, workers=workers,
+                 memory_mb=memory) as executor:  # fmt: skip
         yield executor
 
 
 def _report_cohort(options: argparse.Namespace, result: CohortResult, out: Path) -> int:
+    from mrs_necrosis.cohort.batch import write_outcomes
+
     for outcome in result.outcomes:
         if outcome.state == "failed":
             _print(f"mrs-necrosis: {outcome.name}: {outcome.message}", file=sys.stderr)
-    if not options.quiet:
+    if options.json == "-":
+        sys.stdout.write(result.to_json())
+    elif options.json:
+        write_outcomes(result, Path(options.json))
+    if options.json != "-" and not options.quiet:
         counts = ", ".join(
             f"{result.count(state)} {words}"
             for state, words in (("done", "analysed"), ("unchanged", "done before"),

@@ -73,8 +73,10 @@ def analyze(
     anatomy: Image | None = None,
     point_spread: PointSpread = "hamming",
     midline_mm: float = 0.0,
+    seed: int = 0,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    threads: int | None = None,
     **acquisition: Any,
 ) -> Analysis:
     """Analyse one acquisition or peak table, from the source to the assessment.
@@ -113,11 +115,15 @@ def analyze(
         Response of a voxel of the grid, for the masks.
     midline_mm : float
         World x of the mid-sagittal plane, about which the lesion is mirrored.
+    seed : int
+        Of the draws from the areas' errors.
     progress : callable or None
         Called with the voxels done and the voxels in all.
     executor : Executor or None
         Where pieces of a grid are fitted: ``concurrent.futures``, or what ``cohort.cluster``
         gives. The numbers are the same as here.
+    threads : int or None
+        Of the fit here; as many as there are processors if None. The numbers are the same.
     **acquisition
         What the source does not say, as in ``read``: ``echo_time_s=0.03``, …; also ``field_t``,
         and ``quantity`` for a peak table.
@@ -156,7 +162,7 @@ def analyze(
     fitted = None
     keep = None if out is None else Path(out) / _UNFINISHED
     if isinstance(data, Spectra):
-        fitted = _fitted(data, model, progress, executor, keep)
+        fitted = _fitted(data, model, progress, executor, keep, threads)
     areas = (data.areas if fitted is None else fitted.areas).with_ll()  # type: ignore[union-attr]
     conditions = data.acquisition if isinstance(data, Spectra) else data
     evidence: dict[str, Any] = {
@@ -165,6 +171,7 @@ def analyze(
         "criteria": criteria,
         "prior": prior,
         "context": context,
+        "seed": seed,
     }
     parameters = {
         "given": acquisition,
@@ -172,6 +179,7 @@ def analyze(
         "model": None if fitted is None else fitted.model.name,
         "prior": prior,
         "level": level,
+        "seed": seed,
         "context": _known(context),
     }
     single = areas.values.size == len(areas.names)
@@ -298,6 +306,7 @@ def _fitted(
     progress: Progress | None,
     executor: Executor | None,
     keep: Path | None,
+    threads: int | None,
 ) -> Fit:
     from mrs_necrosis.fitting import default_model, fit
 
@@ -315,7 +324,9 @@ def _fitted(
         model = default_model(spectra.acquisition, kind=model)  # type: ignore[arg-type]
     if np.count_nonzero(spectra.voxels_to_fit) < _LONG_WORK:
         keep = None
-    return fit(spectra, model, progress=progress, executor=executor, keep=keep)
+    return fit(
+        spectra, model, progress=progress, executor=executor, keep=keep, threads=threads
+    )  # fmt: skip
 
 
 def _surroundings(

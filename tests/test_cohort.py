@@ -1,8 +1,11 @@
 """Cohorts: a BIDS dataset or a table in, derivatives out, nothing lost and nothing twice."""
 
+import argparse
 import concurrent.futures
+import contextlib
 import hashlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -19,12 +22,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_grid_page import browser  # noqa: F401 - a fixture
 
+import mrs_necrosis
 from mrs_necrosis import analyze
 from mrs_necrosis.cli import main
 from mrs_necrosis.cohort import analyze_dataset, analyze_file, analyze_table, cluster, dataset
 from mrs_necrosis.cohort.batch import dataset_units, table_units
 from mrs_necrosis.errors import FormatError, OutputError
-from mrs_necrosis.simulation import sample_path
+from mrs_necrosis.io import read, write_nifti_mrs
+from mrs_necrosis.simulation import grid_phantom, sample_path
 from mrs_necrosis.spectra import Acquisition, SpectralData
 
 
@@ -472,7 +477,11 @@ def test_an_unforeseen_error_is_one_unit_and_quotes_nothing(tmp_path, monkeypatc
     monkeypatch.setattr("mrs_necrosis.pipeline.analyze", broken)
     (outcome,) = quick(root, out).outcomes
 
-    assert outcome.message == "internal error (RuntimeError)"
+    assert outcome.message == "internal error (RuntimeError); logs/sub-01_svs.txt says where"
+    trace = (out / "logs" / "sub-01_svs.txt").read_text()
+    assert trace.splitlines()[0].endswith("RuntimeError, last call last")
+    assert re.search(r"^mrs_necrosis\.cohort\.unit:\d+ in analyze_unit$", trace, re.MULTILINE)
+    assert "Zzdoe" not in trace
     assert b"PLANTED" not in b"".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
 
 
@@ -720,6 +729,272 @@ def test_the_command_takes_both_spellings_and_tells_what_it_did(tmp_path, capsys
     assert (out / "group_desc-ratios_mrs.tsv").is_file()
 
 
+SPELLINGS = [
+    "--participant-label 01", "--participant_label sub-01 02", "--session-label 01",
+    "--session_label ses-01", "--session 01", "--bids-filter-file f.json",
+    "--bids_filter_file=f.json", "--skip-bids-validation", "--skip_bids_validation",
+    "-d masks=derivatives/masks", "--derivatives masks=m more=n", "--nprocs 2", "--n-cpus 2",
+    "--n_cpus 2", "--omp-nthreads 1", "--omp_nthreads 1", "--mem-mb 8000", "--mem_mb 8000",
+    "-w work", "--work-dir work", "--work_dir work", "--dry-run", "--validate-only",
+    "--reports-only", "--reports_only", "--random-seed 3", "--random_seed 3",
+    "--stop-on-first-crash", "--stop_on_first_crash", "--overwrite", "--deidentify", "-v", "-vv",
+    "-v -v", "-q", "--json -",
+]  # fmt: skip
+"""What BIDS Apps are given, each with hyphens and with underscores."""
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_spelling_of_bids_apps_is_understood(tmp_path, capsys, spelling):
+    code = main(["bids", str(tmp_path / "no"), str(tmp_path / "out"), "participant",
+                 *spelling.split()])  # fmt: skip
+
+    assert code == 3  # the folder, not the spelling
+    assert "is not a folder" in capsys.readouterr().err
+
+
+def test_every_command_tells_its_version(capsys):
+    for command in ([], ["bids"], ["analyze"]):
+        assert main([*command, "--version"]) == 0
+        assert capsys.readouterr().out == f"mrs-necrosis {mrs_necrosis.__version__}\n"
+
+
+def test_options_may_stand_in_a_file(root, tmp_path, capsys):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        'participant-label = ["01", "02"]\ndry_run = true\noverwrite = false\n'
+        "post-contrast = false\n"
+    )
+    command = ["bids", str(root), str(tmp_path / "out"), "participant", "--config", str(config)]
+
+    assert main(command) == 0
+
+    assert capsys.readouterr().out.count("_svs") == 2
+    for text, message in (
+        ("no-such = 1", "run.toml: there is no option --no-such"),
+        ("not toml", "run.toml cannot be read: it is no TOML"),
+        ("nprocs = 'x'", "argument --nprocs/--n-cpus: invalid int value: 'x'"),
+    ):
+        config.write_text(text)
+        assert main(command) == 2
+        assert message in capsys.readouterr().err
+    config.unlink()
+    assert main(command) == 2
+    assert "run.toml cannot be read: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--nprocs 0", "--nprocs must be at least 1"),
+        ("--omp-nthreads 0", "--omp-nthreads must be at least 1"),
+        ("--mem-mb 10", "--mem-mb must be at least 700"),
+        ("-d raw=x", "is written NAME=PATH"),
+        ("-d a=x a=y", "--derivatives has a name twice"),
+    ],
+)
+def test_an_impossible_option_is_said(root, tmp_path, capsys, option, message):
+    command = ["bids", str(root), str(tmp_path), "participant", *option.split()]
+
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_little_memory_means_few_processes(monkeypatch):
+    from mrs_necrosis import cli, cohort
+
+    asked = []
+
+    @contextlib.contextmanager
+    def pretended(address, **options):
+        asked.append(options)
+        yield
+
+    monkeypatch.setattr(cohort, "cluster", pretended)
+    options = argparse.Namespace(nprocs=8, omp_nthreads=None, dask=None, mem_mb=1500)
+    with cli._many(options, 8):
+        pass
+
+    assert asked == [{"workers": 2, "memory_mb": 1500}]
+
+
+def test_a_filter_file_chooses_by_entities(tmp_path):
+    root = small(tmp_path / "raw", 1)
+    data = bids_dataset.made("mixed", 1, n_samples=512)
+    for name in ("sub-01_acq-press_run-01", "sub-01_acq-press_run-02", "sub-01_acq-slaser"):
+        bids_dataset.add(root, name, data)
+    path = tmp_path / "filter.json"
+
+    def chosen(wanted):
+        path.write_text(json.dumps({"bold": {"task": "rest"}, "svs": wanted}))
+        return [unit.key.removeprefix("sub-01_") for unit in dataset_units(root, filter_file=path)]
+
+    assert chosen({"suffix": "svs", "acquisition": "press", "run": 2}) == ["acq-press_run-02_svs"]
+    assert chosen({"acq": ["slaser", None]}) == ["acq-slaser_svs", "svs"]
+    assert chosen({"acquisition": "*", "run": "Query.NONE"}) == ["acq-slaser_svs"]
+    assert len(chosen({})) == 4
+    for text, message in (
+        ('{"svs": {"colour": "red"}}', "is no entity"),
+        ('{"svs": {"acq": [{}]}}', "is no entity or no label"),
+        ('{"svs": "press"}', "must give the entities of svs as an object"),
+        ('{"bold": {}}', "filters neither svs nor mrsi"),
+        ("[]", "is no JSON object"),
+    ):
+        path.write_text(text)
+        with pytest.raises(FormatError, match=message):
+            dataset_units(root, filter_file=path)
+    with pytest.raises(FormatError, match="or the filter lets none through"):
+        chosen({"acq": "none"})
+
+
+@pytest.fixture(scope="module")
+def with_masks(tmp_path_factory):
+    """Return a grid with an anatomical image, and a dataset with the mask of its lesion."""
+    import nibabel
+
+    folder = tmp_path_factory.mktemp("masks")
+    root, masks = folder / "raw", folder / "masks"
+    bids_dataset.describe(root)
+    made = grid_phantom(np.random.default_rng(0), grid=(8, 8, 1), n_samples=512, snr=40.0)
+    link = "bids::sub-01/anat/sub-01_T1w.nii.gz"
+    metadata = bids_dataset.sidecar(made.data, AnatomicalImage=link)
+    bids_dataset.add(root, "sub-01", made.data, suffix="mrsi", metadata=metadata)
+    (root / "sub-01" / "anat").mkdir()
+    affine = made.data.affine
+    values = np.random.default_rng(1).random((8, 8, 1)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, affine), root / "sub-01/anat/sub-01_T1w.nii.gz")
+    (masks / "sub-01" / "anat").mkdir(parents=True)
+    inside = np.zeros((8, 8, 1), np.uint8)
+    inside[4:7, 3:6] = 1
+    mask = nibabel.Nifti1Image(inside, affine)
+    nibabel.save(mask, masks / "sub-01/anat/sub-01_space-T1w_label-lesion_mask.nii.gz")
+    nibabel.save(mask, masks / "sub-01/anat/sub-01_space-MNI152_label-lesion_mask.nii.gz")
+    nibabel.save(mask, masks / "sub-01/anat/sub-01_label-brain_mask.nii.gz")
+    return root, masks
+
+
+def test_a_grid_gets_its_anatomy_and_its_lesion(with_masks, tmp_path):
+    root, masks = with_masks
+    out = tmp_path / "out"
+
+    result = quick(root, out, derivatives={"masks": masks})
+
+    assert [one.message for one in result.outcomes] == [""]
+    (unit,) = dataset_units(root, derivatives={"masks": masks})
+    assert (unit.anatomy.name, unit.lesion.name) == (
+        "sub-01_T1w.nii.gz", "sub-01_space-T1w_label-lesion_mask.nii.gz"
+    )  # fmt: skip
+    fit = json.loads((out / "sub-01/mrs/sub-01_desc-fit_mrs.json").read_text())
+    assert fit["grid_assessment"]["lesion"] is not None
+    assert unit.sources == (
+        "bids:raw:sub-01/mrs/sub-01_mrsi.nii.gz", "bids:raw:sub-01/anat/sub-01_T1w.nii.gz",
+        "bids:masks:sub-01/anat/sub-01_space-T1w_label-lesion_mask.nii.gz",
+    )  # fmt: skip
+    links = json.loads((out / "dataset_description.json").read_text())["DatasetLinks"]
+    assert set(links) == {"raw", "masks"}
+    assert validator(out).returncode == 0
+    without = quick(root, out)
+    assert [one.state for one in without.outcomes] == ["done"]  # the mask is part of the input
+
+
+def test_what_is_not_the_lesion_of_a_grid_is_noted(with_masks, tmp_path):
+    root, masks = (shutil.copytree(one, tmp_path / one.name) for one in with_masks)
+    folder = masks / "sub-01" / "anat"
+    shutil.copy(folder / "sub-01_label-brain_mask.nii.gz", folder / "sub-01_desc-lesion_mask.nii")
+    sidecar = root / "sub-01/mrs/sub-01_mrsi.json"
+    content = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(content | {"AnatomicalImage": "bids::sub-01/anat/none.nii"}))
+
+    (unit,) = dataset_units(root, derivatives={"masks": masks})
+
+    assert unit.lesion is None
+    assert unit.anatomy is None
+    assert [note.partition(";")[0] for note in unit.notes] == [
+        "AnatomicalImage does not lead to an image of this dataset",
+        "There are 2 masks of the lesion",
+    ]
+    with pytest.raises(FormatError, match="is not a folder; give the root of a dataset of deriv"):
+        dataset_units(root, derivatives={"masks": masks / "none"})
+
+
+def test_anatomy_without_a_place_of_the_grid_is_not_used(with_masks, tmp_path):
+    root, _ = with_masks
+    root = shutil.copytree(root, tmp_path / "raw")
+    path = root / "sub-01/mrs/sub-01_mrsi.nii.gz"
+    write_nifti_mrs(path, replace(read(path), affine=None))
+    out = tmp_path / "out"
+
+    result = quick(root, out)
+
+    assert [one.message for one in result.outcomes] == [""]
+    marker = json.loads((out / "sub-01/mrs/sub-01_desc-status.json").read_text())
+    assert "where a grid lies: anatomy and mask were not used" in " ".join(marker["notes"])
+
+
+def test_a_deidentified_grid_shows_no_anatomy(with_masks):
+    root, masks = with_masks
+
+    (unit,) = dataset_units(root, derivatives={"masks": masks}, deidentify=True)
+
+    assert unit.anatomy is None
+    assert unit.lesion is not None
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_the_first_crash_stops_a_run_that_asks_for_it(tmp_path, parallel):
+    root = small(tmp_path / "raw", 3)
+    (root / "sub-01/mrs/sub-01_svs.nii.gz").write_bytes(b"x")
+    executor = concurrent.futures.ThreadPoolExecutor(1) if parallel else None
+
+    result = quick(root, tmp_path / "out", stop_on_first_crash=True, executor=executor)
+
+    assert [one.state for one in result.outcomes] == ["failed"]
+    assert result.exit_code == 1
+    if executor is not None:
+        executor.shutdown()
+    assert not (tmp_path / "out/sub-03").exists()
+
+
+def test_pages_alone_are_written_again(root, derivatives, tmp_path, capsys):
+    out = shutil.copytree(derivatives, tmp_path / "out")
+    before = contents(out)
+    (out / "cohort.html").unlink()
+    (out / "sub-01.html").unlink()
+
+    assert main(["bids", str(root), str(out), "participant", "--reports-only"]) == 0
+
+    assert contents(out) == before
+    command = ["bids", str(root), str(tmp_path / "no"), "participant", "--reports-only"]
+    assert main(command) == 3
+    assert "holds no results yet" in capsys.readouterr().err
+
+
+def test_a_program_reads_what_became_of_each(tmp_path, capsys):
+    root, out = small(tmp_path / "raw", 2), tmp_path / "out"
+    (root / "sub-02/mrs/sub-02_svs.nii.gz").write_bytes(b"x")
+    command = ["bids", str(root), str(out), "participant", "--no-figures", "--json"]
+
+    assert main([*command, "-"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert main([*command, str(tmp_path / "run.json")]) == 1
+
+    assert document["exit_code"] == 1
+    assert [one["state"] for one in document["outcomes"]] == ["done", "failed"]
+    again = json.loads((tmp_path / "run.json").read_text())
+    assert [one["state"] for one in again["outcomes"]] == ["unchanged", "failed"]
+    (tmp_path / "run.json").write_text("mine")
+    assert main([*command, str(tmp_path / "run.json")]) == 4
+    assert "run.json exists and is not a result" in capsys.readouterr().err
+
+
+def test_the_seed_of_the_draws_is_written_and_decides(root):
+    path = root / "sub-01/mrs/sub-01_svs.nii.gz"
+    first, second, third = (analyze(path, seed=seed, threads=1) for seed in (0, 0, 5))
+
+    assert first.assessment == second.assessment
+    assert first.assessment != third.assessment
+    assert third.provenance["parameters"]["seed"] == 5
+
+
 def test_a_dry_run_writes_nothing(root, tmp_path, capsys):
     out = tmp_path / "out"
 
@@ -727,6 +1002,18 @@ def test_a_dry_run_writes_nothing(root, tmp_path, capsys):
 
     assert "sub-03/ses-01/mrs/sub-03_ses-01_svs  (water)" in capsys.readouterr().out
     assert not out.exists()
+
+
+def test_a_dry_run_tells_what_is_wrong(tmp_path, capsys):
+    root = small(tmp_path / "raw", 2)
+    (root / "sub-01/mrs/sub-01_svs.json").write_text("{")
+    (root / "sub-02/mrs/sub-02_svs.json").write_text("{}")
+
+    assert main(["bids", str(root), str(tmp_path), "participant", "--validate-only"]) == 1
+
+    said = capsys.readouterr().out
+    assert "    one of its sidecars is no JSON in UTF-8" in said
+    assert "    The sidecar lacks ResonantNucleus" in said
 
 
 def test_the_exit_code_tells(tmp_path, capsys):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import mrs_necrosis
 from mrs_necrosis.cohort import dataset
 from mrs_necrosis.cohort.unit import (
+    LOGS,
     STATUS_ENDING,
     Outcome,
     Settings,
@@ -49,9 +50,11 @@ MANY_UNITS: Final = 20
 """From here on starting a local cluster costs less than it saves."""
 
 _LOGGER = logging.getLogger(__name__)
-_IGNORED: Final = ("*.html", "group_*", f".{NAME}/", "**/figures", "**/mrs/**")
+_IGNORED: Final = ("*.html", "group_*", f".{NAME}/", f"{LOGS}/", "**/figures", "**/mrs/**")
 """What the validator does not know: it has no derivatives of spectroscopy."""
 
+_OUTCOMES: Final = "mrs-necrosis/outcomes/1"
+_NO_RESULTS: Final = "holds no results yet; run the participant level first"
 _GROUP_COLUMNS: Final = {
     "participant_id": "participant, as in the dataset",
     "session_id": "session; n/a if there is none",
@@ -94,6 +97,15 @@ class CohortResult:
         unwritten = all(outcome.is_output_error for outcome in failed)
         return 4 if unwritten and len(failed) == len(self.outcomes) else 1
 
+    def to_json(self) -> str:
+        """Return the outcomes for a program: name, state and message of each."""
+        outcomes = [
+            {"name": one.name, "state": one.state, "message": one.message or None}
+            for one in self.outcomes
+        ]
+        document = {"schema": _OUTCOMES, "exit_code": self.exit_code, "outcomes": outcomes}
+        return json.dumps(document, indent=2) + "\n"
+
 
 # ---- a BIDS dataset ---------------------------------------------------------------------------
 
@@ -103,6 +115,8 @@ def dataset_units(
     *,
     participants: Iterable[str] = (),
     sessions: Iterable[str] = (),
+    filter_file: str | os.PathLike[str] | None = None,
+    derivatives: Mapping[str, str | os.PathLike[str]] | None = None,
     deidentify: bool = False,
     validate: bool = True,
 ) -> list[Unit]:
@@ -114,6 +128,10 @@ def dataset_units(
         Root of the dataset.
     participants, sessions : iterable of str
         Labels, with or without ``sub-`` and ``ses-``; all if empty.
+    filter_file : path or None
+        JSON with further entities to choose by: ``{"svs": {"acquisition": "press"}}``.
+    derivatives : mapping of str to path, or None
+        Datasets by a name for their links; masks of lesions are looked for in them.
     deidentify : bool
         Call participants, sessions and acquisitions by checksums of their files.
     validate : bool
@@ -135,19 +153,40 @@ def dataset_units(
         dataset.check_dataset(root)
     elif not root.is_dir():
         raise FormatError(root, "is not a folder; give the root of a BIDS dataset")
-    found = dataset.find(root, participants=participants, sessions=sessions)
+    folders = {name: Path(folder) for name, folder in (derivatives or {}).items()}
+    for folder in folders.values():
+        if not folder.is_dir():
+            raise FormatError(folder, "is not a folder; give the root of a dataset of derivatives")
+    found = dataset.find(
+        root,
+        participants=participants,
+        sessions=sessions,
+        filters=None if filter_file is None else dataset.read_filters(Path(filter_file)),
+        derivatives=folders.values(),
+    )
     if not found:
-        raise FormatError(root, "has no _svs or _mrsi file in any sub-*/[ses-*/]mrs folder")
+        filtered = "" if filter_file is None else ", or the filter lets none through"
+        raise FormatError(
+            root, f"has no _svs or _mrsi file in any sub-*/[ses-*/]mrs folder{filtered}"
+        )
     twins = Counter(one.base for one in found)
     units = []
     for one in found:
         levels = [f"{key}-{one.entities[key]}" for key in ("sub", "ses") if key in one.entities]
-        inputs = [one.path, *([one.water] if one.water else [])]
+        links = [_uri("raw", root, path) for path in (one.path, one.water, one.anatomy) if path]
+        if one.lesion is not None:
+            links += [
+                _uri(name, folder, one.lesion)
+                for name, folder in folders.items()
+                if one.lesion.is_relative_to(folder)
+            ][:1]
         units.append(
             Unit(
                 name=one.base,
                 source=one.path,
                 water=one.water,
+                anatomy=one.anatomy,
+                lesion=one.lesion,
                 folder="/".join([*levels, "mrs"]),
                 figures=f"{levels[0]}/figures",
                 suffix=one.suffix,
@@ -156,7 +195,7 @@ def dataset_units(
                 participant=levels[0],
                 session=levels[1] if len(levels) > 1 else None,
                 metadata=one.metadata,
-                sources=tuple(f"bids:raw:{_inside(root, path)}" for path in inputs),
+                sources=tuple(links),
                 notes=one.notes,
                 problem=one.problem,
             )
@@ -164,15 +203,15 @@ def dataset_units(
     if not deidentify:
         return units
     # a participant is called the same whichever sessions are chosen
-    everything = dataset.find(root, participants=participants) if sessions else found
+    chosen = sessions or filter_file is not None
+    everything = dataset.find(root, participants=participants) if chosen else found
     return _deidentified(units, everything)
 
 
-def _inside(root: Path, path: Path) -> str:
-    try:
-        return path.relative_to(root).as_posix()
-    except ValueError:
-        return path.resolve().relative_to(root.resolve()).as_posix()
+def _uri(name: str, root: Path, path: Path) -> str:
+    if not path.is_relative_to(root):
+        root, path = root.resolve(), path.resolve()
+    return f"bids:{name}:{path.relative_to(root).as_posix()}"
 
 
 def _deidentified(units: list[Unit], everything: list[dataset.Acquired]) -> list[Unit]:
@@ -201,6 +240,7 @@ def _deidentified(units: list[Unit], everything: list[dataset.Acquired]) -> list
                 folder="/".join([*levels, "mrs"]),
                 figures=f"{who}/figures",
                 tag="",
+                anatomy=None,  # a face may be known by it
                 participant=who,
                 session=levels[1] if len(levels) > 1 else None,
                 sources=(),
@@ -220,11 +260,16 @@ def analyze_dataset(
     *,
     participants: Iterable[str] = (),
     sessions: Iterable[str] = (),
+    filter_file: str | os.PathLike[str] | None = None,
+    derivatives: Mapping[str, str | os.PathLike[str]] | None = None,
     deidentify: bool = False,
     validate: bool = True,
     figures: bool = True,
     overwrite: bool = False,
+    stop_on_first_crash: bool = False,
+    reports_only: bool = False,
     work_dir: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
     **keywords: Any,
@@ -241,14 +286,20 @@ def analyze_dataset(
         Where the derivatives go; another run may write there at the same time.
     level : {"participant", "group"}
         Analyse every acquisition; or gather all results in ``group_desc-ratios_mrs.tsv``.
-    participants, sessions, deidentify, validate :
+    participants, sessions, filter_file, derivatives, deidentify, validate :
         As in ``dataset_units``.
     figures : bool
         Draw; this takes three times as long as the analysis.
     overwrite : bool
         Redo what is done. Files that are not ours are never replaced or removed.
+    stop_on_first_crash : bool
+        Begin nothing more once an acquisition has failed.
+    reports_only : bool
+        Analyse nothing; write the pages again from what is done.
     work_dir : path or None
         For temporary files; the system's place by default.
+    threads : int or None
+        Of one fit; as many as there are processors if None.
     executor : concurrent.futures.Executor or None
         Runs the units; one after the other in this process if None. The results are the same.
     progress : callable or None
@@ -275,20 +326,26 @@ def analyze_dataset(
     >>> found.exit_code  # doctest: +SKIP
     """
     root, out = Path(bids_dir), Path(out_dir)
-    if level == "group":
+    if level == "group" or reports_only:
         _check_ours(out)
-        write_group_table(out)
+        if level == "group":
+            write_group_table(out)
+        elif not (out.is_dir() and markers(out)):
+            raise FormatError(out, _NO_RESULTS)
         write_pages(out)
         return CohortResult()
     units = dataset_units(
-        root, participants=participants, sessions=sessions, deidentify=deidentify,
-        validate=validate,
+        root, participants=participants, sessions=sessions, filter_file=filter_file,
+        derivatives=derivatives, deidentify=deidentify, validate=validate,
     )  # fmt: skip
-    _prepare(root, out, deidentify=deidentify)
+    _prepare(out, {} if deidentify else {"raw": root, **(derivatives or {})}, root)
     settings = Settings(
-        out=out, keywords=keywords, figures=figures, overwrite=overwrite, work=_work(work_dir)
+        out=out, keywords=keywords, figures=figures, overwrite=overwrite, work=_work(work_dir),
+        threads=threads,
+    )  # fmt: skip
+    result = run_units(
+        units, settings, executor=executor, progress=progress, stop=stop_on_first_crash
     )
-    result = run_units(units, settings, executor=executor, progress=progress)
     write_pages(out)
     return result
 
@@ -319,7 +376,7 @@ def _check_ours(out: Path) -> None:
         raise OutputError(msg)
 
 
-def _prepare(root: Path, out: Path, *, deidentify: bool) -> None:
+def _prepare(out: Path, links: Mapping[str, str | os.PathLike[str]], root: Path) -> None:
     if out.resolve() == root.resolve():
         msg = "the results must not go into the dataset itself; choose another folder"
         raise OutputError(msg)
@@ -335,8 +392,10 @@ def _prepare(root: Path, out: Path, *, deidentify: bool) -> None:
             "them. Research use only; not a diagnosis.",
         }],
     }  # fmt: skip
-    if not deidentify:
-        description["DatasetLinks"] = {"raw": _link(root, out)}
+    if links:
+        description["DatasetLinks"] = {
+            name: _link(Path(folder), out) for name, folder in links.items()
+        }
     text = json.dumps(description, indent=2) + "\n"
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -471,6 +530,7 @@ def analyze_table(
     *,
     figures: bool = True,
     overwrite: bool = False,
+    threads: int | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
     **keywords: Any,
@@ -484,7 +544,7 @@ def analyze_table(
     out_dir : path
         Gets ``LABEL/result.json``, … per line, ``ratios.tsv`` with all lines, and
         ``cohort.html``.
-    figures, overwrite, executor, progress, **keywords :
+    figures, overwrite, threads, executor, progress, **keywords :
         As in ``analyze_dataset``.
 
     Returns
@@ -515,7 +575,9 @@ def analyze_table(
     out = Path(out_dir)
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    settings = Settings(out=out, keywords=keywords, figures=figures, overwrite=overwrite)
+    settings = Settings(
+        out=out, keywords=keywords, figures=figures, overwrite=overwrite, threads=threads
+    )
     result = run_units(units, settings, executor=executor, progress=progress)
     write_group_table(out, name="ratios.tsv")
     write_pages(out)
@@ -607,6 +669,7 @@ def run_units(
     *,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    stop: bool = False,
 ) -> CohortResult:
     """Run all units and say what became of each.
 
@@ -620,11 +683,13 @@ def run_units(
         Where they run; here if None.
     progress : callable or None
         Called with the units done and the units in all.
+    stop : bool
+        Begin nothing more once a unit has failed.
 
     Returns
     -------
     CohortResult
-        In the order of `units`.
+        In the order of `units`; without those that were not begun.
     """
     outcomes: dict[str, Outcome] = {}
 
@@ -635,7 +700,10 @@ def run_units(
 
     if executor is None:
         for unit in units:
-            note(run_unit(unit, settings))
+            outcome = run_unit(unit, settings)
+            note(outcome)
+            if stop and outcome.state == "failed":
+                break
     else:
         futures = [executor.submit(run_unit, unit, settings) for unit in units]
         try:
@@ -645,11 +713,33 @@ def run_units(
                 except Exception as error:  # noqa: BLE001 - a worker may die of anything
                     message = f"its worker died ({type(error).__name__})"
                     note(Outcome(name=unit.key, state="failed", message=message))
-        except BaseException:
+                if stop and outcomes[unit.key].state == "failed":
+                    break
+        finally:
             for future in futures:
                 future.cancel()
-            raise
-    return CohortResult(outcomes=tuple(outcomes[unit.key] for unit in units))
+    return CohortResult(
+        outcomes=tuple(outcomes[unit.key] for unit in units if unit.key in outcomes)
+    )
+
+
+def write_outcomes(result: CohortResult, path: Path) -> None:
+    """Write what became of each unit as JSON.
+
+    Parameters
+    ----------
+    result : CohortResult
+        Of a run.
+    path : Path
+        Replaced if an earlier run wrote it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or somebody else's file has that name.
+    """
+    with _writing(path):
+        _replace_ours(path, result.to_json().encode(), _OUTCOMES.encode())
 
 
 def available_processors() -> int:
@@ -732,7 +822,7 @@ def write_group_table(out: Path, name: str = GROUP_TABLE) -> Path:
 
     found = markers(out) if out.is_dir() else []
     if not found:
-        raise FormatError(out, "holds no results yet; run the participant level first")
+        raise FormatError(out, _NO_RESULTS)
     columns = _GROUP_COLUMNS | {key: text for key, text in COLUMNS.items() if key != "source"}
     lines = ["\t".join(columns)]
     for marker in found:

@@ -55,7 +55,9 @@ class DaskExecutor:
 
 
 @contextmanager
-def cluster(address: str | None = None, *, workers: int | None = None) -> Iterator[DaskExecutor]:
+def cluster(
+    address: str | None = None, *, workers: int | None = None, memory_mb: int | None = None
+) -> Iterator[DaskExecutor]:
     """Connect to a Dask cluster, or make one of this machine's cores.
 
     Parameters
@@ -64,6 +66,8 @@ def cluster(address: str | None = None, *, workers: int | None = None) -> Iterat
         Of a scheduler, such as ``"tcp://host:8786"``; None makes a local cluster.
     workers : int or None
         Processes of a local cluster; the number of cores if None.
+    memory_mb : int or None
+        Of all processes of a local cluster together; the machine's if None.
 
     Yields
     ------
@@ -91,8 +95,10 @@ def cluster(address: str | None = None, *, workers: int | None = None) -> Iterat
     client_type: Any = distributed.Client  # it has no types
     if address is None:
         cluster_type: Any = distributed.LocalCluster
+        workers = workers or os.cpu_count() or 1
         local = cluster_type(
-            n_workers=workers or os.cpu_count() or 1,
+            n_workers=workers,
+            memory_limit="auto" if memory_mb is None else f"{memory_mb // workers}MB",
             threads_per_worker=1,
             host="127.0.0.1",
             # None would still open a port of the scheduler's pages on every interface

@@ -3,7 +3,9 @@
 BIDS 1.10 and later: ``sub-<label>[/ses-<label>]/mrs/`` holds ``_svs`` and ``_mrsi`` files in
 NIfTI-MRS and their water references ``_mrsref``, which ``ReferenceSignal`` in the sidecar links.
 Sidecars are inherited: one nearer to the file replaces, field by field, one further up. The
-validator does not compare sidecars with headers, so that is done here.
+validator does not compare sidecars with headers, so that is done here. For a grid, the sidecar's
+``AnatomicalImage`` is what its maps are laid on, and a lesion's mask may come from a dataset of
+derivatives: ``sub-<label>[_ses-<label>][...]_label-lesion_mask.nii.gz`` (or ``desc-lesion``).
 """
 
 from __future__ import annotations
@@ -44,6 +46,17 @@ _COMPARED: Final = (
 )
 """Fields that sidecar and header both know, their unit, and by how much they may differ."""
 
+_LONG_NAMES: Final = {
+    "subject": "sub", "session": "ses", "acquisition": "acq", "nucleus": "nuc", "volume": "voi",
+    "reconstruction": "rec", "inversion": "inv",
+}  # fmt: skip
+_MASK: Final = re.compile(
+    rf"(?P<entities>(?:[a-z]+-{_LABEL}_)*(?:label|desc)-lesion_(?:[a-z]+-{_LABEL}_)*)"
+    r"mask\.nii(?:\.gz)?"
+)
+_OF_THE_SCANNER: Final = frozenset({None, "orig", "T1w", "T2w", "FLAIR", "individual", "scanner"})
+"""Spaces whose world coordinates are those of the spectra; a template's are not."""
+
 _EDITED: Final = ("EditTarget", "EditCondition", "EditPulse")
 
 _MAX_SIDECAR_BYTES: Final = 2**24
@@ -67,6 +80,8 @@ class Acquired:
         The linked water reference.
     notes : tuple of str
         What is not as BIDS wants it.
+    anatomy, lesion : Path or None
+        Of a grid: the linked anatomical image, and the lesion's mask.
     problem : str
         Why it cannot be analysed; empty if it can.
     """
@@ -77,6 +92,8 @@ class Acquired:
     metadata: Mapping[str, Any]
     water: Path | None
     notes: tuple[str, ...] = ()
+    anatomy: Path | None = None
+    lesion: Path | None = None
     problem: str = ""
 
     @property
@@ -121,6 +138,8 @@ def find(
     *,
     participants: Iterable[str] = (),
     sessions: Iterable[str] = (),
+    filters: Mapping[str, Mapping[str, Any]] | None = None,
+    derivatives: Iterable[Path] = (),
 ) -> list[Acquired]:
     """Return the spectroscopy files of a dataset, in the order of their names.
 
@@ -130,6 +149,10 @@ def find(
         The dataset.
     participants, sessions : iterable of str
         Labels to look at, with or without ``sub-`` and ``ses-``; all if empty.
+    filters : mapping or None
+        What ``read_filters`` returned.
+    derivatives : iterable of Path
+        Datasets in which masks of lesions are looked for.
 
     Returns
     -------
@@ -157,13 +180,18 @@ def find(
         elif (subject / "mrs").is_dir():
             visits = [subject, *visits]
         for visit in visits:
-            found += _in_folder(root, visit / "mrs")
+            found += _in_folder(root, visit / "mrs", filters or {}, tuple(derivatives))
     if wanted_sessions and not found:
         raise FormatError(root, f"has no spectroscopy in session {', '.join(wanted_sessions)}")
     return found
 
 
-def _in_folder(root: Path, folder: Path) -> list[Acquired]:
+def _in_folder(
+    root: Path,
+    folder: Path,
+    filters: Mapping[str, Mapping[str, Any]],
+    derivatives: tuple[Path, ...],
+) -> list[Acquired]:
     if not folder.is_dir():
         return []
     found = []
@@ -176,6 +204,8 @@ def _in_folder(root: Path, folder: Path) -> list[Acquired]:
         if place != list(path.relative_to(root).parts[:-2]) or not set(entities) <= set(ENTITIES):
             _LOGGER.warning("a file is not named as BIDS wants it and was left out")
             continue
+        if not _passes(entities, filters.get(match["suffix"], {})):
+            continue
         metadata, problem, notes = {}, "", []
         try:
             metadata = sidecar(root, path)
@@ -185,6 +215,13 @@ def _in_folder(root: Path, folder: Path) -> list[Acquired]:
         if absent:
             notes.append(f"The sidecar lacks {', '.join(absent)}, which BIDS requires.")
         water, note = _water(root, path, metadata)
+        notes += [note] if note else []
+        anatomy = lesion = None
+        if match["suffix"] == "mrsi":
+            anatomy, note = _anatomy(root, path, metadata)
+            notes += [note] if note else []
+            lesion, note = _lesion(derivatives, place)
+            notes += [note] if note else []
         found.append(
             Acquired(
                 path=path,
@@ -192,11 +229,120 @@ def _in_folder(root: Path, folder: Path) -> list[Acquired]:
                 suffix=match["suffix"],
                 metadata=metadata,
                 water=water,
-                notes=(*notes, *([note] if note else [])),
+                notes=tuple(notes),
+                anatomy=anatomy,
+                lesion=lesion,
                 problem=problem,
             )
         )
     return found
+
+
+def read_filters(path: Path) -> dict[str, dict[str, Any]]:
+    """Return which acquisitions a file of BIDS filters lets through.
+
+    Parameters
+    ----------
+    path : Path
+        JSON such as ``{"svs": {"acquisition": "press"}, "mrsi": {"session": ["01", "02"]}}``:
+        by suffix, what entities must be. A list holds alternatives; ``null`` is an entity that
+        is absent, ``"*"`` one that is there. Parts of other names, of other apps, are left alone.
+
+    Returns
+    -------
+    dict
+        By suffix, the allowed values by the short name of the entity.
+
+    Raises
+    ------
+    FormatError
+        If it is no such file.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "filter.json"
+    ...     _ = path.write_text('{"svs": {"acquisition": "press", "run": [1, 2]}}')
+    ...     read_filters(path)
+    {'svs': {'acq': ['press'], 'run': ['1', '2']}}
+    """
+    filters: dict[str, dict[str, Any]] = {}
+    for suffix, wanted in _read_json(path).items():
+        if suffix not in _SUFFIXES:
+            continue
+        if not isinstance(wanted, dict):
+            raise FormatError(path, f"must give the entities of {suffix} as an object")
+        filters[suffix] = {}
+        for name, value in wanted.items():
+            if name in {"datatype", "suffix", "extension"}:
+                continue  # these say what svs and mrsi say already
+            short = _LONG_NAMES.get(name, name)
+            values = value if isinstance(value, list) else [value]
+            if short not in ENTITIES or not all(
+                one is None or isinstance(one, (str, int)) for one in values
+            ):
+                raise FormatError(
+                    path,
+                    f"filters {suffix} by what is no entity or no label; entities are "
+                    f"{', '.join(ENTITIES)}",
+                )
+            labels = [None if one in {None, "Query.NONE"} else str(one) for one in values]
+            filters[suffix][short] = [
+                None if one is None else one.removeprefix(f"{short}-") for one in labels
+            ]
+    if not filters:
+        raise FormatError(path, f"filters neither {' nor '.join(_SUFFIXES)}")
+    return filters
+
+
+def _passes(entities: Mapping[str, str], wanted: Mapping[str, Any]) -> bool:
+    for name, values in wanted.items():
+        label = entities.get(name)
+        if label is not None and not {"*", "Query.ANY"}.isdisjoint(values):
+            continue
+        # run-01 is run 1
+        numbers = {value.lstrip("0") for value in values if value is not None and value.isdigit()}
+        if label not in values and (label is None or label.lstrip("0") not in numbers):
+            return False
+    return True
+
+
+def _anatomy(
+    root: Path, path: Path, metadata: Mapping[str, Any]
+) -> tuple[Path | None, str | None]:
+    """Return the linked anatomical image, and a note where the link leads nowhere."""
+    link = metadata.get("AnatomicalImage")
+    if isinstance(link, list) and link:
+        link = link[0]
+    if not link:
+        return None, None
+    target = _follow(root, path, link)
+    if target is None or not target.name.endswith((".nii", ".nii.gz")):
+        return None, "AnatomicalImage does not lead to an image of this dataset; none is shown."
+    return target, None
+
+
+def _lesion(derivatives: Iterable[Path], place: list[str]) -> tuple[Path | None, str | None]:
+    """Return the lesion's mask of a participant's visit, and a note where it is not one."""
+    of_visit, of_participant = [], []
+    for folder in derivatives:
+        for candidate in sorted((folder / place[0]).rglob("*_mask.nii*")):
+            match = _MASK.fullmatch(candidate.name)
+            entities = {} if match is None else _entities(match["entities"])
+            if match is None or f"sub-{entities.get('sub')}" != place[0]:
+                continue
+            if entities.get("space") not in _OF_THE_SCANNER:
+                continue
+            if "ses" not in entities:
+                of_participant.append(candidate)
+            elif [f"ses-{entities['ses']}"] == place[1:]:
+                of_visit.append(candidate)
+    found = of_visit or of_participant
+    if len(found) > 1:
+        return None, f"There are {len(found)} masks of the lesion; none was used."
+    return (found[0] if found else None), None
 
 
 def _entities(text: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import tempfile
+import traceback
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,9 @@ STATUS_ENDING: Final = "_desc-status.json"
 LOCKS: Final = ".mrs_necrosis"
 """Hidden folder of the locks."""
 
+LOGS: Final = "logs"
+"""Folder for what nobody foresaw."""
+
 _LOGGER = logging.getLogger(__name__)
 _SHOWN_RATIOS: Final = ("Cho/Cr", "Cho/NAA", "NAA/Cr", "LL/Cr")
 
@@ -52,6 +56,8 @@ class Unit:
         The file with the spectra.
     water : Path or None
         Its water reference.
+    anatomy, lesion : Path or None
+        Of a grid: the image to lay its maps on, and the lesion's mask.
     folder : str
         Where the results go, relative to the output, with forward slashes.
     figures : str
@@ -77,6 +83,8 @@ class Unit:
     name: str
     source: Path
     water: Path | None = None
+    anatomy: Path | None = None
+    lesion: Path | None = None
     folder: str = ""
     figures: str = ""
     suffix: str = ""
@@ -122,6 +130,8 @@ class Settings:
         Redo what is done.
     work : Path or None
         For temporary files.
+    threads : int or None
+        Of one fit; as many as there are processors if None.
     """
 
     out: Path
@@ -129,6 +139,7 @@ class Settings:
     figures: bool = True
     overwrite: bool = False
     work: Path | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +219,8 @@ def _run_locked(unit: Unit, settings: Settings) -> Outcome:
                 # what an earlier run wrote belongs to another input
                 _remove(settings.out, kept)
                 kept = {}
+            if not isinstance(error, (MRSNecrosisError, OSError)):
+                kept |= _write_crash(unit, settings.out, error)
             _mark(unit, settings.out, "failed", kept, document)
         return outcome
     return Outcome(name=unit.key, state="done")
@@ -222,10 +235,23 @@ def _failure(unit: Unit, error: Exception) -> Outcome:
         message = f"its results cannot be written: {error.strerror or type(error).__name__}"
     else:
         # the text of an unforeseen error may quote a header
-        message = f"internal error ({type(error).__name__})"
+        message = f"internal error ({type(error).__name__}); {LOGS}/{unit.key}.txt says where"
         _LOGGER.debug("unit failed", exc_info=error)
     is_output = isinstance(error, (OutputError, OSError))
     return Outcome(name=unit.key, state="failed", message=message, is_output_error=is_output)
+
+
+def _write_crash(unit: Unit, out: Path, error: Exception) -> dict[str, str]:
+    """Write where an unforeseen error came from: places in the code, no values and no message."""
+    from mrs_necrosis.report.files import write_atomically
+
+    lines = [f"mrs_necrosis {mrs_necrosis.__version__}: {type(error).__name__}, last call last"]
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        lines.append(f"{frame.f_globals.get('__name__')}:{line} in {frame.f_code.co_name}")
+    name, content = f"{LOGS}/{unit.key}.txt", ("\n".join(lines) + "\n").encode()
+    (out / LOGS).mkdir(exist_ok=True)
+    write_atomically(out / name, content)
+    return {name: hashlib.sha256(content).hexdigest()}
 
 
 def analyze_unit(unit: Unit, settings: Settings) -> Analysis:
@@ -251,12 +277,18 @@ def analyze_unit(unit: Unit, settings: Settings) -> Analysis:
     from mrs_necrosis.io import read
     from mrs_necrosis.pipeline import analyze, sha256
 
-    keywords = {**settings.keywords, **unit.given}
+    keywords = {**settings.keywords, **unit.given, "threads": settings.threads}
     if unit.metadata is None:
         return analyze(unit.source, water_reference=unit.water, label=unit.name, **keywords)
     data = read(unit.source, water_reference=unit.water)
     check_consistency(unit.metadata, data, unit.source)
     known = given_by(unit.metadata, data, unit.source)
+    if unit.anatomy or unit.lesion:
+        if data.affine is not None and data.fid.shape[:3] != (1, 1, 1):
+            keywords |= {"anatomy": unit.anatomy, "lesion_mask": unit.lesion}
+        else:
+            msg = "the file does not say where a grid lies: anatomy and mask were not used"
+            warnings.warn(msg, MRSNecrosisWarning, stacklevel=2)
     analysis = analyze(data, label=unit.key, **{**known, **keywords})
     source = replace(
         analysis.source,
@@ -474,7 +506,10 @@ def _fingerprint(unit: Unit, settings: Settings) -> str:
     decides = [
         mrs_necrosis.__version__,
         sha256(unit.source),
-        None if unit.water is None else sha256(unit.water),
+        *(
+            None if path is None else sha256(path)
+            for path in (unit.water, unit.anatomy, unit.lesion)
+        ),
         unit.metadata,
         dict(unit.given),
         dict(settings.keywords),
