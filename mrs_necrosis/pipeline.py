@@ -324,9 +324,15 @@ def _fitted(
         model = default_model(spectra.acquisition, kind=model)  # type: ignore[arg-type]
     if np.count_nonzero(spectra.voxels_to_fit) < _LONG_WORK:
         keep = None
-    return fit(
+    found = fit(
         spectra, model, progress=progress, executor=executor, keep=keep, threads=threads
     )  # fmt: skip
+    quality = replace(
+        found.quality,
+        reference_confidence=spectra.reference_confidence,
+        water_ratio=spectra.water_ratio,
+    )
+    return replace(found, quality=quality)
 
 
 def _surroundings(

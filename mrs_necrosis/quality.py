@@ -66,6 +66,8 @@ class Quality:
         ``FitStatus`` codes.
     unexplained_ppm : ndarray of float64, shape (X, Y, Z)
         Where the residual holds a peak that the model does not know; NaN if there is none.
+    reference_confidence, water_ratio : ndarray of float64, shape (X, Y, Z), or None
+        As in ``Spectra``; None becomes NaN, unknown.
     """
 
     snr: NDArray[np.float64]
@@ -74,12 +76,17 @@ class Quality:
     residual_ratio: NDArray[np.float64]
     status: NDArray[np.uint8]
     unexplained_ppm: NDArray[np.float64]
+    reference_confidence: NDArray[np.float64] | None = None
+    water_ratio: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.snr)
         for name in self.__slots__:
             dtype = np.uint8 if name == "status" else np.float64
-            array: NDArray[Any] = np.array(getattr(self, name), dtype=dtype)
+            given = getattr(self, name)
+            array: NDArray[Any] = np.array(
+                np.full(shape, np.nan) if given is None else given, dtype
+            )
             if array.shape != shape:
                 msg = f"{name} must have the shape {shape} of snr; got {array.shape}"
                 raise ValueError(msg)
@@ -109,3 +116,6 @@ class QualityThresholds:
     area_sd_fail: float = 0.50
     residual_warn: float = 1.5
     residual_fail: float = 3.0
+    reference_warn: float = 0.95
+    reference_fail: float = 0.70
+    water_fail: float = 300.0

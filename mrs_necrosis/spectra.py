@@ -302,6 +302,11 @@ class Spectra:
         True where the lipid probably comes from the scalp; None if nobody looked.
     lipids_suppressed : bool
         Whether lipid signals were suppressed, so that no LL area is one of the tissue.
+    reference_confidence : ndarray of float64, shape (X, Y, Z), or None
+        Probability that phase and chemical shift were found right; None if nobody looked.
+    water_ratio : ndarray of float64, shape (X, Y, Z), or None
+        How many times as high the water was as the highest narrow peak beside it; None if
+        nobody looked.
 
     Raises
     ------
@@ -319,6 +324,8 @@ class Spectra:
     noise_sd: NDArray[np.float64] | None = None
     scalp_lipid: NDArray[np.bool_] | None = None
     lipids_suppressed: bool = False
+    reference_confidence: NDArray[np.float64] | None = None
+    water_ratio: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         fid = read_only(self.fid, np.complex128)
@@ -330,7 +337,13 @@ class Spectra:
         object.__setattr__(self, "fid", fid)
         object.__setattr__(self, "mask", read_only(mask, np.bool_))
         object.__setattr__(self, "affine", _check_affine(self.affine))
-        per_voxel = {"water_area": np.float64, "noise_sd": np.float64, "scalp_lipid": np.bool_}
+        per_voxel = {
+            "water_area": np.float64,
+            "noise_sd": np.float64,
+            "scalp_lipid": np.bool_,
+            "reference_confidence": np.float64,
+            "water_ratio": np.float64,
+        }
         for name, dtype in per_voxel.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, read_only(getattr(self, name), dtype))

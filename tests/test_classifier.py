@@ -50,6 +50,8 @@ def quality(**changes):
         "residual_ratio": 1.0,
         "status": FitStatus.OK,
         "unexplained_ppm": np.nan,
+        "reference_confidence": 1.0,
+        "water_ratio": 2.0,
     }
     return Quality(**{name: np.full((1, 1, 1), value) for name, value in (good | changes).items()})
 
@@ -485,6 +487,9 @@ def test_lactate_itself_is_used_where_the_fit_has_it():
         ("residual", {"residual_ratio": 3.1}, {"residual_ratio": 2.9}),
         ("fit", {"status": FitStatus.NOT_CONVERGED}, {"status": FitStatus.AT_BOUND}),
         ("unexpected-peak", {"unexplained_ppm": 1.92}, {"unexplained_ppm": 2.45}),
+        ("reference", {"reference_confidence": 0.69}, {"reference_confidence": 0.71}),
+        ("reference", {"reference_confidence": 0.0}, {"reference_confidence": 1.0}),
+        ("unsuppressed-water", {"water_ratio": 301.0}, {"water_ratio": 299.0}),
     ],
 )
 def test_a_quality_gate_closes_and_opens(name, poor, good):
@@ -499,6 +504,26 @@ def test_a_quality_gate_closes_and_opens(name, poor, good):
     assert gate(opened, name).is_open
     assert gate(opened, name).checked
     assert opened.favors == Favors.NECROSIS
+
+
+def test_a_reference_that_is_not_quite_certain_is_a_caveat():
+    doubtful = assess(reference(0.02), quality=quality(reference_confidence=0.8))
+    certain = assess(reference(0.02), quality=quality(reference_confidence=0.99))
+
+    says = "The chemical shift is not quite certain (confidence 0.80)"
+    assert any(caveat.startswith(says) for caveat in doubtful.caveats)
+    assert not any("not quite certain" in caveat for caveat in certain.caveats)
+
+
+def test_quality_of_another_fit_leaves_reference_and_water_unchecked():
+    known = quality()
+    found = assess(
+        reference(0.02),
+        quality=Quality(known.snr, *(known.snr,) * 3, known.status, known.unexplained_ppm),
+    )
+
+    assert not gate(found, "reference").checked
+    assert not gate(found, "unsuppressed-water").checked
 
 
 def test_acetate_is_not_called_naa():

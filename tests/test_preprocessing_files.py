@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mrs_necrosis import analyze
+from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import PEAK_PPM
 from mrs_necrosis.io import read
 from mrs_necrosis.preprocessing import preprocess
@@ -73,6 +75,58 @@ def test_a_reference_that_is_no_unsuppressed_water_is_left_aside(shared_data):
 
     assert not step(spectra, "correct_eddy_currents").parameters["applied"]
     assert spectra.water_area is None
+
+
+WATER_ALONE = (
+    f"{PHILIPS}/brain_3T_press30/philips_spar_sdat_W.SDAT",
+    f"{PHILIPS}/osprey_press35/sub-01_PRESS_35_ref.sdat",
+    f"{PHILIPS}/osprey_press30_mm/sub-02_ses-01_PRESS_raw-ref_noID.SDAT",
+    "siemens_twix/spinal_cord_7T_sLASER_shortTE_noWS.dat",
+    "nifti_mrs/brain_7T_steam11/wref_raw.nii.gz",
+    "tarquin_dpt/brain_3T_press30/w.dpt",
+    "ismrm_challenge/jmrui/dataset2_nWS.txt",
+    "ismrm_challenge/jmrui/dataset26_nWS.txt",
+)
+
+
+@pytest.mark.filterwarnings("ignore:the chemical shift of this spectrum is uncertain")
+@pytest.mark.parametrize("path", WATER_ALONE)
+def test_a_water_reference_given_as_data_gets_no_label(shared_data, path):
+    found = analyze(shared_data / path).assessment
+
+    gate = next(one for one in found.gates if one.name == "unsuppressed-water")
+    assert found.favors == Favors.NOT_EVALUABLE
+    assert gate.sentence.startswith("This looks like an unsuppressed water signal: its line is")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(path for path, _ in BRAINS.values()),
+        "siemens_ima/spinal_cord_7T_sLASER_shortTE_WS.dcm",
+        "siemens_rda/phantom_1p5T_example.rda",
+        "ge_pfile/P1751_1.5T_030_2000.7",
+        "ge_pfile/P1904_1.5T_030_2000.7",
+        "dicom_mrs/philips_1p5T_phantom_shortTE.dcm",
+    ],
+)
+def test_suppressed_water_however_strong_is_not_called_unsuppressed(shared_data, path):
+    assert preprocessed(shared_data, path).water_ratio.item() < 100
+
+
+def test_the_water_of_a_p_file_is_unsuppressed_and_its_metabolites_are_not(shared_data):
+    water = read(shared_data / "ge_pfile/P1834_1.5T_030_2000.7").water
+
+    assert preprocess(water).water_ratio.item() > 300
+
+
+@pytest.mark.filterwarnings("ignore:the chemical shift of this spectrum is uncertain")
+def test_an_uncertain_chemical_shift_closes_a_gate(shared_data):
+    found = analyze(shared_data / "tarquin_dpt/simulated_tumour_1p5T/broken.dpt").assessment
+
+    gate = next(one for one in found.gates if one.name == "reference")
+    assert not gate.is_open
+    assert "Phase and chemical shift are uncertain (confidence 0.6" in gate.sentence
 
 
 @pytest.mark.parametrize("name", ["P1751", "P1806", "P1820", "P1834", "P1851"])

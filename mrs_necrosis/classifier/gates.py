@@ -102,12 +102,14 @@ def quality_checks(
     Yields
     ------
     Check
-        fit, snr, linewidth, residual, area-sd, unexpected-peak.
+        unsuppressed-water, reference, fit, snr, linewidth, residual, area-sd, unexpected-peak.
     """
     v = len(areas.values)
     limit = thresholds
     if quality is None:
         for name, what in (
+            ("unsuppressed-water", "the water's height is unknown"),
+            ("reference", "nobody said how sure the chemical shift is"),
             ("fit", "no fit was given"),
             ("snr", "the SNR is unknown"),
             ("linewidth", "the linewidth is unknown"),
@@ -116,6 +118,8 @@ def quality_checks(
         ):
             yield _unchecked(name, v, f"Not checked: {what}.", Favors.NOT_EVALUABLE)
     else:
+        yield _water_check(quality, limit)
+        yield _reference_check(quality, limit)
         yield _fit_check(quality)
         yield _number_check(
             "snr", quality.snr, quality.snr < limit.snr_fail, f"SNR >= {limit.snr_fail:g}",
@@ -144,6 +148,66 @@ def quality_checks(
 def _unchecked(name: str, v: int, sentence: str, gives: Favors | None = None) -> Check:
     no = np.zeros(v, dtype=bool)
     return Check(name, no, no, lambda _: sentence, gives=gives)
+
+
+def _water_check(quality: Quality, limit: QualityThresholds) -> Check:
+    ratio = _known(quality.water_ratio)
+    known = np.isfinite(ratio)
+    closed = known & (ratio > limit.water_fail)
+
+    def sentence(i: int) -> str:
+        if not known[i]:
+            return "Not checked: the water's height is unknown."
+        if not closed[i]:
+            return "The water is suppressed, or the metabolites stand out beside it."
+        return (
+            f"This looks like an unsuppressed water signal: its line is {ratio[i]:.0f} times as "
+            "high as anything narrow between 1.8 and 3.5 ppm; give the water-suppressed "
+            "acquisition, and this one as its water reference."
+        )
+
+    return Check(
+        "unsuppressed-water",
+        closed,
+        known,
+        sentence,
+        threshold=f"water <= {limit.water_fail:g} x the highest narrow peak",
+        source="assumed, between 90 (suppressed) and 450 (unsuppressed) of the files at hand",
+        gives=Favors.NOT_EVALUABLE,
+    )
+
+
+def _reference_check(quality: Quality, limit: QualityThresholds) -> Check:
+    confidence = _known(quality.reference_confidence)
+    known = np.isfinite(confidence)
+    closed = known & (confidence < limit.reference_fail)
+
+    def sentence(i: int) -> str:
+        if not known[i]:
+            return "Not checked: nobody said how sure the chemical shift is."
+        if not closed[i]:
+            return f"Phase and chemical shift were found with confidence {confidence[i]:.2f}."
+        if confidence[i] == 0.0:
+            return "Nothing was recognised to find phase and chemical shift by."
+        return (
+            f"Phase and chemical shift are uncertain (confidence {confidence[i]:.2f}): peaks may "
+            "be taken for others; look at the figure, or give the shift."
+        )
+
+    return Check(
+        "reference",
+        closed,
+        known,
+        sentence,
+        threshold=f"confidence >= {limit.reference_fail:g}",
+        source="assumed",
+        gives=Favors.NOT_EVALUABLE,
+    )
+
+
+def _known(numbers: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    assert numbers is not None  # Quality fills in NaN
+    return numbers
 
 
 def _fit_check(quality: Quality) -> Check:

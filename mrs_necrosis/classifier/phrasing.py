@@ -163,6 +163,13 @@ def _quality_caveats(facts: Facts) -> Iterable[str]:
             yield f"The lines are broad ({width:.3f} ppm, above {limit.linewidth_warn_ppm:g})."
         if limit.residual_warn < residual <= limit.residual_fail:
             yield f"The fit leaves more than noise ({residual:.1f} times the noise)."
+        if quality.reference_confidence is not None:
+            sure = float(quality.reference_confidence.flat[0])
+            if limit.reference_fail <= sure < limit.reference_warn:
+                yield (
+                    f"The chemical shift is not quite certain (confidence {sure:.2f}): look at "
+                    "the figure whether the peaks bear the right names."
+                )
         if quality.status.flat[0] == FitStatus.AT_BOUND:
             yield f"{FitStatus.AT_BOUND.sentence.capitalize()}."
         if math.isfinite(other):
@@ -274,6 +281,8 @@ def suggestions(found: Assessment, facts: Facts) -> tuple[str, ...]:
     """
     context, given = facts.context, []
     closed = {gate.name for gate in found.gates if not gate.is_open}
+    if "unsuppressed-water" in closed:
+        given.append("the water-suppressed acquisition of this voxel")
     if closed & {"snr", "linewidth", "fit", "residual", "area-sd", "unexpected-peak", "two-peaks"}:
         given.append("a spectrum of better quality (shim, more averages, a larger voxel)")
     if "near-normal" in closed:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_UNSURE = 0.5
+_UNSURE = 0.7
 """A single spectrum whose reference is less sure than this is warned of."""
 
 Switch = bool | Literal["auto"]
@@ -161,6 +161,7 @@ def preprocess(
         if correct_eddy_currents is not False:
             reduced = eddy_currents.correct_eddy_currents(reduced)
         with_residue, water_ppm = water.find_water(reduced)
+        with_water = reduced
         if remove_water is not False:
             reduced = water.remove_water(
                 reduced, everywhere=remove_water is True, progress=progress
@@ -182,6 +183,7 @@ def preprocess(
             water_area=area,
             history=reduced.history,
             source_format=reduced.source_format,
+            water_ratio=water.water_ratio(with_water, reduced.fid),
         )
         is_grid = spectra.voxels_to_fit.size > 1
         referenced = _referenced(
@@ -271,9 +273,13 @@ def _referenced(
             {"shift_ppm": shift_ppm, "given": True},
             f"The axis was moved by {-shift_ppm:+.3f} ppm, as given.",
         )
-        spectra = replace(moved, history=(*spectra.history, step))
+        spectra = replace(
+            moved, history=(*spectra.history, step), reference_confidence=np.ones(grid)
+        )
     elif shift and found is not None:
-        spectra = referencing.reference_shift(spectra, found)
+        spectra = replace(
+            referencing.reference_shift(spectra, found), reference_confidence=found.confidence
+        )
         if found.confidence.size == 1 and found.confidence.item() < _UNSURE:
             msg = (
                 f"the chemical shift of this spectrum is uncertain (confidence "

@@ -203,6 +203,7 @@ def _quality(analysis: Analysis) -> list[tuple[str, str]]:
             f"{words('linewidth_hz', '{:.1f} Hz')}, {words('linewidth_ppm', '{:.3f} ppm')}",
         ),
         ("residual over noise", words("residual_ratio", "{:.2f}")),
+        ("confidence of phase and shift", words("reference_confidence", "{:.2f}")),
         ("unexplained peak", "none" if unexplained == DASH else f"at {unexplained}"),
         ("fit", FitStatus(int(quality.status[voxel])).sentence),
     ]
