@@ -299,6 +299,7 @@ def test_the_outputs_have_the_names_of_the_convention(derivatives):
         *(f"sub-01/mrs/sub-01_desc-{end}" for end in (
             "fit_mrs.json", "ratios_mrs.tsv", "ratios_mrs.json", "report_mrs.html",
             "provenance_mrs.json", "preproc_svs.nii.gz", "preproc_svs.json", "status.json",
+            "mrsinmrs_mrs.tsv",
         )),
         "sub-01/figures/sub-01_desc-spectrum_mrs.svg",
         "sub-03/ses-01/mrs/sub-03_ses-01_desc-ratios_mrs.tsv",
@@ -337,8 +338,6 @@ def test_the_group_table_holds_every_row(derivatives):
 
 
 def test_the_pages_link_what_is_there(derivatives):
-    import re
-
     for page in derivatives.glob("*.html"):
         links = re.findall(r'href="(?!data:)([^"]+)"', page.read_text())
 
@@ -478,6 +477,7 @@ def test_an_unforeseen_error_is_one_unit_and_quotes_nothing(tmp_path, monkeypatc
     (outcome,) = quick(root, out).outcomes
 
     assert outcome.message == "internal error (RuntimeError); logs/sub-01_svs.txt says where"
+    assert outcome.message in (out / "cohort.html").read_text()
     trace = (out / "logs" / "sub-01_svs.txt").read_text()
     assert trace.splitlines()[0].endswith("RuntimeError, last call last")
     assert re.search(r"^mrs_necrosis\.cohort\.unit:\d+ in analyze_unit$", trace, re.MULTILINE)
@@ -891,6 +891,12 @@ def test_a_grid_gets_its_anatomy_and_its_lesion(with_masks, tmp_path):
     )  # fmt: skip
     links = json.loads((out / "dataset_description.json").read_text())["DatasetLinks"]
     assert set(links) == {"raw", "masks"}
+    page = (out / "cohort.html").read_text()
+    assert f'"{fit["grid_assessment"]["lesion"]["favors"]}" data-value=' in page
+    assert 'href="sub-01/mrs/sub-01_desc-grid_mrs.html">maps</a>' in page
+    report = (out / "sub-01/mrs/sub-01_desc-report_mrs.html").read_text()
+    assert "The lesion fills" in report
+    assert 'href="sub-01_desc-grid_mrs.html"' in report
     assert validator(out).returncode == 0
     without = quick(root, out)
     assert [one.state for one in without.outcomes] == ["done"]  # the mask is part of the input

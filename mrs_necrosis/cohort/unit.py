@@ -319,7 +319,9 @@ def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str,
     from mrs_necrosis.report.table import COLUMNS
 
     stem = unit.name if unit.suffix else "grid"
-    rendered = render(analysis, formats=("svg",) if settings.figures else (), stem=stem)
+    formats = ("svg",) if settings.figures else ()
+    page = unit.path("grid", ".html").rpartition("/")[2] if unit.suffix else "grid.html"
+    rendered = render(analysis, formats=formats, stem=stem, grid_page=page)
     if not unit.suffix:
         return {f"{unit.folder}/{name}": content for name, content in rendered.items()}
     contents = {
@@ -339,8 +341,9 @@ def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str,
         folder, _, file = name.rpartition("/")
         if folder == MAPS:
             contents[f"{unit.folder}/{file}"] = content
-        elif name.endswith(".html"):
-            contents[unit.path(name.removesuffix(".html"), ".html")] = content
+        elif name.endswith((".html", ".tsv")):
+            description, dot, ending = file.rpartition(".")
+            contents[unit.path(description, dot + ending)] = content
         else:
             description, dot, ending = file.rpartition(".")
             contents[unit.path(description, dot + ending, folder=unit.figures)] = content
@@ -404,6 +407,8 @@ def _summary(unit: Unit, analysis: Analysis) -> dict[str, Any]:
     elif analysis.grid_assessment is not None:
         counts = analysis.grid_assessment.counts()
         summary["counts"] = {str(favors): int(count) for favors, count in counts.items()}
+        if analysis.grid_result is not None and analysis.grid_result.lesion is not None:
+            summary["lesion"] = analysis.grid_result.lesion.favors.value
     quality = analysis.quality
     if quality is not None:
         import numpy as np

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 from importlib.resources import files
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 RATIOS = ("Cho/Cr", "Cho/NAA", "NAA/Cr", "LL/Cr")
 COLUMNS = (
     "Acquisition", "Label", "Likelihood ratio", *RATIOS, "SNR", "Linewidth (Hz)", "TE",
-    "Voxels", "Remarks",
+    "Voxels",
 )  # fmt: skip
 
 _PLOT = {"width": 420, "height": 260, "left": 52, "right": 400, "top": 10, "bottom": 214}
@@ -41,6 +42,7 @@ class Cell:
     sort: str = ""
     small: str = ""
     link: str = ""
+    page: str = ""
     style: str = ""
     number: bool = False
 
@@ -86,7 +88,7 @@ def cohort_page(
             quality=_quality(markers),
             points=_points(markers),
             plot=_plot(),
-            columns=[(name, name not in {"Acquisition", "Label", "Remarks"}) for name in COLUMNS],
+            columns=[(name, name not in {"Acquisition", "Label"}) for name in COLUMNS],
             rows=[_row(marker) for marker in markers],
             tables=list(tables),
             script=script,
@@ -105,7 +107,7 @@ def _favors(marker: Mapping[str, Any]) -> str:
     if marker.get("state") != "done":
         return "failed" if marker.get("state") == "failed" else "unfinished"
     if "counts" in _summary(marker):
-        return "grid"
+        return str(_summary(marker).get("lesion", "grid"))
     return str(_summary(marker).get("favors", DASH))
 
 
@@ -180,16 +182,18 @@ def _plot() -> dict[str, Any]:
 
 def _row(marker: Mapping[str, Any]) -> dict[str, Any]:
     summary, favors = _summary(marker), _favors(marker)
-    report = next((f for f in marker.get("files", {}) if _is_report(f)), "")
+    files = marker.get("files", {}) if marker.get("state") == "done" else {}
+    report = next((f for f in files if _is_report(f)), "")
+    grid = next((f for f in files if re.search(r"(/|_desc-)grid[a-z]*(_mrs)?\.html$", f)), "")
     name = str(marker.get("unit", DASH))
     counts = summary.get("counts")
     spread = ""
     if isinstance(counts, dict):
         spread = ", ".join(f"{count} {label}" for label, count in counts.items() if count)
-    remarks = [marker.get("message", ""), *marker.get("notes", ())]
+    remarks = [str(text) for text in (marker.get("message", ""), *marker.get("notes", ()))]
     ratios = summary.get("ratios", {})
     cells = [
-        Cell(text=name, sort=name, link=report if marker.get("state") == "done" else ""),
+        Cell(text=name, sort=name, link=report, page=grid, small=" ".join(filter(None, remarks))),
         Cell(text=favors, sort=favors, small=spread, style=favors),
         _numeric(_number(summary, "likelihood_ratio"), 3),
         *(_ratio(ratios.get(ratio, {})) for ratio in RATIOS),
@@ -197,7 +201,6 @@ def _row(marker: Mapping[str, Any]) -> dict[str, Any]:
         _fixed(_number(summary, "linewidth_hz"), 1),
         _time(_number(summary, "echo_time_s")),
         _fixed(_number(summary, "voxels"), 0),
-        Cell(text=" ".join(str(remark) for remark in remarks if remark)),
     ]
     return {"cells": cells, "failed": marker.get("state") != "done"}
 
@@ -228,10 +231,15 @@ def _ratio(ratio: Mapping[str, Any]) -> Cell:
     if not ratio:
         return Cell(text=DASH, number=True)
     value = _number(ratio, "value")
-    interval = str(ratio.get("interval", ""))
+    text, interval = str(ratio.get("text") or number(value)), str(ratio.get("interval", ""))
+    small = "" if interval == DASH else interval
+    if "not detected" in text:
+        # "LL not detected, below 0.45": the bound in the place of the value
+        words = sorted(text.split(", "), key=lambda part: "detected" in part)
+        text, small = words[0] if len(words) == 2 else DASH, words[-1]
     return Cell(
-        text=str(ratio.get("text") or number(value)),
+        text=text,
         sort="" if value is None else repr(value),
-        small="" if interval == DASH else interval,
+        small=small,
         number=True,
     )

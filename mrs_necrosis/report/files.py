@@ -28,7 +28,11 @@ _DRAWN = frozenset({"desc-label", "met-ChoNAA_desc-index"})
 
 
 def render(
-    analysis: Analysis, *, formats: Collection[str] = ("svg", "png"), stem: str = "grid"
+    analysis: Analysis,
+    *,
+    formats: Collection[str] = ("svg", "png"),
+    stem: str = "grid",
+    grid_page: str = "grid.html",
 ) -> dict[str, bytes]:
     """Return every output file by its name, ``result.json`` first.
 
@@ -41,6 +45,8 @@ def render(
         than all the rest.
     stem : str
         Begin of the names of a grid's maps.
+    grid_page : str
+        How the report links the grid's page.
 
     Returns
     -------
@@ -66,7 +72,7 @@ def render(
             contents[f"{name}.svg"] = svgs[name].encode()
         if "png" in formats:
             contents[f"{name}.png"] = figure.to_png(drawing)
-    contents["report.html"] = page.to_html(analysis, svgs).encode()
+    contents["report.html"] = page.to_html(analysis, svgs, grid_page=grid_page).encode()
     if analysis.grid_result is not None:
         contents.update(_render_grid(analysis, analysis.grid_result, formats, stem))
     return contents

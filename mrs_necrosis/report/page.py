@@ -39,7 +39,7 @@ _PEAKS = ("LL", "Cho", "Cr", "NAA", "Lip13", "Lip09", "Lip20", "Lac", "mI", "Glx
 _ORDER = (Favors.NECROSIS, Favors.RECURRENCE, Favors.INDETERMINATE, Favors.NOT_EVALUABLE)
 
 
-def to_html(analysis: Analysis, svgs: Mapping[str, str]) -> str:
+def to_html(analysis: Analysis, svgs: Mapping[str, str], *, grid_page: str = "grid.html") -> str:
     """Return the page.
 
     Parameters
@@ -48,6 +48,8 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str]) -> str:
         What to show.
     svgs : mapping of str to str
         The figures ``"spectrum"`` and ``"evidence"``, where there are any.
+    grid_page : str
+        Link to the page of the grid.
 
     Returns
     -------
@@ -57,13 +59,20 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str]) -> str:
     voxel = analysis.first_voxel
     rows = list(ratio_rows(analysis, [voxel])) if analysis.is_single else []
     assessment = analysis.assessment
+    lesion = None if analysis.grid_result is None else analysis.grid_result.lesion
+    label = "grid of voxels"
+    if assessment is not None or lesion is not None:
+        label = (assessment or lesion).favors.value  # type: ignore[union-attr]
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             analysis=analysis,
             assessment=assessment,
-            label=assessment.favors.value if assessment else "no label",
+            label=label,
+            lesion=None if lesion is None else lesion.sentence,
+            labels=_label_counts(analysis),
+            grid_page=grid_page if analysis.grid_result is not None else "",
             evidence_words=evidence_words,
             rows=rows,
             by_name={row.name: row for row in rows},
@@ -108,6 +117,14 @@ def inline(svg: str) -> Markup:
     """Return one of our own figures as it stands inside a page."""
     # only our own figures come here, and matplotlib escapes the text in them
     return Markup(re.sub(r"^.*?(?=<svg)", "", svg, count=1, flags=re.DOTALL))
+
+
+def _label_counts(analysis: Analysis) -> list[tuple[int, str]]:
+    """Return how many voxels of a grid got each label."""
+    found = analysis.grid_assessment
+    if found is None:
+        return []
+    return [(count, favors.value) for favors, count in found.counts().items() if count]
 
 
 def _header(analysis: Analysis) -> list[tuple[str, str]]:
