@@ -91,6 +91,17 @@ def test_noise_sd_is_right_beneath_peaks_a_hundred_times_higher(n_samples):
     assert 0.19 < sd.mean() < 0.215
 
 
+def test_noise_sd_is_not_taken_from_a_region_that_a_filter_emptied():
+    rng = np.random.default_rng(2)
+    spectrum = np.fft.fft(noise(rng, 0.2, 200, 1024), axis=-1)
+    spectrum[:, 40:500] *= 1e-4
+
+    sd = noise_sd(np.fft.ifft(spectrum, axis=-1))
+
+    # half of the points are left to learn from: choosing the quieter ones lowers it more
+    assert sd.mean() == pytest.approx(0.2, rel=0.08)
+
+
 # --- coils
 
 

@@ -1,5 +1,6 @@
 """The fit: a model laid under all voxels at once, and its areas with their covariance."""
 
+from mrs_necrosis.fitting.band import within
 from mrs_necrosis.fitting.engine import fit
 from mrs_necrosis.fitting.model import Baseline, Component, Model, Parameter, default_model
 from mrs_necrosis.fitting.result import Curves, Fit
@@ -13,4 +14,5 @@ __all__ = [
     "Parameter",
     "default_model",
     "fit",
+    "within",
 ]

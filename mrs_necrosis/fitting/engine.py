@@ -651,7 +651,7 @@ def result_of(
         parameter_names=parameter_names,
         parameters=theta.reshape(*grid, -1),
         backend=backend,
-        notes=_notes(areas),
+        notes=(*_notes(areas), *filter(None, [problem.emptied])),
         _curves=partial(_curves_at, spectra, problem, out),
     )
 

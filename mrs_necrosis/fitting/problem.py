@@ -15,7 +15,16 @@ import numpy as np
 from scipy.fft import fft
 
 from mrs_necrosis.errors import FitError
-from mrs_necrosis.fitting.model import check_parameters
+from mrs_necrosis.fitting.band import (
+    DOWNFIELD_PPM,
+    frequencies_ppm,
+    heard_ppm,
+    noise_at_start,
+    noise_of,
+    quiet_region,
+    within,
+)
+from mrs_necrosis.fitting.model import areas_of, check_parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +83,8 @@ class Problem:
         Kind of each parameter.
     start, sd, lower, upper : ndarray of float64, shape (P,)
         Priors and boxes; a flat prior has an infinite sd.
+    emptied : str
+        Says where a filter has left nothing to fit; empty if nowhere.
     """
 
     model: Model
@@ -92,6 +103,7 @@ class Problem:
     sd: NDArray[np.float64]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
+    emptied: str = ""
 
     def index(self, kind: str) -> list[int]:
         """Return the positions of the parameters of one kind."""
@@ -160,7 +172,8 @@ def noise_sd(spectra: Spectra) -> NDArray[np.float64]:
 
     From second differences along frequency outside 0 to 5.5 ppm, which smooth tails do not
     touch, robustly; the outermost 4 % at either end, where receivers filter, are left out. Where
-    the spectral width leaves no such region, the whole spectrum serves.
+    the spectral width leaves no such region, the whole spectrum serves; where a filter has
+    emptied it, the quieter half of what is left.
 
     Parameters
     ----------
@@ -176,40 +189,28 @@ def noise_sd(spectra: Spectra) -> NDArray[np.float64]:
     if spectra.noise_sd is not None:
         stated: NDArray[np.float64] = spectra.noise_sd * np.sqrt(spectra.n_samples)
         return stated
-    n = used_samples(spectra, longest_s=np.inf)
+    n = used_samples(spectra)
     fid = spectra.fid[..., :n]
     spectrum = np.fft.fftshift(fft(fid, axis=3), axes=3)
-    hz = np.fft.fftshift(np.fft.fftfreq(n, spectra.acquisition.dwell_time_s))
-    ppm = spectra.acquisition.reference_or_water_ppm + (
-        hz / spectra.acquisition.spectrometer_frequency_mhz
-    )
-    edge = n // 25
-    quiet = (ppm < -0.2) | (ppm > 6.0)
-    quiet[:edge] = quiet[n - edge :] = False
-    if quiet.sum() < 48:
-        quiet = np.ones(n, dtype=bool)
-    second = spectrum[..., 2:] - 2 * spectrum[..., 1:-1] + spectrum[..., :-2]
-    whole = quiet[2:] & quiet[1:-1] & quiet[:-2]
-    chosen = second[..., whole]
-    both = np.concatenate([chosen.real, chosen.imag], axis=-1)
-    sd: NDArray[np.float64] = np.median(np.abs(both), axis=-1) / 0.6744897501960817
-    # a second difference of white noise has 1 + 4 + 1 times its variance
-    scaled: NDArray[np.float64] = sd * np.sqrt(spectra.n_samples / n / 6.0)
+    ppm = frequencies_ppm(spectra.acquisition, n)
+    quiet, edge = quiet_region(ppm)
+    sd = noise_of(spectrum, quiet, edge)
+    silent = quiet & ((ppm < 0) | (ppm > DOWNFIELD_PPM))
+    if not quiet.all() and silent.sum() >= 96:
+        sd = np.maximum(sd, noise_at_start(spectrum, silent, spectra.acquisition.dwell_time_s))
+    scaled: NDArray[np.float64] = sd * np.sqrt(spectra.n_samples / n)
     return scaled
 
 
-def used_samples(spectra: Spectra, *, longest_s: float = LONGEST_FIT_S) -> int:
-    """Return how many samples hold signal: not zero-filled, and not after ``longest_s``."""
+def used_samples(spectra: Spectra) -> int:
+    """Return how many samples hold signal: those that are not zero-filled."""
     power = np.zeros(spectra.n_samples)
     rows = spectra.fid.reshape(-1, spectra.n_samples)
     for start in range(0, len(rows), 1024):  # the whole may not fit into memory twice
         power += np.nansum(np.abs(rows[start : start + 1024]), axis=0)
     filled = np.flatnonzero(power)
     last = int(filled[-1]) + 1 if filled.size else spectra.n_samples
-    if last < spectra.n_samples // 8:
-        last = spectra.n_samples
-    wanted = longest_s / spectra.acquisition.dwell_time_s
-    return int(min(last, max(256, np.ceil(wanted)))) if np.isfinite(wanted) else last
+    return spectra.n_samples if last < spectra.n_samples // 8 else last
 
 
 def fast_length(n: int) -> int:
@@ -244,9 +245,20 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
     FitError
         If the spectral width or the duration is too small for the model's range.
     """
+    used = used_samples(spectra)
+    heard = heard_ppm(spectra, model.range_ppm, used)
+    emptied = ""
+    if heard != model.range_ppm:
+        whole, model = model, within(model, heard)
+        gone = ", ".join(a for a in areas_of(whole)[0] if a not in areas_of(model)[0])
+        emptied = (
+            f"a filter has emptied the spectrum outside {heard[0]:.2f} to {heard[1]:.2f} ppm: "
+            f"only this was fitted{gone and f', and nothing is said of {gone}'}"
+        )
     check_parameters(model.parameters)
     sampled = [c.fid.size for c in model.components if c.fid is not None]
-    n = fast_length(min(used_samples(spectra), *sampled, spectra.n_samples))
+    longest = max(256, int(np.ceil(LONGEST_FIT_S / spectra.acquisition.dwell_time_s)))
+    n = fast_length(min(used, longest, *sampled))
     acquisition = spectra.acquisition
     mhz, dwell = acquisition.spectrometer_frequency_mhz, acquisition.dwell_time_s
     reference = acquisition.reference_or_water_ppm
@@ -290,6 +302,7 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
         sd=np.array([np.inf if p.sd is None else p.sd for p in model.parameters]),
         lower=np.array([p.lower for p in model.parameters]),
         upper=np.array([p.upper for p in model.parameters]),
+        emptied=emptied,
     )
 
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 _TINY = np.finfo(np.float64).tiny
 
+_FILTERED = 100.0
+"""Blocks this much quieter than the louder quarter were filtered away (assumed)."""
+
 
 def has_signal(fid: NDArray[np.complex128]) -> NDArray[np.bool_]:
     """Say which FIDs hold finite samples only, and not only zeros.
@@ -35,6 +38,7 @@ def noise_sd(fid: NDArray[np.complex128]) -> NDArray[np.float64]:
 
     The noise is what adjacent points of the spectrum do not share: the second differences of the
     quieter half of the spectrum, taken robustly, so that peaks and their tails hardly count.
+    Blocks that a filter has emptied are left out.
 
     Parameters
     ----------
@@ -54,9 +58,15 @@ def noise_sd(fid: NDArray[np.complex128]) -> NDArray[np.float64]:
     blocks = second[..., :usable].reshape(*second.shape[:-1], n_blocks, -1)
     # the modulus of complex noise of sd s per part has the median s sqrt(2 ln 2)
     per_block = np.median(np.abs(blocks), axis=-1) / np.sqrt(2.0 * np.log(2.0))
-    quiet = np.sort(per_block, axis=-1)[..., : (n_blocks + 1) // 2]
+    # what a filter has emptied is no noise
+    loud = np.quantile(per_block, 0.75, axis=-1, keepdims=True)
+    heard = per_block >= loud / _FILTERED
+    by_size = np.sort(np.where(heard, per_block, np.inf), axis=-1)
+    n_quiet = (heard.sum(axis=-1, keepdims=True) + 1) // 2
+    middle = np.take_along_axis(by_size, np.maximum(n_quiet - 1, 0) // 2, axis=-1)
+    middle = 0.5 * (middle + np.take_along_axis(by_size, n_quiet // 2, axis=-1))
     # choosing the quieter half of white noise lowers its median by 2.3 / sqrt(N) (simulated)
-    level = np.median(quiet, axis=-1) / (1.0 - 2.3 / np.sqrt(max(n_samples, 64)))
+    level = middle[..., 0] / (1.0 - 2.3 / np.sqrt(max(n_samples, 64)))
     sd: NDArray[np.float64] = np.where(np.isfinite(fid).all(axis=-1), level, np.nan)
     return sd
 
