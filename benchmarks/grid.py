@@ -10,13 +10,11 @@ coverage against the truth, what core and rim are labelled, and the page's size.
     python benchmarks/grid.py --small         # 12 x 12 x 1
     python benchmarks/grid.py --memory        # 64 x 64 x 32 x 1024: memory, 512 voxels fitted
     python benchmarks/grid.py --page          # size and load time of the page of 32 x 32 x 8
-    python benchmarks/grid.py --real FOLDER   # the 10 multi-voxel spectra beside LCModel's results
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import resource
 import shutil
 import subprocess
@@ -34,14 +32,12 @@ from mrs_necrosis.fitting import fit
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.pipeline import analyze
 from mrs_necrosis.preprocessing import preprocess
-from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.quality import Quality
 from mrs_necrosis.report.files import render
 from mrs_necrosis.report.grid_page import grid_page
 from mrs_necrosis.simulation.grids import SPOILINGS, grid_phantom
 from mrs_necrosis.simulation.phantoms import phantom
 from mrs_necrosis.spectra import Spectra
-
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "mrsi" / "lcmodel_multivoxel_10"
 
 RATIOS = ("Cho/Cr", "NAA/Cr", "LL/Cr", "Cho/NAA")
 
@@ -275,56 +271,17 @@ def page() -> None:
         )
 
 
-def real(folder: Path) -> None:
-    """Print NAA/Cr and Cho/Cr of the ten voxels beside LCModel's."""
-    with (folder / "test-reference-multi-voxel.csv").open() as file:
-        rows = [{k.strip(): v.strip() for k, v in row.items()} for row in csv.DictReader(file)]
-    found = analyze(folder / "multi-voxel.met", water_reference=folder / "multi-voxel.ref")
-    print("== ten voxels of a CSI, TE 16 ms, beside LCModel's own results\n")
-    protons = {"NAA/Cr": 1.0, "Cho/Cr": 3.0}  # LCModel counts molecules, an area counts protons
-    columns = {"NAA/Cr": "NAA+NAAG", "Cho/Cr": "GPC+PCh"}
-    lines = []
-    for row in sorted(rows, key=lambda row: int(row["Col"])):
-        i = int(row["Col"]) - 1
-        cells: list[object] = [i + 1]
-        for ratio, column in columns.items():
-            one = found.ratios[ratio]
-            cells += [
-                f"{one.value[i, 0, 0] / protons[ratio]:.3f}",
-                f"{one.sd[i, 0, 0] / protons[ratio]:.3f}",
-                f"{float(row[column]) / float(row['Cr']):.3f}",
-                f"{row[column + ' %SD']} %",
-            ]
-        lines.append([*cells, FitStatus(found.fit.status[i, 0, 0]).name.lower()])
-    table(
-        [
-            "voxel",
-            "NAA/Cr",
-            "sd",
-            "LCModel",
-            "its %SD",
-            "Cho/Cr",
-            "sd",
-            "LCModel",
-            "its %SD",
-            "fit",
-        ],
-        lines,
-    )
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--page", action="store_true")
-    parser.add_argument("--real", type=Path)
     parser.add_argument("--echo-time", type=float, default=144.0, help="ms")
     parser.add_argument("--rim", default="metastasis_recurrence", help="tissue class of the rim")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     compile_fit(options.echo_time / 1e3)
-    everything = not (options.memory or options.page or options.real or options.small)
+    everything = not (options.memory or options.page or options.small)
     if options.small:
         end_to_end((12, 12, 1), options.echo_time / 1e3, options.seed, options.rim)
     if everything:
@@ -334,8 +291,6 @@ def main() -> int:
         page()
     if everything or options.memory:
         memory()
-    if options.real or (everything and REAL.is_dir()):
-        real(options.real or REAL)
     return 0
 
 

@@ -422,6 +422,9 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
         "--model", choices=("auto", "metabolites", "peaks"), default="auto",
         help="whole metabolites, free peaks, or by what is known of the echo time (auto)",
     )  # fmt: skip
+    processing.add_argument("--fit-range", nargs=2, type=_number(-5, 15), metavar=("LOW", "HIGH"),
+                            help="fit only this, in ppm: where lipid or water were taken out of "
+                            "the data, the rest (1.9 4.0)")  # fmt: skip
 
 
 def _add_acquisition(parser: argparse.ArgumentParser) -> None:
@@ -594,6 +597,11 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     if options.model != "auto":
         keywords["model"] = options.model
+    if options.fit_range is not None:
+        low, high = options.fit_range
+        if not low < 2.6 < high:
+            options.parser.error("--fit-range must ascend, and hold 2.6 ppm")
+        keywords["fit_range_ppm"] = (low, high)
     keywords |= {name: getattr(options, name) for name in _GRID}
     keywords["seed"] = options.random_seed
     return {**keywords, "level": options.level, "label": options.label}

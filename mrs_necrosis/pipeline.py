@@ -63,6 +63,7 @@ def analyze(
     overwrite: bool = False,
     preprocessing: Mapping[str, Any] | None = None,
     model: Model | Literal["metabolites", "peaks"] | None = None,
+    fit_range_ppm: tuple[float, float] | None = None,
     criteria: Sequence[Criterion] | None = None,
     prior: float = 0.5,
     context: Context | None = None,
@@ -97,6 +98,9 @@ def analyze(
         Keyword arguments of ``preprocess``.
     model : Model, "metabolites", "peaks" or None
         Chosen from the acquisition if None.
+    fit_range_ppm : tuple of float or None
+        Fit only this, because something was taken out of the rest of the data; nothing is said
+        of peaks outside it.
     criteria : sequence of Criterion or None
         The shipped ones if None.
     prior : float
@@ -162,7 +166,7 @@ def analyze(
     fitted = None
     keep = None if out is None else Path(out) / _UNFINISHED
     if isinstance(data, Spectra):
-        fitted = _fitted(data, model, progress, executor, keep, threads)
+        fitted = _fitted(data, model, fit_range_ppm, progress, executor, keep, threads)
     areas = (data.areas if fitted is None else fitted.areas).with_ll()  # type: ignore[union-attr]
     conditions = data.acquisition if isinstance(data, Spectra) else data
     evidence: dict[str, Any] = {
@@ -177,6 +181,7 @@ def analyze(
         "given": acquisition,
         "preprocessing": preprocessing or {},
         "model": None if fitted is None else fitted.model.name,
+        "fit_range_ppm": None if fitted is None else list(fitted.model.range_ppm),
         "prior": prior,
         "level": level,
         "seed": seed,
@@ -303,12 +308,13 @@ def _preprocessed(
 def _fitted(
     spectra: Spectra,
     model: Model | str | None,
+    fit_range_ppm: tuple[float, float] | None,
     progress: Progress | None,
     executor: Executor | None,
     keep: Path | None,
     threads: int | None,
 ) -> Fit:
-    from mrs_necrosis.fitting import default_model, fit
+    from mrs_necrosis.fitting import default_model, fit, within
 
     nucleus = spectra.acquisition.nucleus
     if nucleus not in {None, "1H"}:
@@ -322,6 +328,8 @@ def _fitted(
         raise SignalError(msg)
     if isinstance(model, str):
         model = default_model(spectra.acquisition, kind=model)  # type: ignore[arg-type]
+    if fit_range_ppm is not None:
+        model = within(model or default_model(spectra.acquisition), fit_range_ppm)
     if np.count_nonzero(spectra.voxels_to_fit) < _LONG_WORK:
         keep = None
     found = fit(

@@ -194,3 +194,13 @@ def test_no_digit_depends_on_the_threads_of_the_algebra():
 
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_a_range_given_leaves_out_what_lies_beside_it():
+    made = phantom("radiation_necrosis", np.random.default_rng(1), echo_time_s=0.03, snr=30.0)
+
+    found = analyze(made.data, fit_range_ppm=(1.9, 4.0))
+
+    assert "LL/Cr" not in found.ratios
+    assert "Cho/Cr" in found.ratios
+    assert found.provenance["parameters"]["fit_range_ppm"] == [1.9, 4.0]
