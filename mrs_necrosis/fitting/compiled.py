@@ -21,7 +21,7 @@ from mrs_necrosis.fitting.kernels import (
     minimise_range,
     spectrum_range,
 )
-from mrs_necrosis.fitting.lanes import LANES, places_of, radices_of
+from mrs_necrosis.fitting.lanes import LANES, places_of, radices_of, twiddles_of
 from mrs_necrosis.fitting.posterior import Posterior
 from mrs_necrosis.fitting.varpro import MOST_ITERATIONS, TOLERANCE, State
 
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     d: int
     h: int
     dwell: float
-    basis_re: NDArray[np.float64]  # (K, N)
+    basis_re: NDArray[np.float64]  # (K, N), series by series
     basis_im: NDArray[np.float64]
     lanes_re: NDArray[np.float64]  # (columns / 8, N, 8), flat
     lanes_im: NDArray[np.float64]
@@ -62,14 +62,22 @@ class Plan(NamedTuple):
     omega: NDArray[np.float64]
     place: NDArray[np.int64]
     radices: NDArray[np.int64]
-    table_re: NDArray[np.float64]
-    table_im: NDArray[np.float64]
+    twiddles: NDArray[np.float64]
     joint_re: NDArray[np.float64]  # (D, M)
     joint_im: NDArray[np.float64]
 
 
 def _padded(n: int) -> int:
     return -(-n // LANES) * LANES
+
+
+def _aligned(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a copy whose vectors do not straddle the processor's cache lines."""
+    whole = np.empty(array.size + LANES)
+    skip = -whole.ctypes.data // 8 % LANES
+    copy = whole[skip : skip + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def _half_modes(
@@ -100,11 +108,12 @@ def plan_of(problem: Problem) -> Plan:
     columns = _padded(k + 1)
     padded = np.zeros((columns, n), dtype=np.complex128)
     padded[:k] = problem.basis
+    # sample d j + r of a column is number j of its series r
+    padded = padded.reshape(columns, h, d).swapaxes(1, 2).reshape(columns, n)
     lanes = padded.reshape(columns // LANES, LANES, n).swapaxes(1, 2)
     shape_of = np.zeros(columns, dtype=np.int64)
     shape_of[:k] = problem.shape_of
     halves, mode_of = _half_modes(problem.modes)
-    table = np.exp(-2j * np.pi * np.arange(5 * h) / h)
     joint = np.exp(-2j * np.pi * np.outer(np.arange(d), np.arange(m)) / n)
     return Plan(
         k=k,
@@ -114,23 +123,22 @@ def plan_of(problem: Problem) -> Plan:
         d=d,
         h=h,
         dwell=float(problem.time_s[1]),
-        basis_re=np.ascontiguousarray(problem.basis.real),
-        basis_im=np.ascontiguousarray(problem.basis.imag),
-        lanes_re=np.ascontiguousarray(lanes.real).ravel(),
-        lanes_im=np.ascontiguousarray(lanes.imag).ravel(),
+        basis_re=np.ascontiguousarray(padded[:k].real),
+        basis_im=np.ascontiguousarray(padded[:k].imag),
+        lanes_re=_aligned(lanes.real).ravel(),
+        lanes_im=_aligned(lanes.imag).ravel(),
         shape_of=shape_of,
         acts=problem.acts,
         kind=np.array([_KINDS[kind] for kind in problem.kind]),
         start=problem.start,
         precision=problem.sd**-2.0,
         modes=np.ascontiguousarray(problem.modes),
-        halves=halves,
+        halves=_aligned(halves),
         mode_of=mode_of,
         omega=problem.omega,
         place=places_of(radices),
         radices=np.array(radices, dtype=np.int64),
-        table_re=np.ascontiguousarray(table.real),
-        table_im=np.ascontiguousarray(table.imag),
+        twiddles=twiddles_of(radices),
         joint_re=np.ascontiguousarray(joint.real),
         joint_im=np.ascontiguousarray(joint.imag),
     )

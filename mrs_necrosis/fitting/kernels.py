@@ -1,6 +1,6 @@
 """The kernels of the compiled solver: one voxel's search, and its average over the baseline.
 
-A voxel's columns are made eight at a time (``lanes``): the modulation by a recurrence along time,
+A voxel's columns are made eight at a time (``lanes``): the modulation by recurrences along time,
 restarted every 64 samples, then a transform of which only the points in the band are finished:
 the samples are split into D interleaved series whose transforms are just long enough. Derivatives
 are made only where a step is accepted. The names and the algebra are those of ``varpro`` and
@@ -16,7 +16,18 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from mrs_necrosis.fitting.lanes import fma, load, mul, splat, store, sub, transform
+from mrs_necrosis.fitting.lanes import (
+    aligned,
+    fma,
+    fnma,
+    load,
+    mul,
+    quartet,
+    splat,
+    spread,
+    store,
+    transform,
+)
 from mrs_necrosis.fitting.model import GAUSS_RATE
 from mrs_necrosis.fitting.varpro import FIRM
 
@@ -45,87 +56,201 @@ def _rates(plan, theta):
 
 
 @njit(**_OPTIONS)
-def _columns(plan, rates, source_re, source_im, shape_of, power, out):
+def _modulations(plan, rates, ways, table, slowing):
+    """Fill ``table`` with where each recurrence starts: modulation and its change by one step.
+
+    By class, series, way and restart: (C, D, ways, restarts, 4), real and imaginary parts.
+    ``slowing`` is the change of the change. A series is walked from ``ways`` samples at once.
+    """
+    d, dwell = plan.d, plan.dwell
+    step = d * dwell
+    length = plan.h // ways
+    restarts = table.shape[3]
+    for c in range(plan.c):
+        turn, lorentz, gauss = 2 * _PI * rates[0, c], _PI * rates[1, c], _RATE * rates[2, c]
+        slowing[c] = np.exp(-2 * gauss * step * step)
+        size = np.exp(-lorentz * step - gauss * step * step)
+        pace_re, pace_im = size * np.cos(turn * step), size * np.sin(turn * step)
+        for way in range(ways):
+            for q in range(restarts):
+                t0 = (way * length + q * _RESTART) * step
+                size = np.exp(-lorentz * t0 - gauss * t0 * t0)
+                re, im = size * np.cos(turn * t0), size * np.sin(turn * t0)
+                less = np.exp(-2 * gauss * step * t0)
+                size = np.exp(-lorentz * dwell - gauss * dwell * (2 * t0 + dwell))
+                on_re, on_im = size * np.cos(turn * dwell), size * np.sin(turn * dwell)
+                bend, lag = np.exp(-2 * gauss * dwell * dwell), np.exp(-2 * gauss * step * dwell)
+                for r in range(d):
+                    entry = table[c, r, way, q]
+                    entry[0], entry[1] = re, im
+                    entry[2], entry[3] = pace_re * less, pace_im * less
+                    re, im = re * on_re - im * on_im, re * on_im + im * on_re
+                    on_re, on_im, less = on_re * bend, on_im * bend, less * lag
+
+
+@njit(**_OPTIONS)
+def _started(table, slowing, shape_of, block, r, way, q, states):
+    """Gather the eight columns' states into ``states``, five by eight, flat."""
+    for lane in range(8):
+        c = shape_of[block * 8 + lane]
+        entry = table[c, r, way, q]
+        for part in range(4):
+            states[part * 8 + lane] = entry[part]
+        states[32 + lane] = slowing[c]
+
+
+@njit(**_OPTIONS)
+def _fours(plan, table, slowing, shape_of, block, r, source_re, source_im, moments, out):
+    """Modulate one series of eight columns and do the first stage of its transform.
+
+    ``out`` holds two workspaces. The samples go to the first; or, if ``moments`` are wanted,
+    samples times t to the first and times t squared to the second.
+    """
+    d, h, dwell = plan.d, plan.h, plan.dwell
+    a_re, a_im, b_re, b_im = out
+    length = h // 4
+    base = (block * d + r) * h * 8
+    states = _matrix(4, 40)
+    for q in range(table.shape[3]):
+        for way in range(4):
+            _started(table, slowing, shape_of, block, r, way, q, states[way])
+        s0, s1, s2, s3 = states[0], states[1], states[2], states[3]
+        z0r, z0i, w0r, w0i = load(s0, 0), load(s0, 8), load(s0, 16), load(s0, 24)
+        z1r, z1i, w1r, w1i = load(s1, 0), load(s1, 8), load(s1, 16), load(s1, 24)
+        z2r, z2i, w2r, w2i = load(s2, 0), load(s2, 8), load(s2, 16), load(s2, 24)
+        z3r, z3i, w3r, w3i = load(s3, 0), load(s3, 8), load(s3, 16), load(s3, 24)
+        slow = load(s0, 32)
+        for j in range(q * _RESTART, min((q + 1) * _RESTART, length)):
+            at = base + j * 8
+            to = plan.place[j] * 8
+            br, bi = load(source_re, at), load(source_im, at)
+            x0r, x0i = fnma(bi, z0i, mul(br, z0r)), fma(br, z0i, mul(bi, z0r))
+            at += length * 8
+            br, bi = load(source_re, at), load(source_im, at)
+            x1r, x1i = fnma(bi, z1i, mul(br, z1r)), fma(br, z1i, mul(bi, z1r))
+            at += length * 8
+            br, bi = load(source_re, at), load(source_im, at)
+            x2r, x2i = fnma(bi, z2i, mul(br, z2r)), fma(br, z2i, mul(bi, z2r))
+            at += length * 8
+            br, bi = load(source_re, at), load(source_im, at)
+            x3r, x3i = fnma(bi, z3i, mul(br, z3r)), fma(br, z3i, mul(bi, z3r))
+            if moments:
+                t = (d * j + r) * dwell
+                t0, t1 = splat(t), splat(t + d * length * dwell)
+                t2, t3 = splat(t + 2 * d * length * dwell), splat(t + 3 * d * length * dwell)
+                x0r, x0i, x1r, x1i = mul(x0r, t0), mul(x0i, t0), mul(x1r, t1), mul(x1i, t1)
+                x2r, x2i, x3r, x3i = mul(x2r, t2), mul(x2i, t2), mul(x3r, t3), mul(x3i, t3)
+                quartet(
+                    b_re, b_im, to, 8, mul(x0r, t0), mul(x0i, t0), mul(x1r, t1), mul(x1i, t1),
+                    mul(x2r, t2), mul(x2i, t2), mul(x3r, t3), mul(x3i, t3),
+                )  # fmt: skip
+            quartet(a_re, a_im, to, 8, x0r, x0i, x1r, x1i, x2r, x2i, x3r, x3i)
+            z0r, z0i = fnma(z0i, w0i, mul(z0r, w0r)), fma(z0r, w0i, mul(z0i, w0r))
+            z1r, z1i = fnma(z1i, w1i, mul(z1r, w1r)), fma(z1r, w1i, mul(z1i, w1r))
+            z2r, z2i = fnma(z2i, w2i, mul(z2r, w2r)), fma(z2r, w2i, mul(z2i, w2r))
+            z3r, z3i = fnma(z3i, w3i, mul(z3r, w3r)), fma(z3r, w3i, mul(z3i, w3r))
+            w0r, w0i, w1r, w1i = mul(w0r, slow), mul(w0i, slow), mul(w1r, slow), mul(w1i, slow)
+            w2r, w2i, w3r, w3i = mul(w2r, slow), mul(w2i, slow), mul(w3r, slow), mul(w3i, slow)
+
+
+@njit(**_OPTIONS)
+def _ones(plan, table, slowing, shape_of, block, r, source_re, source_im, moments, out):
+    """Do as ``_fours`` does, for a length that is no multiple of four: no stage is done."""
+    d, h, dwell = plan.d, plan.h, plan.dwell
+    a_re, a_im, b_re, b_im = out
+    base = (block * d + r) * h * 8
+    states = aligned(40)
+    for q in range(table.shape[3]):
+        _started(table, slowing, shape_of, block, r, 0, q, states)
+        zr, zi, wr, wi = load(states, 0), load(states, 8), load(states, 16), load(states, 24)
+        slow = load(states, 32)
+        for j in range(q * _RESTART, min((q + 1) * _RESTART, h)):
+            at, to = base + j * 8, plan.place[j] * 8
+            br, bi = load(source_re, at), load(source_im, at)
+            xr, xi = fnma(bi, zi, mul(br, zr)), fma(br, zi, mul(bi, zr))
+            if moments:
+                t = splat((d * j + r) * dwell)
+                xr, xi = mul(xr, t), mul(xi, t)
+                store(b_re, to, mul(xr, t))
+                store(b_im, to, mul(xi, t))
+            store(a_re, to, xr)
+            store(a_im, to, xi)
+            zr, zi = fnma(zi, wi, mul(zr, wr)), fma(zr, wi, mul(zi, wr))
+            wr, wi = mul(wr, slow), mul(wi, slow)
+
+
+@njit(**_OPTIONS)
+def _join(plan, r, re, im, sum_re, sum_im, block, out):
+    """Add one series' transform to the sum; behind the last, write the band to ``out``."""
+    m, width, last = plan.m, out.shape[1], r == plan.d - 1
+    flat = out.reshape(out.size)
+    joint_re, joint_im = plan.joint_re[r], plan.joint_im[r]
+    if r == 0 and not last:
+        return
+    for i in range(m):
+        xr, xi = load(sum_re, i * 8), load(sum_im, i * 8)
+        if r > 0:
+            yr, yi = load(re, i * 8), load(im, i * 8)
+            cr, ci = spread(joint_re, i), spread(joint_im, i)
+            xr, xi = fnma(yi, ci, fma(yr, cr, xr)), fma(yr, ci, fma(yi, cr, xi))
+        if last:
+            store(flat, i * width + block * 8, xr)
+            store(flat, (m + i) * width + block * 8, xi)
+        else:
+            store(sum_re, i * 8, xr)
+            store(sum_im, i * 8, xi)
+
+
+@njit(**_OPTIONS)
+def _columns(plan, rates, source_re, source_im, shape_of, moments, out, second):
     """Modulate columns, transform them and write their in-band points to ``out``.
 
-    ``source`` holds blocks of eight columns, sample by sample; ``shape_of`` is the class of each
-    column. Samples are multiplied by ``t ** power``. ``out`` is (2 M, columns): real parts, then
-    imaginary parts.
+    ``source`` holds blocks of eight columns, series by series, sample by sample; ``shape_of`` is
+    the class of each column. ``out`` is (2 M, columns): real parts, then imaginary parts. If
+    ``moments`` are wanted, samples times t are transformed, and times t squared to ``second``.
     """
-    n_blocks = shape_of.size // 8
-    d, h, m, dwell = plan.d, plan.h, plan.m, plan.dwell
-    n = d * h
-    width = out.shape[1]
-    flat = out.reshape(out.size)
-    work_re, work_im = np.empty(h * 8), np.empty(h * 8)
-    start_re, start_im = np.empty(8), np.empty(8)
-    pace_re, pace_im = np.empty(8), np.empty(8)
-    slow = np.empty(8)
-    step = d * dwell
-    restarts = (h + _RESTART - 1) // _RESTART
-    # by class, series and restart: modulation there (re, im), its change by one step (re, im)
-    table = np.empty((plan.c, d, restarts, 4))
+    d, h = plan.d, plan.h
+    fours = h % 4 == 0
+    ways = 4 if fours else 1
+    table = np.empty((plan.c, d, ways, (h // ways + _RESTART - 1) // _RESTART, 4))
     slowing = np.empty(plan.c)
-    for c in range(plan.c):
-        shift, lorentz, gauss = rates[0, c], rates[1, c], rates[2, c]
-        slowing[c] = np.exp(-2 * _RATE * gauss * step * step)
-        angle = 2 * _PI * shift * step
-        pace_c, pace_s = np.cos(angle), np.sin(angle)
+    _modulations(plan, rates, ways, table, slowing)
+    # the first series of each is transformed in place of the sum
+    size = h * 8
+    sums = (aligned(size), aligned(size), aligned(size), aligned(size))
+    rest = (aligned(size), aligned(size), aligned(size), aligned(size))
+    for block in range(shape_of.size // 8):
         for r in range(d):
-            for q in range(restarts):
-                t0 = (d * q * _RESTART + r) * dwell
-                size = np.exp(-_PI * lorentz * t0 - _RATE * gauss * t0 * t0)
-                angle = 2 * _PI * shift * t0
-                table[c, r, q, 0], table[c, r, q, 1] = size * np.cos(angle), size * np.sin(angle)
-                size = np.exp(-_PI * lorentz * step - _RATE * gauss * step * (2 * t0 + step))
-                table[c, r, q, 2], table[c, r, q, 3] = size * pace_c, size * pace_s
-    for block in range(n_blocks):
-        for r in range(d):
-            for first in range(0, h, _RESTART):
-                for lane in range(8):
-                    c = shape_of[block * 8 + lane]
-                    entry = table[c, r, first // _RESTART]
-                    start_re[lane], start_im[lane] = entry[0], entry[1]
-                    pace_re[lane], pace_im[lane] = entry[2], entry[3]
-                    slow[lane] = slowing[c]
-                zr, zi = load(start_re, 0), load(start_im, 0)
-                wr, wi, q = load(pace_re, 0), load(pace_im, 0), load(slow, 0)
-                for j in range(first, min(first + _RESTART, h)):
-                    at = (block * n + d * j + r) * 8
-                    br, bi = load(source_re, at), load(source_im, at)
-                    xr = sub(mul(br, zr), mul(bi, zi))
-                    xi = fma(br, zi, mul(bi, zr))
-                    if power > 0:
-                        t = (d * j + r) * dwell
-                        weight = splat(t if power == 1 else t * t)
-                        xr, xi = mul(xr, weight), mul(xi, weight)
-                    store(work_re, plan.place[j] * 8, xr)
-                    store(work_im, plan.place[j] * 8, xi)
-                    nr = sub(mul(zr, wr), mul(zi, wi))
-                    zi = fma(zr, wi, mul(zi, wr))
-                    zr = nr
-                    wr, wi = mul(wr, q), mul(wi, q)
-            transform(work_re, work_im, h, plan.radices, plan.table_re, plan.table_im)
-            for i in range(m):
-                at_re = i * width + block * 8
-                at_im = (m + i) * width + block * 8
-                yr, yi = load(work_re, i * 8), load(work_im, i * 8)
-                if r == 0:
-                    store(flat, at_re, yr)
-                    store(flat, at_im, yi)
-                else:
-                    cr, ci = splat(plan.joint_re[r, i]), splat(plan.joint_im[r, i])
-                    ur = sub(fma(yr, cr, load(flat, at_re)), mul(yi, ci))
-                    ui = fma(yr, ci, fma(yi, cr, load(flat, at_im)))
-                    store(flat, at_re, ur)
-                    store(flat, at_im, ui)
+            to = sums if r == 0 else rest
+            if fours:
+                _fours(plan, table, slowing, shape_of, block, r, source_re, source_im, moments, to)
+            else:
+                _ones(plan, table, slowing, shape_of, block, r, source_re, source_im, moments, to)
+            transform(to[0], to[1], h, plan.radices, fours, plan.twiddles)
+            _join(plan, r, to[0], to[1], sums[0], sums[1], block, out)
+            if moments:
+                transform(to[2], to[3], h, plan.radices, fours, plan.twiddles)
+                _join(plan, r, to[2], to[3], sums[2], sums[3], block, second)
 
 
 @njit(**_OPTIONS)
 def _inner(a, b, symmetric):
     """Return ``a.T @ b`` for columns in multiples of eight, shape (columns of a, of b)."""
+    out = _matrix(a.shape[1], b.shape[1])
+    _fill_inner(a, b, symmetric, out)
+    return out
+
+
+@njit(**_OPTIONS)
+def _matrix(rows, columns):
+    """Return an empty matrix whose rows of eights do not straddle cache lines."""
+    return aligned(rows * columns).reshape((rows, columns))
+
+
+@njit(**_OPTIONS)
+def _fill_inner(a, b, symmetric, out):
+    """Do as ``_inner`` does, into ``out``."""
     rows, left, right = a.shape[0], a.shape[1], b.shape[1]
-    out = np.empty((left, right))
     fa, fb, fo = a.reshape(a.size), b.reshape(b.size), out.reshape(out.size)
     zero = splat(0.0)
     for j in range(0, right, 16):
@@ -141,34 +266,34 @@ def _inner(a, b, symmetric):
                 for row in range(rows):
                     at = row * left + i
                     u, v = load(fb, row * right + j), load(fb, row * right + j + 8)
-                    s = splat(fa[at])
+                    s = spread(fa, at)
                     x0, y0 = fma(s, u, x0), fma(s, v, y0)
-                    s = splat(fa[at + 1])
+                    s = spread(fa, at + 1)
                     x1, y1 = fma(s, u, x1), fma(s, v, y1)
-                    s = splat(fa[at + 2])
+                    s = spread(fa, at + 2)
                     x2, y2 = fma(s, u, x2), fma(s, v, y2)
-                    s = splat(fa[at + 3])
+                    s = spread(fa, at + 3)
                     x3, y3 = fma(s, u, x3), fma(s, v, y3)
-                    s = splat(fa[at + 4])
+                    s = spread(fa, at + 4)
                     x4, y4 = fma(s, u, x4), fma(s, v, y4)
-                    s = splat(fa[at + 5])
+                    s = spread(fa, at + 5)
                     x5, y5 = fma(s, u, x5), fma(s, v, y5)
-                    s = splat(fa[at + 6])
+                    s = spread(fa, at + 6)
                     x6, y6 = fma(s, u, x6), fma(s, v, y6)
-                    s = splat(fa[at + 7])
+                    s = spread(fa, at + 7)
                     x7, y7 = fma(s, u, x7), fma(s, v, y7)
             else:
                 for row in range(rows):
                     at = row * left + i
                     u = load(fb, row * right + j)
-                    x0 = fma(splat(fa[at]), u, x0)
-                    x1 = fma(splat(fa[at + 1]), u, x1)
-                    x2 = fma(splat(fa[at + 2]), u, x2)
-                    x3 = fma(splat(fa[at + 3]), u, x3)
-                    x4 = fma(splat(fa[at + 4]), u, x4)
-                    x5 = fma(splat(fa[at + 5]), u, x5)
-                    x6 = fma(splat(fa[at + 6]), u, x6)
-                    x7 = fma(splat(fa[at + 7]), u, x7)
+                    x0 = fma(spread(fa, at), u, x0)
+                    x1 = fma(spread(fa, at + 1), u, x1)
+                    x2 = fma(spread(fa, at + 2), u, x2)
+                    x3 = fma(spread(fa, at + 3), u, x3)
+                    x4 = fma(spread(fa, at + 4), u, x4)
+                    x5 = fma(spread(fa, at + 5), u, x5)
+                    x6 = fma(spread(fa, at + 6), u, x6)
+                    x7 = fma(spread(fa, at + 7), u, x7)
             to = i * right + j
             store(fo, to, x0)
             store(fo, to + right, x1)
@@ -191,7 +316,6 @@ def _inner(a, b, symmetric):
         for i in range(left):
             for j in range(i):
                 out[i, j] = out[j, i]
-    return out
 
 
 @njit(**_OPTIONS)
@@ -236,7 +360,16 @@ def _linear(plan, data, theta, precision, pull, shrink, columns, kept, lower, am
     ``lower`` with its factor and ``amplitudes`` with the solution.
     """
     k, m = plan.k, plan.m
-    _columns(plan, _rates(plan, theta), plan.lanes_re, plan.lanes_im, plan.shape_of, 0, columns)
+    _columns(
+        plan,
+        _rates(plan, theta),
+        plan.lanes_re,
+        plan.lanes_im,
+        plan.shape_of,
+        False,
+        columns,
+        columns,
+    )
     phase, begin = 0.0, 0.0
     for p in range(plan.p):
         if plan.kind[p] == _PHASE:
@@ -250,7 +383,7 @@ def _linear(plan, data, theta, precision, pull, shrink, columns, kept, lower, am
         columns[m + i, k] = data[i].real * s + data[i].imag * c
     gram = _inner(columns, columns, True)
     smooth = _smooth(plan, columns)
-    taken = _inner(*_weighted(plan, smooth, smooth, shrink), True)
+    taken = _inner(smooth, _taken(plan, smooth, shrink), True)
     for i in range(gram.shape[0]):
         for j in range(gram.shape[1]):
             kept[i, j] = gram[i, j] - taken[i, j]
@@ -278,41 +411,36 @@ def _smooth(plan, columns):
     """
     m, wide = plan.m, plan.halves.shape[2]
     half, n = plan.halves.shape[1], columns.shape[1]
-    smooth = np.empty((4 * wide, n))
-    folded = np.empty((2, half, n))
+    smooth = _matrix(4 * wide, n)
+    even, odd = _matrix(half, n), _matrix(half, n)
     for part in range(2):
         for i in range(half):
             one, other = columns[part * m + i], columns[part * m + m - 1 - i]
-            even, odd = folded[0, i], folded[1, i]
             if 2 * i == m - 1:
-                even[:] = one
-                odd[:] = 0.0
+                even[i] = one
+                odd[i] = 0.0
             else:
                 for j in range(n):
-                    even[j] = one[j] + other[j]
+                    even[i, j] = one[j] + other[j]
                 for j in range(n):
-                    odd[j] = one[j] - other[j]
-        for parity in range(2):
-            at = (2 * part + parity) * wide
-            smooth[at : at + wide] = _inner(plan.halves[parity], folded[parity], False)
+                    odd[i, j] = one[j] - other[j]
+        at = 2 * part * wide
+        _fill_inner(plan.halves[0], even, False, smooth[at : at + wide])
+        _fill_inner(plan.halves[1], odd, False, smooth[at + wide : at + 2 * wide])
     return smooth
 
 
 @njit(**_OPTIONS)
-def _weighted(plan, left, right, shrink):
-    """Return two sets of modes, each times the root of what the baseline takes."""
-    count = plan.mode_of.size
-    a, c = np.zeros_like(left), np.zeros_like(right)
+def _taken(plan, modes, shrink):
+    """Return modes times what the baseline takes of each."""
+    count, n = plan.mode_of.size, modes.shape[1]
+    out = _matrix(2 * count, n)
     for row in range(2 * count):
         mode = plan.mode_of[row % count]
-        if mode < 0:
-            continue
-        root = np.sqrt(shrink[mode])
-        for j in range(left.shape[1]):
-            a[row, j] = root * left[row, j]
-        for j in range(right.shape[1]):
-            c[row, j] = root * right[row, j]
-    return a, c
+        share = shrink[mode] if mode >= 0 else 0.0
+        for j in range(n):
+            out[row, j] = share * modes[row, j]
+    return out
 
 
 @njit(**_OPTIONS)
@@ -320,7 +448,7 @@ def _class_sums(plan, amplitudes):
     """Return the summed FIDs of each class, in blocks of eight, flat."""
     n = plan.d * plan.h
     blocks = (plan.c + 7) // 8
-    sums_re, sums_im = np.empty(blocks * n * 8), np.empty(blocks * n * 8)
+    sums_re, sums_im = aligned(blocks * n * 8), aligned(blocks * n * 8)
     part_re, part_im = np.empty((8, n)), np.empty((8, n))
     for block in range(blocks):
         part_re[:] = 0.0
@@ -383,10 +511,8 @@ def _derivatives(plan, theta, amplitudes, explained, out):
     wide = ((classes + 7) // 8) * 8
     of_class = np.zeros(wide, dtype=np.int64)
     of_class[:classes] = np.arange(classes)
-    moments = np.empty((2, 2 * m, wide))
-    for power in range(1, 3):
-        _columns(plan, rates, sums_re, sums_im, of_class, power, moments[power - 1])
-    first, second = moments[0], moments[1]
+    first, second = _matrix(2 * m, wide), _matrix(2 * m, wide)
+    _columns(plan, rates, sums_re, sums_im, of_class, True, first, second)
     acting = np.empty(classes, dtype=np.int64)
     for p in range(plan.p):
         kind = plan.kind[p]
@@ -419,9 +545,9 @@ def _reduced(plan, theta, shrink, smooth, slopes, cross, square, amplitudes, kep
     """Return curvature and slope of the profile objective, and the derivatives' modes."""
     k, n = plan.k, plan.p
     modes = _smooth(plan, slopes)
-    a, b = _weighted(plan, smooth, modes, shrink)
-    mixed = cross - _inner(a, b, False)
-    curvature = (square - _inner(b, b, True))[:n, :n].copy()
+    taken = _taken(plan, modes, shrink)
+    mixed = cross - _inner(smooth, taken, False)
+    curvature = (square - _inner(modes, taken, True))[:n, :n].copy()
     slope = np.empty(n)
     solved = np.empty((n, k))
     for p in range(n):
@@ -495,9 +621,10 @@ def _minimise_voxel(
     """
     k, n, m = plan.k, plan.p, plan.m
     wide, tall = plan.shape_of.size, ((n + 7) // 8) * 8
-    columns, kept = np.empty((2 * m, wide)), np.empty((wide, wide))
+    columns, kept = _matrix(2 * m, wide), _matrix(wide, wide)
     lower = np.empty((k, k))
-    slopes = np.zeros((2 * m, tall))
+    slopes = _matrix(2 * m, tall)
+    slopes[:] = 0.0
     amplitudes, better = np.empty(k), np.empty(k)
     objective, damping, growth, predicted = np.inf, 1e-3, 2.0, 1.0
     trial, moved, push = theta.copy(), np.zeros(n), np.empty(n)
@@ -594,7 +721,7 @@ def linear_range(
 ):
     """Eliminate the linear part in some voxels; write objectives, amplitudes and their sd."""
     wide = plan.shape_of.size
-    columns, kept = np.empty((2 * plan.m, wide)), np.empty((wide, wide))
+    columns, kept = _matrix(2 * plan.m, wide), _matrix(wide, wide)
     lower, column = np.empty((plan.k, plan.k)), np.empty(plan.k)
     for v in range(first, last):
         value, _, _, good = _linear(
@@ -625,10 +752,10 @@ def spectrum_range(first, last, plan, theta, amplitudes, out):
     wide = ((plan.c + 7) // 8) * 8
     of_class = np.zeros(wide, dtype=np.int64)
     of_class[: plan.c] = np.arange(plan.c)
-    parts = np.empty((2 * plan.m, wide))
+    parts = _matrix(2 * plan.m, wide)
     for v in range(first, last):
         sums_re, sums_im = _class_sums(plan, amplitudes[v])
-        _columns(plan, _rates(plan, theta[v]), sums_re, sums_im, of_class, 0, parts)
+        _columns(plan, _rates(plan, theta[v]), sums_re, sums_im, of_class, False, parts, parts)
         for i in range(plan.m):
             re, im = 0.0, 0.0
             for c in range(plan.c):
