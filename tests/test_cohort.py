@@ -124,7 +124,7 @@ def test_what_is_not_there_is_said(root, tmp_path):
         dataset_units(tmp_path)
 
 
-def test_a_file_of_another_name_is_left_out(tmp_path):
+def test_a_file_of_another_name_is_left_out(tmp_path, caplog):
     root = small(tmp_path, 1)
     folder = root / "sub-01" / "mrs"
     shutil.copy(folder / "sub-01_svs.nii.gz", folder / "sub-99_svs.nii.gz")
@@ -132,6 +132,17 @@ def test_a_file_of_another_name_is_left_out(tmp_path):
     shutil.copy(folder / "sub-01_svs.nii.gz", folder / "sub-01_unloc.nii.gz")
 
     assert [unit.key for unit in dataset_units(root)] == ["sub-01_svs"]
+    assert caplog.messages == ["a file is not named as BIDS wants it and was left out"] * 2
+
+
+def test_a_sidecar_with_an_impossible_number_is_refused(tmp_path):
+    root = small(tmp_path / "raw", 1)
+    path = root / "sub-01/mrs/sub-01_svs.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"MixingTime": 1e9}))
+
+    (outcome,) = quick(root, tmp_path / "out").outcomes
+
+    assert outcome.message.startswith("its sidecar is wrong: mixing_time_s must be in s")
 
 
 def test_the_nearer_and_the_more_specific_sidecar_wins(tmp_path):
@@ -600,6 +611,18 @@ def test_deidentified_outputs_hold_no_label(tmp_path):
         for secret in (b"SMITH", b"20190304", b"JANE", b"raw/"):
             assert secret not in text, path
     assert quick(root, out, deidentify=True).count("unchanged") == 1
+
+
+def test_copies_of_one_file_are_one_deidentified_acquisition(tmp_path, caplog):
+    root = small(tmp_path / "raw", 1)
+    folder = root / "sub-01" / "mrs"
+    for ending in (".nii.gz", ".json"):
+        shutil.copy(folder / f"sub-01_svs{ending}", folder / f"sub-01_run-2_svs{ending}")
+
+    units = dataset_units(root, deidentify=True)
+
+    assert len(units) == 1
+    assert "1 inputs are copies of another; each is analysed once" in caplog.messages
 
 
 def test_a_deidentified_participant_keeps_its_name_whatever_is_chosen(tmp_path):

@@ -274,6 +274,11 @@ def test_what_cannot_be_written_is_said(voxel, grid, tmp_path, source, anatomy, 
     other.save_as(bad)
     with pytest.raises(FormatError, match="of another series"):
         dicom.parametric_maps(grid, [first, bad])
+    no_size = pydicom.dcmread(first)
+    no_size.PixelSpacing = None
+    no_size.save_as(bad)
+    with pytest.raises(FormatError, match=r"no Parametric Map can be laid on these images \("):
+        dicom.parametric_maps(grid, [bad])
     monkeypatch.setitem(__import__("sys").modules, "highdicom", None)
     with pytest.raises(MissingExtraError, match=r"mrs-necrosis\[dicom\]"):
         dicom.structured_report(voxel, source)

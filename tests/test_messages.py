@@ -1,0 +1,304 @@
+"""Every message has a test: those of misuse stand here, and none is without one."""
+
+import ast
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrs_necrosis import PeakAreas, analyze, fit
+from mrs_necrosis.classifier import NecrosisClassifier, Reading, assess_grid, place
+from mrs_necrosis.classifier.calibration import reliability
+from mrs_necrosis.cli import main
+from mrs_necrosis.criteria import AppliesTo, Comparison, _shipped, load_criteria
+from mrs_necrosis.errors import FitError, FormatError, SignalError
+from mrs_necrosis.fitting import default_model
+from mrs_necrosis.fitting.model import Parameter, check_parameters
+from mrs_necrosis.followup import read_timeline
+from mrs_necrosis.lesion import mask_weights
+from mrs_necrosis.maps import Map, write_maps
+from mrs_necrosis.preprocessing import correct_eddy_currents, hlsvd, preprocess, remove_water
+from mrs_necrosis.quality import Quality
+from mrs_necrosis.report.figure import evidence
+from mrs_necrosis.simulation import phantom, sample_path
+from mrs_necrosis.simulation.spins import Lines
+from mrs_necrosis.spectra import Acquisition, SpectralData
+
+ROOT = Path(__file__).resolve().parents[1]
+ACQUISITION = Acquisition(spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4, nucleus="1H")
+FID = np.exp(-np.arange(512) / 100.0).reshape(1, 1, 1, 512).astype(complex)
+TWO = PeakAreas(("Cho", "Cr"), np.ones((2, 1, 1, 2)))
+ONE = next(one for one in load_criteria() if one.counts is not None)
+
+
+def data(fid=FID, **more):
+    return SpectralData(fid=fid, acquisition=ACQUISITION, **more)
+
+
+def with_water(shape=(1, 1, 1, 512, 2), dims=("DIM_COIL",)):
+    water = data(np.ones(shape, complex), dims=dims)
+    return replace(water, water=water)
+
+
+def trained():
+    rng = np.random.default_rng(0)
+    return NecrosisClassifier().fit(rng.normal(size=(40, 2)), ["a", "b"] * 20)
+
+
+def phase():
+    return Parameter("phase_rad", "phase", (), 0.0, None, -1.0, 1.0)
+
+
+def two_maps():
+    one = Map(desc="snr", values=np.ones((1, 1, 1)), title="SNR", description="For a test.")
+    return [one, one]
+
+
+MISUSE = [
+    (lambda: reliability([1, 0], [0.5]), "reliability needs as many outcomes as probabilities"),
+    (lambda: Reading(kind="ct", text="x"), "a reading has kind 'perfusion' or 'mri'"),
+    (lambda: Reading(kind="mri", text=" "), "a reading needs a text"),
+    (lambda: place(TWO), "place takes one voxel; got values of shape"),
+    (
+        lambda: assess_grid(TWO, quality=Quality(*(np.ones(3) for _ in Quality.__slots__))),
+        "quality has 3 voxels, the areas have 2",
+    ),
+    (lambda: trained().decision(np.zeros((1, 2))), "decision needs the classes"),
+    (
+        lambda: Comparison(expression="Cho", comparator=">", cutoff=1.0),
+        "expression must be a sum of ratios like",
+    ),
+    (lambda: AppliesTo(te_class="medium"), "te_class must be short, long or very_long"),
+    (lambda: AppliesTo(field_t=(0.0,)), "field_t must be above zero; got"),
+    (lambda: replace(ONE, reading="x"), "either a comparison (expression or any_of) or a reading"),
+    (lambda: replace(ONE, counts=None), "which does not fit counts"),
+    (lambda: replace(ONE, counts=(1, -1, 1, 1)), "counts must not be negative; got"),
+    (
+        lambda: replace(default_model(ACQUISITION), range_ppm=(4.0, 1.0)),
+        "range_ppm must ascend; got",
+    ),
+    (lambda: check_parameters([phase(), phase()]), "a model has at most one phase"),
+    (
+        lambda: mask_weights(np.ones((2, 2)), np.eye(4), shape=(2, 2, 1), affine=np.eye(4)),
+        "a mask must have three axes; got shape",
+    ),
+    (
+        lambda: write_maps("nowhere", "x", two_maps(), affine=np.eye(4)),
+        "two maps have the same name",
+    ),
+    (lambda: preprocess(data(), phase="maybe"), 'phase must be "auto", True or False'),
+    (lambda: preprocess(data(), shift_ppm=np.nan), "shift_ppm must be a finite number; got"),
+    (
+        lambda: correct_eddy_currents(with_water()),
+        "eddy currents are corrected after coils and averages are combined",
+    ),
+    (
+        lambda: remove_water(data(np.ones((1, 1, 1, 512, 2), complex), dims=("DIM_COIL",))),
+        "water is removed after coils and averages are combined",
+    ),
+    (
+        lambda: hlsvd(FID[0, 0, 0][:20], ACQUISITION.dwell_time_s, n_components=15),
+        "components need a Hankel matrix with more rows and columns",
+    ),
+    (
+        lambda: evidence(analyze({"Cho": 1.0})),
+        "there is no criterion with a value and a cut-off to draw",
+    ),
+    (lambda: Lines(np.zeros((1, 2)), np.zeros(2)), "must both have shape (L,); got"),
+    (lambda: replace(ACQUISITION, echo_time_s=np.nan), "must be a finite number in s or None"),
+    (lambda: data(affine=np.eye(3)), "affine must be a finite 4 x 4 matrix in mm; got shape"),
+    (lambda: data(affine=np.zeros((4, 4))), "affine must be invertible; its three axes lie in"),
+    (lambda: data(FID[0]), "fid must have 4 axes (X, Y, Z, N) and one per name in dims"),
+]
+
+
+@pytest.mark.parametrize(("misuse", "message"), MISUSE, ids=[text[:40] for _, text in MISUSE])
+def test_misuse_is_refused_in_one_sentence(misuse, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        misuse()
+
+
+def test_a_criterion_that_is_no_entry_is_refused():
+    with pytest.raises(TypeError, match="label must be text that is not empty; got ''"):
+        replace(ONE, label="")
+    with pytest.raises(TypeError, match="field_t must be a list; got '3 T'"):
+        AppliesTo(field_t="3 T")
+    with pytest.raises(TypeError, match="cutoff must be a number; got 'x'"):
+        Comparison(expression="Cho/Cr", comparator=">", cutoff="x")
+
+
+def test_a_file_of_criteria_that_is_no_toml_is_refused(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("schema = ")
+    with pytest.raises(FormatError, match="not a TOML file of criteria: "):
+        load_criteria(path)
+
+
+def test_a_criterion_is_shipped_once(tmp_path, monkeypatch):
+    folder = ROOT / "mrs_necrosis" / "resources" / "criteria"
+    copies = tmp_path / "resources" / "criteria"
+    copies.mkdir(parents=True)
+    for name in ("spectroscopy.toml", "twice.toml"):
+        (copies / name).write_bytes((folder / "spectroscopy.toml").read_bytes())
+    monkeypatch.setattr("mrs_necrosis.criteria.resources.files", lambda _: tmp_path)
+    with pytest.raises(FormatError, match=r"the criterion '.*' is there twice"):
+        _shipped.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"schema": 0}', "the schema is not mrs-necrosis-classifier/1"),
+        ("[]", "not a classifier that was saved here"),
+        ("{", "not a classifier that was saved here"),
+    ],
+)
+def test_a_file_that_is_no_classifier_is_refused(tmp_path, text, message):
+    path = tmp_path / "model.json"
+    path.write_text(text)
+    with pytest.raises(FormatError, match=message):
+        NecrosisClassifier.load(path)
+
+
+def test_a_classifier_of_impossible_shapes_is_refused(tmp_path):
+    path = tmp_path / "model.json"
+    trained().save(path, features=("a", "b"), trained_on="chance")
+    path.write_text(path.read_text().replace('"offsets": [', '"offsets": [0, '))
+    with pytest.raises(FormatError, match="not a classifier that was saved here"):
+        NecrosisClassifier.load(path)
+
+
+def test_a_timeline_with_a_number_for_a_word_is_refused(tmp_path):
+    path = tmp_path / "course.toml"
+    path.write_text('[[visits]]\ndate = "2012-02"\npeaks = { Cho = 1.0 }\nevent = 3\n')
+    with pytest.raises(FormatError, match="must be text; got 3"):
+        read_timeline(path)
+
+
+@pytest.mark.parametrize(
+    ("fid", "message"),
+    [
+        (np.full((1, 1, 1, 512), np.nan, complex), "no voxel has a finite FID"),
+        (np.zeros((1, 1, 1, 512), complex), "every FID is zero; there is nothing to analyse"),
+    ],
+)
+def test_spectra_without_a_signal_are_refused(fid, message):
+    made = phantom("normal_white_matter", np.random.default_rng(0), n_samples=512).spectra
+    with pytest.raises(SignalError, match=message):
+        analyze(replace(made, fid=fid))
+
+
+def test_spectra_of_another_nucleus_are_refused():
+    made = phantom("normal_white_matter", np.random.default_rng(0), n_samples=512).spectra
+    other = replace(made, acquisition=replace(made.acquisition, nucleus="31P"))
+    with pytest.raises(SignalError, match="the spectra are of 31P; only 1H is analysed"):
+        analyze(other)
+
+
+def test_a_fid_too_short_for_the_model_is_refused():
+    made = phantom("normal_white_matter", np.random.default_rng(0), n_samples=512).spectra
+    with pytest.raises(FitError, match="too few for a model of "):
+        fit(replace(made, fid=made.fid[..., :64]))
+
+
+def test_a_voxel_without_a_fit_has_no_curves():
+    made = phantom("normal_white_matter", np.random.default_rng(0), n_samples=512, grid=(2, 1, 1))
+    broken = made.spectra.fid.copy()
+    broken[1] = np.nan
+    fitted = fit(replace(made.spectra, fid=broken))
+    with pytest.raises(FitError, match=r"voxel \(1, 0, 0\) has no fit: "):
+        fitted.curves((1, 0, 0))
+
+
+def test_compartments_that_are_not_the_whole_are_refused():
+    from mrs_necrosis.fitting.quantify import Compartment, molar
+
+    parts = [Compartment(fraction=0.4, water_g_per_ml=0.8, t2_s=0.08)]
+    with pytest.raises(ValueError, match="fractions of the compartments must add up to 1"):
+        molar(TWO, 1.0, parts, echo_time_s=0.03, repetition_time_s=2.0, t2_s=0.2, t1_s=None)
+
+
+COMMANDS = [
+    ("", "which command? analyze, bids"),
+    ("analyze", "give inputs, or --table with a list of them"),
+    ("analyze a.rda --te fast", "a time is written like 30ms or 0.03s; got 'fast'"),
+    ("analyze a.rda --te 1.2.3ms", "a time is written like 30ms or 0.03s; got '1.2.3ms'"),
+    ("analyze --table x.tsv", "--table needs --out, and has its labels itself"),
+    ("criteria a.rda b.rda", "criteria takes one input"),
+    (f"criteria {sample_path('grid_te144.nii.gz')}", "criteria takes a single voxel"),
+    (
+        f"followup --visit 2012-09 {sample_path('grid_te144.nii.gz')}",
+        "a visit of many voxels needs its lesion: use the Python API",
+    ),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), COMMANDS, ids=[text for _, text in COMMANDS])
+def test_a_wrong_command_line_is_said_in_one_sentence(capsys, command, message):
+    assert main(command.split(" ") if command else []) == 2
+    assert message in capsys.readouterr().err
+
+
+# ---- none is without ----------------------------------------------------------------------------
+
+_ENOUGH = 14
+"""So many characters of a message in a row are its own."""
+
+
+def literals(node):
+    """Return the fixed pieces of a text that is put together."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    if isinstance(node, ast.JoinedStr):
+        return [piece for value in node.values for piece in literals(value)]
+    if isinstance(node, ast.BinOp):
+        return literals(node.left) + literals(node.right)
+    return []
+
+
+def messages(path):
+    """Yield the line and the fixed pieces of every message that is raised, warned or printed."""
+    for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        texts = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                texts.setdefault(node.targets[0].id, []).append((node.lineno, node.value))
+        for node in ast.walk(function):
+            call = node.exc if isinstance(node, ast.Raise) else node
+            if not isinstance(call, ast.Call):
+                continue
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            if not (isinstance(node, ast.Raise) or name in {"warn", "warning", "error"}):
+                continue
+            pieces = []
+            for argument in call.args:
+                if isinstance(argument, ast.Name):
+                    known = [text for text in texts.get(argument.id, []) if text[0] < node.lineno]
+                    pieces += literals(max(known, key=lambda text: text[0])[1]) if known else []
+                else:
+                    pieces += literals(argument)
+            pieces = [piece.strip() for piece in pieces if len(piece.strip()) >= 6]
+            if pieces:
+                yield node.lineno, pieces
+
+
+def test_no_message_is_without_a_test():
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").glob("*.py"))
+    tests = re.sub(r'"\s*\n\s*[rf]*"', "", re.sub(r"\\(.)", r"\1", tests))
+
+    def is_tested(piece):
+        size = min(_ENOUGH, len(piece))
+        return any(piece[at : at + size] in tests for at in range(len(piece) - size + 1))
+
+    without = [
+        f"{path.relative_to(ROOT)}:{line}: {' … '.join(pieces)}"
+        for path in sorted((ROOT / "mrs_necrosis").rglob("*.py"))
+        for line, pieces in messages(path)
+        if not any(map(is_tested, pieces))
+    ]
+
+    assert without == []
