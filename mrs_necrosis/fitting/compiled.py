@@ -22,6 +22,7 @@ from mrs_necrosis.fitting.kernels import (
     spectrum_range,
 )
 from mrs_necrosis.fitting.lanes import LANES, places_of, radices_of, twiddles_of
+from mrs_necrosis.fitting.model import GAUSS_RATE
 from mrs_necrosis.fitting.posterior import Posterior
 from mrs_necrosis.fitting.varpro import MOST_ITERATIONS, TOLERANCE, State
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _KINDS: Final = {"phase": 0, "begin": 1, "shift": 2, "lorentz": 3, "gauss2": 4}
+NEGLIGIBLE: Final = 1e-15
+"""Of a component's largest sample: what is smaller is left out."""
+
 _PER_THREAD: Final = 4
 """Voxels that a worker thread takes at a time."""
 
@@ -52,7 +56,11 @@ class Plan(NamedTuple):
     lanes_re: NDArray[np.float64]  # (columns / 8, N, 8), flat
     lanes_im: NDArray[np.float64]
     shape_of: NDArray[np.int64]  # (columns,), padded with class 0
+    lasting: NDArray[np.int64]  # (K,): samples of each series before it is over
     acts: NDArray[np.float64]  # (P, C)
+    set_of: NDArray[np.int64]  # (P,): the set of classes that a parameter acts on
+    set_size: NDArray[np.int64]  # (S,)
+    set_classes: NDArray[np.int64]  # (S, C), the first so many
     kind: NDArray[np.int64]
     start: NDArray[np.float64]
     precision: NDArray[np.float64]  # of the parameters' priors, (P,)
@@ -97,6 +105,22 @@ def _half_modes(
     return halves, mode_of.ravel()
 
 
+def _lasting(problem: Problem) -> NDArray[np.int64]:
+    """Return how many samples of each component are not zero in all their digits, shape (K,).
+
+    Whatever its width in the box: broad lines are over in half of the time.
+    """
+    t = problem.time_s
+    slowest = np.ones((problem.acts.shape[1], t.size))
+    for kind, decay in (("lorentz", -np.pi * t), ("gauss2", -GAUSS_RATE * t**2)):
+        index = problem.index(kind)
+        slowest *= np.exp((problem.lower[index] @ problem.acts[index])[:, None] * decay)
+    size = np.abs(problem.basis) * slowest[problem.shape_of]
+    alive = size > NEGLIGIBLE * size.max(axis=1, keepdims=True)
+    last: NDArray[np.int64] = t.size - alive[:, ::-1].argmax(axis=1)
+    return last
+
+
 def plan_of(problem: Problem) -> Plan:
     """Lay out a problem for the kernels."""
     k, n = problem.basis.shape
@@ -114,6 +138,7 @@ def plan_of(problem: Problem) -> Plan:
     shape_of = np.zeros(columns, dtype=np.int64)
     shape_of[:k] = problem.shape_of
     halves, mode_of = _half_modes(problem.modes)
+    sets, set_of = np.unique(problem.acts, axis=0, return_inverse=True)
     joint = np.exp(-2j * np.pi * np.outer(np.arange(d), np.arange(m)) / n)
     return Plan(
         k=k,
@@ -128,7 +153,11 @@ def plan_of(problem: Problem) -> Plan:
         lanes_re=_aligned(lanes.real).ravel(),
         lanes_im=_aligned(lanes.imag).ravel(),
         shape_of=shape_of,
+        lasting=-(-_lasting(problem) // d),
         acts=problem.acts,
+        set_of=set_of.ravel().astype(np.int64),
+        set_size=sets.sum(axis=1).astype(np.int64),
+        set_classes=np.argsort(-sets, axis=1, kind="stable").astype(np.int64),
         kind=np.array([_KINDS[kind] for kind in problem.kind]),
         start=problem.start,
         precision=problem.sd**-2.0,

@@ -27,6 +27,7 @@ from mrs_necrosis.fitting.lanes import (
     spread,
     store,
     transform,
+    turn,
 )
 from mrs_necrosis.fitting.model import GAUSS_RATE
 from mrs_necrosis.fitting.varpro import FIRM
@@ -319,47 +320,110 @@ def _fill_inner(a, b, symmetric, out):
 
 
 @njit(**_OPTIONS)
-def _cholesky(matrix, n, lower):
-    """Factor the leading ``n`` rows of a matrix; return whether it is positive definite."""
+def _cholesky(matrix, n, upper):
+    """Factor the leading ``n`` rows of a matrix; return whether it is positive definite.
+
+    ``upper`` has rows of eights; its upper triangle is filled, the rest is of no meaning.
+    """
+    wide = upper.shape[1]
+    flat = upper.reshape(upper.size)
     for i in range(n):
-        row = lower[i]
-        for j in range(i + 1):
-            other = lower[j]
-            left = matrix[i, j]
-            for x in range(j):
-                left -= row[x] * other[x]
-            if i == j:
-                if not left > 0.0:
-                    return False
-                row[i] = np.sqrt(left)
-            else:
-                row[j] = left / other[j]
+        row = upper[i]
+        for j in range(i // 8 * 8, n):
+            row[j] = matrix[i, j]
+        for j in range(n, wide):
+            row[j] = 0.0
+    for i in range(n):
+        if not upper[i, i] > 0.0:
+            return False
+        low = i // 8 * 8
+        scale = splat(1.0 / np.sqrt(upper[i, i]))
+        for x in range(i * wide + low, (i + 1) * wide, 8):
+            store(flat, x, mul(load(flat, x), scale))
+        for j in range(i + 1, n):
+            factor = spread(flat, i * wide + j)
+            for x in range(j // 8 * 8, wide, 8):
+                left = load(flat, j * wide + x)
+                store(flat, j * wide + x, fnma(factor, load(flat, i * wide + x), left))
     return True
 
 
 @njit(**_OPTIONS)
-def _solve(lower, n, x):
+def _solve(upper, n, x):
     """Solve in place, for one right-hand side."""
     for i in range(n):
-        left = x[i]
-        for j in range(i):
-            left -= lower[i, j] * x[j]
-        x[i] = left / lower[i, i]
+        row = upper[i]
+        x[i] /= row[i]
+        for j in range(i + 1, n):
+            x[j] -= row[j] * x[i]
     for i in range(n - 1, -1, -1):
-        x[i] /= lower[i, i]
-        for j in range(i):
-            x[j] -= lower[i, j] * x[i]
+        row = upper[i]
+        left = x[i]
+        for j in range(i + 1, n):
+            left -= row[j] * x[j]
+        x[i] = left / row[i]
 
 
 @njit(**_OPTIONS)
-def _linear(plan, data, theta, precision, pull, shrink, columns, kept, lower, amplitudes):
+def _forward(upper, n, rows):
+    """Solve the first, upper half of a system in place, for many right-hand sides (n, eights)."""
+    wide, count = upper.shape[1], rows.shape[1]
+    factors, flat = upper.reshape(upper.size), rows.reshape(rows.size)
+    for i in range(n):
+        scale = splat(1.0 / upper[i, i])
+        for x in range(i * count, (i + 1) * count, 8):
+            store(flat, x, mul(load(flat, x), scale))
+        for j in range(i + 1, n):
+            factor = spread(factors, i * wide + j)
+            for x in range(0, count, 8):
+                left = load(flat, j * count + x)
+                store(flat, j * count + x, fnma(factor, load(flat, i * count + x), left))
+
+
+@njit(**_OPTIONS)
+def _inverted_row(upper, n, i, row):
+    """Fill ``row`` with row i of the factor's inverse."""
+    row[:] = 0.0
+    row[i] = 1.0
+    for x in range(i, n):
+        other = upper[x]
+        row[x] /= other[x]
+        for j in range(x + 1, n):
+            row[j] -= row[x] * other[j]
+
+
+@njit(**_OPTIONS)
+def _rotate(plan, data, theta, columns, to):
+    """Phase the data and write them to one column."""
+    phase, begin = 0.0, 0.0
+    for p in range(plan.p):
+        if plan.kind[p] == _PHASE:
+            phase += theta[p]
+        elif plan.kind[p] == _BEGIN:
+            begin += theta[p]
+    # the angular frequencies are equally spaced
+    m = plan.m
+    angle = begin * (plan.omega[1] - plan.omega[0])
+    on_re, on_im = np.cos(angle), -np.sin(angle)
+    re, im = 0.0, 0.0
+    for i in range(m):
+        if i % 32 == 0:
+            angle = phase + begin * plan.omega[i]
+            re, im = np.cos(angle), -np.sin(angle)
+        columns[i, to] = data[i].real * re - data[i].imag * im
+        columns[m + i, to] = data[i].real * im + data[i].imag * re
+        re, im = re * on_re - im * on_im, re * on_im + im * on_re
+
+
+@njit(**_OPTIONS)
+def _linear(plan, data, theta, precision, pull, shrink, columns, kept, upper, amplitudes):
     """Eliminate baseline and amplitudes; return objective, Gram matrix, modes and success.
 
     ``columns`` (2 M, columns) is filled with components and, behind them, the phased data;
     ``kept`` with their Gram matrix without the baseline and with the amplitudes' prior;
-    ``lower`` with its factor and ``amplitudes`` with the solution.
+    ``upper`` with its factor and ``amplitudes`` with the solution.
     """
-    k, m = plan.k, plan.m
+    k = plan.k
     _columns(
         plan,
         _rates(plan, theta),
@@ -370,17 +434,7 @@ def _linear(plan, data, theta, precision, pull, shrink, columns, kept, lower, am
         columns,
         columns,
     )
-    phase, begin = 0.0, 0.0
-    for p in range(plan.p):
-        if plan.kind[p] == _PHASE:
-            phase += theta[p]
-        elif plan.kind[p] == _BEGIN:
-            begin += theta[p]
-    for i in range(m):
-        angle = phase + begin * plan.omega[i]
-        c, s = np.cos(angle), -np.sin(angle)
-        columns[i, k] = data[i].real * c - data[i].imag * s
-        columns[m + i, k] = data[i].real * s + data[i].imag * c
+    _rotate(plan, data, theta, columns, k)
     gram = _inner(columns, columns, True)
     smooth = _smooth(plan, columns)
     taken = _inner(smooth, _taken(plan, smooth, shrink), True)
@@ -394,9 +448,9 @@ def _linear(plan, data, theta, precision, pull, shrink, columns, kept, lower, am
     objective = kept[k, k]
     for p in range(plan.p):
         objective += (theta[p] - plan.start[p]) ** 2 * plan.precision[p]
-    good = _cholesky(kept, k, lower)
+    good = _cholesky(kept, k, upper)
     if good:
-        _solve(lower, k, amplitudes)
+        _solve(upper, k, amplitudes)
         for i in range(k):
             objective -= (kept[i, k] + pull[i]) * amplitudes[i]
     return objective, gram, smooth, good and np.isfinite(objective)
@@ -449,25 +503,32 @@ def _class_sums(plan, amplitudes):
     n = plan.d * plan.h
     blocks = (plan.c + 7) // 8
     sums_re, sums_im = aligned(blocks * n * 8), aligned(blocks * n * 8)
-    part_re, part_im = np.empty((8, n)), np.empty((8, n))
+    part_re, part_im = aligned(8 * n), aligned(8 * n)
     for block in range(blocks):
         part_re[:] = 0.0
         part_im[:] = 0.0
         for k in range(plan.k):
             lane = plan.shape_of[k] - 8 * block
             if 0 <= lane < 8:
-                a = amplitudes[k]
-                to_re, to_im = part_re[lane], part_im[lane]
-                row_re, row_im = plan.basis_re[k], plan.basis_im[k]
-                for i in range(n):
-                    to_re[i] += a * row_re[i]
-                for i in range(n):
-                    to_im[i] += a * row_im[i]
-        for i in range(n):
-            at = (block * n + i) * 8
+                a, length = amplitudes[k], plan.lasting[k]
+                for r in range(plan.d):
+                    first = r * plan.h
+                    to = lane * n + first
+                    to_re, to_im = part_re[to : to + length], part_im[to : to + length]
+                    of_re = plan.basis_re[k, first : first + length]
+                    of_im = plan.basis_im[k, first : first + length]
+                    for i in range(length):
+                        to_re[i] += a * of_re[i]
+                    for i in range(length):
+                        to_im[i] += a * of_im[i]
+        at = block * n * 8
+        for i in range(0, n // 8 * 8, 8):
+            turn(part_re, i, n, sums_re, at + i * 8)
+            turn(part_im, i, n, sums_im, at + i * 8)
+        for i in range(n // 8 * 8, n):
             for lane in range(8):
-                sums_re[at + lane] = part_re[lane, i]
-                sums_im[at + lane] = part_im[lane, i]
+                sums_re[at + i * 8 + lane] = part_re[lane * n + i]
+                sums_im[at + i * 8 + lane] = part_im[lane * n + i]
     return sums_re, sums_im
 
 
@@ -513,58 +574,52 @@ def _derivatives(plan, theta, amplitudes, explained, out):
     of_class[:classes] = np.arange(classes)
     first, second = _matrix(2 * m, wide), _matrix(2 * m, wide)
     _columns(plan, rates, sums_re, sums_im, of_class, True, first, second)
-    acting = np.empty(classes, dtype=np.int64)
-    for p in range(plan.p):
-        kind = plan.kind[p]
-        if kind < _SHIFT:
-            for i in range(m):
+    sets = plan.set_size.size
+    sums = np.empty((2, 2, sets))
+    for i in range(m):
+        for at in range(sets):
+            ar, ai, br, bi = 0.0, 0.0, 0.0, 0.0
+            for x in range(plan.set_size[at]):
+                c = plan.set_classes[at, x]
+                ar += first[i, c]
+                ai += first[m + i, c]
+                br += second[i, c]
+                bi += second[m + i, c]
+            sums[0, 0, at], sums[0, 1, at] = ar, ai
+            sums[1, 0, at], sums[1, 1, at] = br, bi
+        for p in range(plan.p):
+            kind, at = plan.kind[p], plan.set_of[p]
+            if kind < _SHIFT:
                 factor = 1.0 if kind == _PHASE else plan.omega[i]
                 out[i, p] = -factor * explained[m + i]
                 out[m + i, p] = factor * explained[i]
-            continue
-        source = second if kind == _GAUSS2 else first
-        number = 0
-        for c in range(classes):
-            if plan.acts[p, c] != 0.0:
-                acting[number] = c
-                number += 1
-        for i in range(m):
-            re, im = 0.0, 0.0
-            for x in range(number):
-                re += source[i, acting[x]]
-                im += source[m + i, acting[x]]
-            if kind == _SHIFT:
-                out[i, p], out[m + i, p] = -2 * _PI * im, 2 * _PI * re
+            elif kind == _SHIFT:
+                out[i, p] = -2 * _PI * sums[0, 1, at]
+                out[m + i, p] = 2 * _PI * sums[0, 0, at]
+            elif kind == _LORENTZ:
+                out[i, p] = -_PI * sums[0, 0, at]
+                out[m + i, p] = -_PI * sums[0, 1, at]
             else:
-                factor = -_RATE if kind == _GAUSS2 else -_PI
-                out[i, p], out[m + i, p] = factor * re, factor * im
+                out[i, p] = -_RATE * sums[1, 0, at]
+                out[m + i, p] = -_RATE * sums[1, 1, at]
 
 
 @njit(**_OPTIONS)
-def _reduced(plan, theta, shrink, smooth, slopes, cross, square, amplitudes, kept, lower):
+def _reduced(plan, theta, shrink, smooth, slopes, cross, square, amplitudes, kept, upper):
     """Return curvature and slope of the profile objective, and the derivatives' modes."""
     k, n = plan.k, plan.p
     modes = _smooth(plan, slopes)
     taken = _taken(plan, modes, shrink)
     mixed = cross - _inner(smooth, taken, False)
-    curvature = (square - _inner(modes, taken, True))[:n, :n].copy()
-    slope = np.empty(n)
-    solved = np.empty((n, k))
-    for p in range(n):
-        slope[p] = mixed[k, p] - (theta[p] - plan.start[p]) * plan.precision[p]
-        row = solved[p]
-        for i in range(k):
+    curvature = square - _inner(modes, taken, True)
+    slope = mixed[k, :n].copy()
+    for i in range(k):
+        for p in range(n):
             slope[p] -= mixed[i, p] * amplitudes[i]
-            left = mixed[i, p]
-            for j in range(i):
-                left -= lower[i, j] * row[j]
-            row[i] = left / lower[i, i]
+    _forward(upper, k, mixed)
+    curvature -= _inner(mixed[:k], mixed[:k], True)
     for p in range(n):
-        for q in range(n):
-            total = 0.0
-            for i in range(k):
-                total += solved[p, i] * solved[q, i]
-            curvature[p, q] -= total
+        slope[p] -= (theta[p] - plan.start[p]) * plan.precision[p]
         curvature[p, p] += plan.precision[p]
     return curvature, slope, modes
 
@@ -574,7 +629,7 @@ def _bounded(curvature, slope, theta, low, high, damping, trial):
     """Fill ``trial`` with the damped step's end in the box; see ``varpro``."""
     n = theta.size
     fixed = np.zeros(n, dtype=np.bool_)
-    system, lower = np.empty((n, n)), np.empty((n, n))
+    system, upper = np.empty((n, n)), _matrix(n, (n + 7) // 8 * 8)
     right, damped = np.empty(n), np.empty(n)
     for p in range(n):
         trial[p] = theta[p]
@@ -593,9 +648,9 @@ def _bounded(curvature, slope, theta, low, high, damping, trial):
                 system[p, q] = (0.0 if off else 1.0) if fixed[p] or fixed[q] else value
             if fixed[p]:
                 right[p] = 0.0
-        if not _cholesky(system, n, lower):
+        if not _cholesky(system, n, upper):
             return False
-        _solve(lower, n, right)
+        _solve(upper, n, right)
         beyond = False
         for p in range(n):
             if fixed[p]:
@@ -622,7 +677,7 @@ def _minimise_voxel(
     k, n, m = plan.k, plan.p, plan.m
     wide, tall = plan.shape_of.size, ((n + 7) // 8) * 8
     columns, kept = _matrix(2 * m, wide), _matrix(wide, wide)
-    lower = np.empty((k, k))
+    upper = _matrix(k, (k + 7) // 8 * 8)
     slopes = _matrix(2 * m, tall)
     slopes[:] = 0.0
     amplitudes, better = np.empty(k), np.empty(k)
@@ -650,7 +705,7 @@ def _minimise_voxel(
                 end = 1
                 break
         value, new_block, new_modes, good = _linear(
-            plan, data, trial, precision, pull, shrink, columns, kept, lower, better
+            plan, data, trial, precision, pull, shrink, columns, kept, upper, better
         )
         if iteration == 0 and not good:
             return np.nan, -1
@@ -663,7 +718,7 @@ def _minimise_voxel(
             _derivatives(plan, theta, amplitudes, explained, slopes)
             cross, square = _inner(columns, slopes, False), _inner(slopes, slopes, True)
             curvature, slope, slope_modes = _reduced(
-                plan, theta, shrink, modes, slopes, cross, square, amplitudes, kept, lower
+                plan, theta, shrink, modes, slopes, cross, square, amplitudes, kept, upper
             )
             if iteration > 0:
                 damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
@@ -722,10 +777,10 @@ def linear_range(
     """Eliminate the linear part in some voxels; write objectives, amplitudes and their sd."""
     wide = plan.shape_of.size
     columns, kept = _matrix(2 * plan.m, wide), _matrix(wide, wide)
-    lower, column = np.empty((plan.k, plan.k)), np.empty(plan.k)
+    upper, row = _matrix(plan.k, (plan.k + 7) // 8 * 8), np.empty(plan.k)
     for v in range(first, last):
         value, _, _, good = _linear(
-            plan, data[v], theta[v], precision[v], pull[v], shrink[v], columns, kept, lower,
+            plan, data[v], theta[v], precision[v], pull[v], shrink[v], columns, kept, upper,
             amplitudes[v],
         )  # fmt: skip
         objective[v] = value if good else np.nan
@@ -734,15 +789,10 @@ def linear_range(
             sd[v] = np.nan
             continue
         for j in range(plan.k):
-            # column j of the factor's inverse; the sum of its squares is the variance
-            column[j] = 1.0 / lower[j, j]
-            variance = column[j] ** 2
-            for i in range(j + 1, plan.k):
-                total = 0.0
-                for x in range(j, i):
-                    total += lower[i, x] * column[x]
-                column[i] = -total / lower[i, i]
-                variance += column[i] ** 2
+            _inverted_row(upper, plan.k, j, row)
+            variance = 0.0
+            for i in range(j, plan.k):
+                variance += row[i] ** 2
             sd[v, j] = np.sqrt(variance)
 
 
@@ -765,109 +815,137 @@ def spectrum_range(first, last, plan, theta, amplitudes, out):
 
 
 @njit(**_OPTIONS)
+def _system(plan, taken, theta, a, gram, held, precision, pull, hessian, gradient):
+    """Fill the joint system of one candidate baseline; return the objective."""
+    k, n = plan.k, plan.k + plan.p
+    for i in range(n):
+        row, of, less = hessian[i], gram[i], taken[i]
+        for j in range(n):
+            row[j] = of[j] - less[j]
+        total = of[n] - less[n]
+        for j in range(k):
+            total -= row[j] * a[j]
+        gradient[i] = total
+    chi = gram[n, n] - taken[n, n]
+    for i in range(k):
+        # what is left of the data times the modelled part, twice counted on purpose
+        chi -= a[i] * (gradient[i] + gram[i, n] - taken[i, n])
+        pulled = 0.0
+        for j in range(k):
+            pulled += precision[i, j] * a[j]
+            hessian[i, j] += precision[i, j]
+        gradient[i] += pull[i] - pulled
+        chi += a[i] * (pulled - 2 * pull[i])
+    for p in range(plan.p):
+        offset = theta[p] - plan.start[p]
+        hessian[k + p, k + p] += plan.precision[p]
+        gradient[k + p] -= offset * plan.precision[p]
+        chi += offset * offset * plan.precision[p]
+        if held[p]:
+            gradient[k + p] = 0.0
+            for j in range(n):
+                hessian[k + p, j] = 0.0
+                hessian[j, k + p] = 0.0
+            hessian[k + p, k + p] = 1.0
+    return chi
+
+
+@njit(**_OPTIONS)
+def _shortened(upper, n, step):
+    """Shorten a step to the three standard deviations for which the expansion is trusted."""
+    row = np.empty(n)
+    reach = 1e-12
+    for i in range(n):
+        _inverted_row(upper, n, i, row)
+        variance = 0.0
+        for x in range(i, n):
+            variance += row[x] * row[x]
+        reach = max(reach, abs(step[i]) / np.sqrt(variance))
+    scale = min(1.0, 3.0 / reach)
+    for i in range(n):
+        step[i] *= scale
+
+
+@njit(**_OPTIONS)
 def average_range(
     first, last, plan, shrink, theta, amplitudes, gram, smooth, held, precision, pull,
     mean, covariance, weight,
 ):  # fmt: skip
     """Average over the candidate baselines in some voxels; see ``posterior.average``."""
     k, n = plan.k, plan.k + plan.p
-    wide = ((n + 1 + 7) // 8) * 8
+    wide, tall = (n + 8) // 8 * 8, (n + 7) // 8 * 8
     candidates, count = shrink.shape
-    inverses = np.zeros((candidates, n, ((n + 7) // 8) * 8))
-    steps, evidence = np.empty((candidates, n)), np.empty(candidates)
-    lower, rows = np.empty((n, n)), np.zeros((n, n))
-    half = np.zeros((2 * count, wide))
-    hessian, gradient, spread = np.empty((n, n)), np.empty(n), np.empty(n)
+    uppers = aligned(candidates * n * tall).reshape((candidates, n, tall))
+    steps, gradients = np.empty((candidates, n)), np.empty((candidates, n))
+    chi, evidence = np.empty(candidates), np.empty(candidates)
+    sure = np.empty(candidates, dtype=np.bool_)
+    modes, half, taken = _matrix(2 * count, wide), _matrix(2 * count, wide), _matrix(wide, wide)
+    rows, own = _matrix(n, tall), _matrix(tall, tall)
+    hessian, row, here = np.empty((n, n)), np.empty(n), np.empty(n)
+    modes[:] = 0.0
     for v in range(first, last):
-        a = amplitudes[v]
+        mean[v] = np.nan
+        covariance[v] = np.nan
+        weight[v] = np.nan
+        for i in range(n + 1):
+            for b in range(2 * count):
+                modes[b, i] = smooth[v, i, b]
         fine = True
         for candidate in range(candidates):
             occam = 0.0
             for b in range(count):
                 share = shrink[candidate, b]
-                root = np.sqrt(share)
                 for part in range(2):
-                    row = half[2 * b + part]
-                    for i in range(n + 1):
-                        row[i] = root * smooth[v, i, 2 * b + part]
+                    for i in range(wide):
+                        half[2 * b + part, i] = share * modes[2 * b + part, i]
                 if share < 1.0 - 1e-12:
                     occam += 2 * np.log1p(-share)
-            taken = _inner(half, half, True)
-            chi = gram[v, n, n] - taken[n, n]
-            for i in range(n):
-                total = gram[v, i, n] - taken[i, n]
-                for j in range(k):
-                    total -= (gram[v, i, j] - taken[i, j]) * a[j]
-                gradient[i] = total
-                for j in range(n):
-                    hessian[i, j] = gram[v, i, j] - taken[i, j]
-            for i in range(k):
-                # what is left of the data times the modelled part, twice counted on purpose
-                chi -= a[i] * (gradient[i] + gram[v, i, n] - taken[i, n])
-                pulled = 0.0
-                for j in range(k):
-                    pulled += precision[v, i, j] * a[j]
-                    hessian[i, j] += precision[v, i, j]
-                gradient[i] += pull[v, i] - pulled
-                chi += a[i] * (pulled - 2 * pull[v, i])
-            for p in range(plan.p):
-                offset = theta[v, p] - plan.start[p]
-                hessian[k + p, k + p] += plan.precision[p]
-                gradient[k + p] -= offset * plan.precision[p]
-                chi += offset * offset * plan.precision[p]
-                if held[v, p]:
-                    gradient[k + p] = 0.0
-                    for j in range(n):
-                        hessian[k + p, j] = 0.0
-                        hessian[j, k + p] = 0.0
-                    hessian[k + p, k + p] = 1.0
-            if not _cholesky(hessian, n, lower):
+            _fill_inner(modes, half, True, taken)
+            gradient, step, upper = gradients[candidate], steps[candidate], uppers[candidate]
+            chi[candidate] = _system(
+                plan, taken, theta[v], amplitudes[v], gram[v], held[v], precision[v], pull[v],
+                hessian, gradient,
+            )  # fmt: skip
+            if not _cholesky(hessian, n, upper):
                 fine = False
                 break
             log_det = 0.0
             for i in range(n):
-                log_det += 2 * np.log(lower[i, i])
-            # rows[j] is column j of the factor's inverse
-            for j in range(n):
-                row = rows[j]
-                row[j] = 1.0 / lower[j, j]
-                for i in range(j + 1, n):
-                    factor = lower[i]
-                    total = 0.0
-                    for x in range(j, i):
-                        total += factor[x] * row[x]
-                    row[i] = -total / lower[i, i]
-            inverse = inverses[candidate]
-            for i in range(n):
-                total = 0.0
-                for x in range(i, n):
-                    total += rows[i, x] * rows[i, x]
-                    inverse[x, i] = rows[i, x]
-                spread[i] = np.sqrt(total)
-            step = steps[candidate]
+                log_det += 2 * np.log(upper[i, i])
             step[:] = gradient
-            _solve(lower, n, step)
-            reach = 1e-12
+            _solve(upper, n, step)
+            gained = 0.0
             for i in range(n):
-                reach = max(reach, abs(step[i]) / spread[i])
-            scale = min(1.0, 3.0 / reach)
-            for i in range(n):
-                step[i] *= scale
-                chi -= step[i] * gradient[i]
-            evidence[candidate] = -0.5 * (chi + log_det - occam)
-        mean[v] = np.nan
-        covariance[v] = np.nan
-        weight[v] = np.nan
+                gained += step[i] * gradient[i]
+            chi[candidate] += log_det - occam
+            # by Cauchy and Schwarz no part of the step is longer than the root of this
+            sure[candidate] = gained < 8.99
+            evidence[candidate] = -0.5 * (chi[candidate] - gained)
+        if not fine:
+            continue
+        # a step that is shortened uppers the evidence: what is hopeless without stays so
+        least = -np.inf
+        for candidate in range(candidates):
+            if sure[candidate]:
+                least = max(least, evidence[candidate])
+        for candidate in range(candidates):
+            if not sure[candidate] and not evidence[candidate] < least - 40.0:
+                _shortened(uppers[candidate], n, steps[candidate])
+                gained = 0.0
+                for i in range(n):
+                    gained += steps[candidate, i] * gradients[candidate, i]
+                evidence[candidate] = -0.5 * (chi[candidate] - gained)
         largest = np.max(evidence)
-        if not fine or not np.isfinite(largest):
+        if not np.isfinite(largest):
             continue
         total = 0.0
         for candidate in range(candidates):
             weight[v, candidate] = np.exp(evidence[candidate] - largest)
             total += weight[v, candidate]
+        here[:k] = amplitudes[v]
+        here[k:] = theta[v]
+        mean[v] = here
         covariance[v] = 0.0
-        mean[v, :k] = a
-        mean[v, k:] = theta[v]
         for candidate in range(candidates):
             weight[v, candidate] /= total
             for i in range(n):
@@ -876,13 +954,18 @@ def average_range(
             share = weight[v, candidate]
             if share < 1e-15:  # beyond the last digit
                 continue
-            own = _inner(inverses[candidate], inverses[candidate], True)
             for i in range(n):
-                away = steps[candidate, i] - (mean[v, i] - (a[i] if i < k else theta[v, i - k]))
+                _inverted_row(uppers[candidate], n, i, row)
+                for x in range(n):
+                    rows[x, i] = row[x]
+            for p in range(plan.p):
+                if held[v, p]:
+                    rows[:, k + p] = 0.0
+            rows[:, n:] = 0.0
+            _fill_inner(rows, rows, True, own)
+            for i in range(n):
+                row[i] = steps[candidate, i] - (mean[v, i] - here[i])
+            for i in range(n):
+                away = row[i]
                 for j in range(n):
-                    aside = steps[candidate, j] - (
-                        mean[v, j] - (a[j] if j < k else theta[v, j - k])
-                    )
-                    free = not ((i >= k and held[v, i - k]) or (j >= k and held[v, j - k]))
-                    part = own[i, j] if free else 0.0
-                    covariance[v, i, j] += share * (part + away * aside)
+                    covariance[v, i, j] += share * (own[i, j] + away * row[j])

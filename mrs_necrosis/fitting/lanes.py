@@ -150,6 +150,37 @@ def fnma(typing_context, a, b, c):
     return _lanes(_lanes, _lanes, _lanes), code
 
 
+@intrinsic
+def turn(typing_context, source, offset, stride, out, to):
+    """Write eight rows of eight, ``stride`` apart in a flat array, as columns to another."""
+
+    def code(context, builder, signature, args):
+        source, offset, stride, out, to = args
+        kinds = signature.args
+        rows = []
+        for _ in range(LANES):
+            pointer = _pointer(context, builder, kinds[0], source, offset)
+            rows.append(builder.load(pointer, align=8))
+            offset = builder.add(offset, stride)
+        for apart in (1, 2, 4):
+            turned = list(rows)
+            for i in range(LANES):
+                if not i & apart:
+                    one, other = rows[i], rows[i + apart]
+                    low = [x if not x & apart else x - apart + LANES for x in range(LANES)]
+                    high = [x + apart if not x & apart else x + LANES for x in range(LANES)]
+                    for at, order in ((i, low), (i + apart, high)):
+                        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), order)
+                        turned[at] = builder.shuffle_vector(one, other, mask)
+            rows = turned
+        for row in rows:
+            builder.store(row, _pointer(context, builder, kinds[3], out, to), align=8)
+            to = builder.add(to, ir.Constant(to.type, LANES))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, out, types.intp), code
+
+
 def radices_of(n: int) -> tuple[int, ...]:
     """Return factors 4, 5, 3, 2 whose product is ``n``, in the order of the stages.
 
