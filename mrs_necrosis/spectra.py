@@ -17,8 +17,9 @@ Conventions, stated once and used everywhere inside the library:
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -69,6 +70,10 @@ def _in_range(name: str, value: float | None, low: float, high: float, unit: str
     if not low <= value <= high:
         msg = f"{name} must be in {unit}, between {low:g} and {high:g}; got {value!r}"
         raise ValueError(msg)
+
+
+EDITED: Final = r"mega|hermes|hercules|edit|m(?:press|slaser)|jpress"
+"""What the names of sequences have that edit the spectrum (a regular expression)."""
 
 
 class Conditions(Protocol):
@@ -145,6 +150,11 @@ class Acquisition:
         if self.nucleus not in {None, "1H"}:
             return None
         return self.spectrometer_frequency_mhz / PROTON_MHZ_PER_TESLA
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the sequence's name says that it edits the spectrum, as MEGA does."""
+        return re.search(EDITED, self.sequence or "", re.IGNORECASE) is not None
 
     @property
     def reference_or_water_ppm(self) -> float:

@@ -1,11 +1,12 @@
 """Dangerplot text (``.dpt``), the plain format of Tarquin.
 
 ``Name<tab>value`` lines (points, sampling and transmitter frequency in Hz, two phases for display,
-ppm at zero frequency), then a line of column titles and one complex sample a line. Specified by
-Tarquin's program alone. Higher ppm is at negative frequency. The format has no field for the
-nucleus and knows 1H only. Phases and ppm reference are settings of the program that wrote the
-file (0 and 4.7 ppm stand in files of one kind), not the scanner's word: they are not taken over,
-so that the file reads like the scanner's own.
+ppm at zero frequency and, in newer files, the echo time in s, 0 where it is unknown), then a line
+of column titles and one complex sample a line. Specified by Tarquin's program alone. Higher ppm
+is at negative frequency. The format has no field for the nucleus and knows 1H only. Phases and
+ppm reference are settings of the program that wrote the file (0 and 4.7 ppm stand in files of one
+kind), not the scanner's word: they are not taken over, so that the file reads like the scanner's
+own.
 
 An own reader: no kept library reads it.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from mrs_necrosis.io.recording import Recording, number, whole
+from mrs_necrosis.io.recording import Recording, number, whole, within
 from mrs_necrosis.io.source import Source, complex_pairs
 from mrs_necrosis.io.text_samples import text_numbers
 
@@ -51,6 +52,7 @@ def parse(source: Source) -> Recording:
         fid=complex_pairs(numbers).conj().reshape(1, 1, 1, n_samples),
         spectrometer_frequency_mhz=transmitter_hz / 1e6 if transmitter_hz else None,
         dwell_time_s=1.0 / sampling_hz if sampling_hz else None,
+        echo_time_s=within(number(header.get("echo_time")) or None, 1e-3, 2.0),
         nucleus="1H",
         notes=notes,
     )

@@ -13,15 +13,17 @@ import io
 from typing import TYPE_CHECKING, Any, Final
 
 from mrs_necrosis.io import dicom_mrs, siemens_csa
-from mrs_necrosis.io.recording import Recording
+from mrs_necrosis.io.recording import Recording, whole
 from mrs_necrosis.io.silence import no_warnings
 
 if TYPE_CHECKING:
     from mrs_necrosis.io.source import Source
 
 NAME: Final = "DICOM"
+_TOLD: Final = ["SOPClassUID", "SeriesInstanceUID", "SOPInstanceUID", "InstanceNumber"]
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
-_DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+_LONGEST_META: Final = 2048
 _MR_SPECTROSCOPY: Final = "1.2.840.10008.5.1.4.1.1.4.2"
 _SIEMENS_CSA: Final = "1.3.12.2.1107.5.9.1"
 _PHILIPS_PRIVATE: Final = "1.3.46.670589.11.0.0.12.1"
@@ -41,6 +43,27 @@ def recognises(source: Source) -> bool:
     return head[:4] in _FIRST_ELEMENTS and (is_explicit or is_implicit)
 
 
+def series_of(source: Source) -> tuple[str, str, int] | None:
+    """Return a file's series, its identity and its number there; None if it holds no spectra.
+
+    Series and identity are for comparison alone and leave the reader nowhere.
+    """
+    from pydicom import dcmread
+
+    if not recognises(source) or _DEFLATED in source.head[:_LONGEST_META]:
+        return None
+    with no_warnings():
+        try:
+            dataset = dcmread(io.BytesIO(source.head), force=True, specific_tags=_TOLD)
+            kind = _kind(dataset)
+            series, identity, place = (_text(dataset, name) for name in _TOLD[1:])
+        except Exception:  # noqa: BLE001 - pydicom raises anything on a damaged file
+            return None
+    if kind not in {_MR_SPECTROSCOPY, _SIEMENS_CSA}:
+        return None
+    return series, identity, whole(place) or 0
+
+
 def parse(source: Source) -> Recording:
     """Read a DICOM object with 1H spectra."""
     with no_warnings():
@@ -49,12 +72,9 @@ def parse(source: Source) -> Recording:
 
 def _parse(source: Source) -> Recording:
     from pydicom import dcmread
-    from pydicom.filereader import read_file_meta_info
 
-    if source.head[128:132] == b"DICM":
-        meta = read_file_meta_info(source.path)
-        if _text(meta, "TransferSyntaxUID") == _DEFLATED:
-            source.fail("is a deflated DICOM file; inflate it first (dcmconv +te)")
+    if _DEFLATED in source.head[:_LONGEST_META]:
+        source.fail("is a deflated DICOM file; inflate it first (dcmconv +te)")
     content = source.content
     dataset = dcmread(io.BytesIO(content), force=True)
     for element in dataset.values():
@@ -63,7 +83,7 @@ def _parse(source: Source) -> Recording:
             source.fail(
                 f"is truncated: an element promises {promised} bytes, {len(value)} are there"
             )
-    kind = _text(dataset, "SOPClassUID") or _text(dataset.file_meta, "MediaStorageSOPClassUID")
+    kind = _kind(dataset)
     if kind == _MR_SPECTROSCOPY:
         return dicom_mrs.parse(source, dataset)
     if kind == _PHILIPS_PRIVATE:
@@ -73,6 +93,10 @@ def _parse(source: Source) -> Recording:
     if kind != _SIEMENS_CSA:
         source.fail("is a DICOM file without MR spectra (an image, a report or a raw object)")
     return siemens_csa.parse(source, dataset)
+
+
+def _kind(dataset: Any) -> str:
+    return _text(dataset, "SOPClassUID") or _text(dataset.file_meta, "MediaStorageSOPClassUID")
 
 
 def _text(dataset: Any, keyword: str) -> str:

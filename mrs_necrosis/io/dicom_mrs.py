@@ -9,8 +9,10 @@ Frames at different positions are slices, frames at one position are averages, a
 Philips marks (or, without marks, the second of two with water-referenced phase correction) are the
 water reference. Rows and columns follow the image orientation; the position is the centre of the
 first voxel. Philips' single voxels are placed by the angles and edges of its volume selection,
-because its slab orientations hold angles. An own reader: spec2nii reads Siemens, but no grid of
-Philips and not the file at hand.
+because its slab orientations hold angles; Y in (2005,1597) says that it edited. UIH stores higher
+ppm at negative frequency, and its water in (0065,FF07), as spec2nii has it: no file was at hand.
+
+An own reader: spec2nii reads Siemens, but no grid of Philips and not the file at hand.
 """
 
 from __future__ import annotations
@@ -64,7 +66,9 @@ def parse(source: Source, dataset: Any) -> Recording:
         source.fail("holds spectra instead of FIDs; export the time domain")
     rows, columns = whole(_get(dataset, "Rows")), whole(_get(dataset, "Columns"))
     n_frames = whole(_get(dataset, "NumberOfFrames")) or 1
-    n_samples = whole(_get(dataset, "DataPointColumns"))
+    n_samples = whole(_get(dataset, "DataPointColumns")) or whole(
+        _get(dataset, "SpectroscopyAcquisitionDataColumns")
+    )
     if (whole(_get(dataset, "DataPointRows")) or 1) != 1:
         source.fail("is a two-dimensional spectrum, which is not supported")
     if not rows or not columns or not n_samples or min(rows, columns, n_frames, n_samples) < 1:
@@ -76,13 +80,17 @@ def parse(source: Source, dataset: Any) -> Recording:
     count = 2 * n_frames * rows * columns * n_samples
     numbers = source.samples(content, 0, count, ">f4" if is_big else "<f4")
     frames = complex_pairs(numbers).reshape(n_frames, rows, columns, n_samples)
+    manufacturer = _manufacturer(dataset)
+    if manufacturer == "UIH":
+        frames = frames.conj()
     positions = [_position(dataset, frame) for frame in range(n_frames)]
     width_hz = number(_one(_get(dataset, "SpectralWidth")))
-    manufacturer = _manufacturer(dataset)
     water = _water_frames(dataset, n_frames) if manufacturer == "Philips" else []
     main = [frame for frame in range(n_frames) if frame not in water]
     fid, dims, order = _arranged(frames, main, positions)
     water_fid, water_dims, _ = _arranged(frames, water, positions) if water else (None, (), [])
+    if manufacturer == "UIH" and fid.shape == (1, 1, 1, n_samples):
+        water_fid = _uih_water(dataset, n_samples)
     if water_fid is not None and water_fid.shape[:3] != fid.shape[:3]:
         source.fail("has water frames that do not fit its grid")
     return Recording(
@@ -97,9 +105,12 @@ def parse(source: Source, dataset: Any) -> Recording:
         repetition_time_s=within(
             _time_s(dataset, "MRTimingAndRelatedParametersSequence", "RepetitionTime"), 1e-3, 100.0
         ),
-        sequence=sequence_name(
+        sequence="MEGA"
+        if _word(dataset, (0x2005, 0x1597)) == "Y"
+        else sequence_name(
             _word(dataset, "VolumeLocalizationTechnique"),
             _word(dataset, "PulseSequenceName"),
+            _word(dataset, "SequenceName"),
             free_text=[_word(dataset, "ProtocolName")],
         ),
         nucleus=nucleus_name(_one(_get(dataset, "ResonantNucleus"))),
@@ -133,7 +144,7 @@ def _one(value: Any) -> Any:
         return None
 
 
-def _word(dataset: Any, keyword: str) -> str | None:
+def _word(dataset: Any, keyword: str | tuple[int, int]) -> str | None:
     value = _one(_get(dataset, keyword))
     return value if isinstance(value, str) else None
 
@@ -173,6 +184,14 @@ def _water_frames(dataset: Any, n_frames: int) -> list[int]:
     if not water and n_frames == 2 and _word(dataset, "WaterReferencedPhaseCorrection") == "YES":
         water = [1]
     return water if len(water) < n_frames else []
+
+
+def _uih_water(dataset: Any, n_samples: int) -> NDArray[np.complex128] | None:
+    content = _get(dataset, (0x0065, 0xFF07))
+    if not isinstance(content, bytes) or len(content) != 8 * n_samples:
+        return None
+    numbers = np.frombuffer(content, "<f4").astype(np.float64)
+    return complex_pairs(numbers).conj().reshape(1, 1, 1, n_samples)
 
 
 def _arranged(

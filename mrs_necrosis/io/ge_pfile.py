@@ -51,7 +51,7 @@ def recognises(source: Source) -> bool:
     revision = _number(source.head, 0, "<f")
     # the mark moved with revision 26, when offsets came to stand before it
     marks = source.head[34:44], source.head[110:120]
-    is_marked = any(mark in _LOGOS for mark in marks) or source.path.suffix == ".7"
+    is_marked = any(mark in _LOGOS for mark in marks) or source.suffix == ".7"
     return _REVISIONS[0] <= revision <= _REVISIONS[1] and is_marked
 
 

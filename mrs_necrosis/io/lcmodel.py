@@ -7,27 +7,29 @@ slices. Specified in LCModel's manual, section 5. Higher ppm is at negative freq
 
 The file does not hold the dwell time, and often not the frequency, nor how many samples an FID
 has: these stand in LCModel's control file, which is looked for beside it and used when its
-``FILRAW`` or ``FILH2O`` names this file. An own reader: spec2nii's finds no dwell time and reads
-one FID only.
+``FILRAW`` or ``FILH2O`` names this file. FID-A and what follows it (Osprey) add
+``NumberOfPoints`` and ``dwellTime`` (in s) to ``$SEQPAR``, which are used.
+
+An own reader: spec2nii's finds no dwell time and reads one FID only.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mrs_necrosis.errors import MissingMetadataError
 from mrs_necrosis.io.recording import Recording, number, scaled, sequence_name, whole
 from mrs_necrosis.io.source import Source, complex_pairs, decode
 from mrs_necrosis.io.text_samples import text_numbers
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NAME: Final = "LCModel RAW"
 _LONGEST_CONTROL: Final = 2**16
 _LONGEST_SINGLE: Final = 8192
-_END: Final = re.compile(r"\$END|^[ \t]*/[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_NMID: Final = re.compile(r"[$&]NMID\b", re.IGNORECASE)
+_BASIS: Final = re.compile(r"[$&]BASIS\b", re.IGNORECASE)
+# Fortran's own end of a namelist is a stroke outside a text
+_END: Final = re.compile(r"[$&]END\b|/[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _SETTING: Final = re.compile(
     r"([A-Za-z]\w*(?:\(\d+\))?)[ \t]*=[ \t]*('[^'\n]*'|\"[^\"\n]*\"|[^\s,$/]*)"
 )
@@ -36,7 +38,7 @@ _SETTING: Final = re.compile(
 def recognises(source: Source) -> bool:
     """Return whether the file has LCModel's ``$NMID`` namelist and is no basis set."""
     head = source.head_text.upper() if source.is_text else ""
-    return "$NMID" in head and "$BASIS" not in head
+    return _NMID.search(head) is not None and _BASIS.search(head) is None
 
 
 def parse(source: Source, *, n_samples: int | None = None) -> Recording:
@@ -50,14 +52,14 @@ def parse(source: Source, *, n_samples: int | None = None) -> Recording:
         Samples of one FID, where no control file says it.
     """
     text = source.text
-    start = text.upper().find("$NMID")
-    end = _END.search(text, start)
+    start = _NMID.search(text)
+    end = None if start is None else _END.search(text, start.end())
     if end is None:
         source.fail("is truncated: its namelist $NMID does not end")
     settings = settings_of(text[: end.start()])
     if settings.get("seqacq", "").upper().strip(".") in {"T", "TRUE"}:
         source.fail("was sampled sequentially (SEQACQ), which is not supported")
-    control = _control(source.path)
+    control = _control(source)
     # numbers in a fixed format may touch where one is negative
     body = re.sub(r"(?<=[0-9.])(?=[+-])", " ", text[end.end() :])
     numbers = text_numbers(source, body)
@@ -66,7 +68,7 @@ def parse(source: Source, *, n_samples: int | None = None) -> Recording:
     stored = complex_pairs(numbers)
     if settings.get("bruker", "").upper().strip(".") not in {"T", "TRUE"}:
         stored = stored.conj()
-    per_voxel = n_samples or whole(control.get("nunfil"))
+    per_voxel = n_samples or whole(control.get("nunfil")) or whole(settings.get("numberofpoints"))
     grid = _grid(source, stored.size, per_voxel, control)
     x, y, z = grid
     return Recording(
@@ -75,7 +77,7 @@ def parse(source: Source, *, n_samples: int | None = None) -> Recording:
         spectrometer_frequency_mhz=_first(
             number(settings.get("hzpppm")), number(control.get("hzpppm"))
         ),
-        dwell_time_s=number(control.get("deltat")),
+        dwell_time_s=_first(number(control.get("deltat")), number(settings.get("dwelltime"))),
         echo_time_s=_first(
             scaled(settings.get("echot"), 1e-3), scaled(control.get("echot"), 1e-3)
         ),
@@ -94,10 +96,10 @@ def settings_of(text: str) -> dict[str, str]:
     return {name.lower(): value.strip("'\" ") for name, value in _SETTING.findall(text)}
 
 
-def _control(path: Path) -> dict[str, str]:
-    """Return the settings of the control file beside ``path`` that names it, if one does."""
+def _control(source: Source) -> dict[str, str]:
+    """Return the settings of the control file beside the file that names it, if one does."""
     try:
-        entries = sorted(path.parent.iterdir())
+        entries = sorted(source.path.parent.iterdir())
     except OSError:
         return {}
     for entry in entries:
@@ -116,7 +118,7 @@ def _control(path: Path) -> dict[str, str]:
             continue
         settings = settings_of(text)
         named = {re.split(r"[\\/]", settings.get(key, ""))[-1] for key in ("filraw", "filh2o")}
-        if path.name in named:
+        if source.name in named:
             return settings
     return {}
 

@@ -55,7 +55,7 @@ _MANUFACTURERS: Final = ("Siemens", "Philips", "GE", "Bruker", "Varian", "Agilen
 
 def recognises(source: Source) -> bool:
     """Return whether the file, inflated if need be, has NIfTI's mark in its header."""
-    head = source.inflated_head
+    head = source.head
     return head[4:8] in {b"n+2\0", b"ni2\0"} or head[344:348] in {b"n+1\0", b"ni1\0"}
 
 
@@ -153,17 +153,20 @@ def recording_of(
     for axis, default in enumerate(_DEFAULT_DIMS, start=4):
         if axis >= stored.ndim:
             break
-        name = extension.get(f"dim_{axis + 1}", default)
+        name = extension.get(f"dim_{axis + 1}") or default
         if name not in DIMS:
             source.fail(f"is damaged: axis {axis + 1} has a name that NIfTI-MRS lacks")
         dims.append(name)
+    if not (np.isfinite(dwell_time_s) and dwell_time_s > 0):
+        width_hz = number(_first(extension.get("SpectralWidth")))
+        dwell_time_s = 1.0 / width_hz if width_hz and width_hz > 0 else np.nan
     times = [number(value) for value in _listed(_user_value(extension, "EchoTimes"))]
     return Recording(
         format=NAME,
         fid=np.conjugate(stored, dtype=np.complex128, order="C"),
         dims=tuple(dims),
         spectrometer_frequency_mhz=number(_first(extension.get("SpectrometerFrequency"))),
-        dwell_time_s=dwell_time_s if np.isfinite(dwell_time_s) and dwell_time_s > 0 else None,
+        dwell_time_s=dwell_time_s if np.isfinite(dwell_time_s) else None,
         echo_time_s=within(number(extension.get("EchoTime")), 0.0, 2.0),
         repetition_time_s=within(number(extension.get("RepetitionTime")), 1e-3, 100.0),
         mixing_time_s=within(number(extension.get("MixingTime")), 0.0, 10.0) or None,

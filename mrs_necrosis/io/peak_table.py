@@ -224,6 +224,8 @@ def _refuse(path: Path | str, problem: str) -> NoReturn:
 
 
 def _content(source: Source) -> str:
+    if source.is_compressed:
+        source.fail("is no peak table: it is compressed")
     if source.size > _LARGEST:
         source.fail(f"is too large for a peak table: {source.size} bytes")
     if not source.is_text:

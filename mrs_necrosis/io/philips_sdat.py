@@ -38,7 +38,7 @@ NAME: Final = "Philips SDAT/SPAR"
 
 def recognises(source: Source) -> bool:
     """Return whether the file is a SPAR, or an SDAT (which has no mark) by its name or partner."""
-    return _is_spar(source) or source.path.suffix.lower() == ".sdat" or _spar(source) is not None
+    return _is_spar(source) or source.suffix == ".sdat" or _spar(source) is not None
 
 
 def _is_spar(source: Source) -> bool:
@@ -49,7 +49,7 @@ def _is_spar(source: Source) -> bool:
 
 
 def _spar(source: Source) -> Source | None:
-    partner = source.sibling(f"{source.path.stem}.spar")
+    partner = source.sibling(f"{source.stem}.spar")
     if partner is None or partner == source.path:
         return None
     spar = Source(partner)
@@ -60,7 +60,7 @@ def parse(source: Source) -> Recording:
     """Read a pair, given as either of its files."""
     if _is_spar(source):
         spar = source
-        partner = source.sibling(f"{source.path.stem}.sdat")
+        partner = source.sibling(f"{source.stem}.sdat")
         if partner is None:
             source.fail("holds parameters only; its SDAT file is not beside it")
         sdat = Source(partner)
@@ -79,7 +79,7 @@ def parse(source: Source) -> Recording:
             f"is {state}: its SPAR promises {rows} x {n_samples} complex samples "
             f"({8 * n_samples * rows} bytes), {sdat.size} bytes are there"
         )
-    content = sdat.path.read_bytes()
+    content = sdat.content
     stored = complex_pairs(vax_floats(content)).reshape(rows, n_samples)
     grid = _grid(spar, header, rows)
     is_single = grid == (1, 1, 1)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from mrs_necrosis.errors import FormatError, MissingMetadataError, MRSNecrosisError
 from mrs_necrosis.io.recording import NUCLEI, Recording, nucleus_name, sequence_name
@@ -21,6 +24,8 @@ from mrs_necrosis.spectra import Acquisition, SpectralData, Step
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
+
+    from numpy.typing import NDArray
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -76,8 +81,8 @@ def read(
     Parameters
     ----------
     path : str or PathLike
-        The file; either file of a pair (SDAT and SPAR, ``fid`` and ``procpar``), or the folder
-        of a Varian pair.
+        The file; either file of a pair (SDAT and SPAR, ``fid`` and ``procpar``), the folder of a
+        Varian pair, or a folder with one DICOM series of spectra (several files are averages).
     water_reference : str or PathLike or None
         A second file with the water reference of the same voxels.
     echo_time_s, repetition_time_s, mixing_time_s : float or None
@@ -138,11 +143,11 @@ def read(
         raise ValueError(msg)
     known = {name: value for name, value in given.items() if value is not None}
     _check_given(known)
-    data = _assemble(_source(path), known, n_samples)
+    data = _assemble(_sources(path), known, n_samples)
     if water_reference is None:
         return data
     # what the user says of the acquisition helps its water reference only where that is silent
-    water = _assemble(_source(water_reference), known, n_samples, only_missing=True)
+    water = _assemble(_sources(water_reference), known, n_samples, only_missing=True)
     _check_same_acquisition(data, water, Path(water_reference))
     step = Step(
         "read_water_reference",
@@ -158,18 +163,41 @@ def _check_given(given: dict[str, Any]) -> None:
     Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3} | numbers)
 
 
-def _source(path: str | PathLike[str]) -> Source:
+def _sources(path: str | PathLike[str]) -> list[Source]:
+    """Return the file, or the files of a folder that are one acquisition."""
     folder = Path(path)
     with _refusal(folder, "input"):
         if folder.is_dir():
             pair = [folder / name for name in ("fid", "FID") if (folder / name).is_file()]
-            if not pair:
-                raise FormatError(
-                    folder,
-                    "is a folder without a Varian fid file; give the file with the spectra",
-                )
-            return Source(pair[0])
-        return Source(folder)
+            return [Source(pair[0])] if pair else _series(folder)
+        return [Source(folder)]
+
+
+def _series(folder: Path) -> list[Source]:
+    """Return the DICOM files with spectra among those of a folder, in the order of the series."""
+    from mrs_necrosis.io.dicom import series_of
+
+    found: dict[tuple[str, str], tuple[int, Source]] = {}  # a copy of a file counts once
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file() or path.stat().st_size == 0:
+            continue
+        source = Source(path)
+        known = series_of(source)
+        if known is not None:
+            found.setdefault(known[:2], (known[2], source))
+    if not found:
+        raise FormatError(
+            folder,
+            "is a folder without a Varian fid file or a DICOM file that holds spectra; "
+            "give the file with the spectra",
+        )
+    if len({series for series, _ in found}) > 1:
+        raise FormatError(
+            folder,
+            f"is a folder with {len(found)} DICOM files that hold spectra, of more than one "
+            "series; give one of them, or a folder with one series",
+        )
+    return [source for _, source in sorted(found.values(), key=lambda item: item[0])]
 
 
 @contextmanager
@@ -202,10 +230,43 @@ def _parse(source: Source, n_samples: int | None) -> Recording:
     raise FormatError(source.path, msg)
 
 
+def _joined(sources: list[Source], n_samples: int | None) -> Recording:
+    """Read the files of one series as averages of one acquisition."""
+    recordings = [_parse(source, n_samples) for source in sources]
+    first = recordings[0]
+    for other in recordings[1:]:
+        is_same = other.fid.shape == first.fid.shape and not other.dims and other.water is None
+        is_same &= all(getattr(other, name) == getattr(first, name) for name in _GIVEN)
+        if not is_same or not _same_place(other.affine, first.affine):
+            raise FormatError(
+                sources[0].path.parent,
+                f"is a folder with {len(sources)} DICOM files of spectra that are no averages of "
+                "one acquisition; give one of them",
+            )
+    note = f"{len(sources)} DICOM files of one series were taken as averages of one acquisition."
+    return replace(
+        first,
+        fid=np.stack([one.fid for one in recordings], axis=-1),
+        dims=("DIM_DYN",),
+        notes=(*first.notes, note),
+    )
+
+
+def _same_place(one: NDArray[np.float64] | None, other: NDArray[np.float64] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return bool(np.allclose(one, other))
+
+
 def _assemble(
-    source: Source, given: dict[str, Any], n_samples: int | None, *, only_missing: bool = False
+    sources: list[Source],
+    given: dict[str, Any],
+    n_samples: int | None,
+    *,
+    only_missing: bool = False,
 ) -> SpectralData:
-    recording = _parse(source, n_samples)
+    source = sources[0]
+    recording = _parse(source, n_samples) if len(sources) == 1 else _joined(sources, n_samples)
     found = {name: getattr(recording, name) for name in _GIVEN}
     if only_missing:
         given = {name: value for name, value in given.items() if found[name] is None}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA
+from mrs_necrosis.spectra import EDITED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,8 +157,11 @@ _SEQUENCES: Final = (
     ("SPIN-ECHO", re.compile(r"spin[-_ ]?echo", re.IGNORECASE)),
 )
 # what these add to a localisation changes the spectrum, so they are not called by its name
-_EDITED: Final = re.compile(
-    r"mega|hermes|hercules|edit|isis|special|m(?:press|slaser)|jpress", re.IGNORECASE
+_CHANGED: Final = re.compile(rf"{EDITED}|isis|special", re.IGNORECASE)
+# in what a person typed, "mega" may be part of another word
+_TYPED_EDITED: Final = re.compile(
+    r"(?<![a-z])(mega|hermes|hercules)(?![a-z])|(?<![a-z])(mega|hermes)[-_ ]?(?:s?laser|press)",
+    re.IGNORECASE,
 )
 
 
@@ -174,8 +178,9 @@ def sequence_name(*words: object, free_text: Sequence[object] = ()) -> str | Non
     Returns
     -------
     str or None
-        ``"PRESS"``, ``"STEAM"``, ``"sLASER"``, ``"SPIN-ECHO"``; otherwise the first word, if it
-        is made of letters, digits, ``-`` and ``_``; otherwise None.
+        ``"PRESS"``, ``"STEAM"``, ``"sLASER"``, ``"SPIN-ECHO"``, or ``"MEGA"``, ``"HERMES"``,
+        ``"HERCULES"`` where only a typed name says so; otherwise the first word, if it is made
+        of letters, digits, ``-`` and ``_``; otherwise None.
 
     Examples
     --------
@@ -183,10 +188,12 @@ def sequence_name(*words: object, free_text: Sequence[object] = ()) -> str | Non
     ('PRESS', 'SPIN-ECHO', 'svs_edit')
     >>> sequence_name(free_text=["SV_PRESS_30 Smith"])
     'PRESS'
+    >>> sequence_name(free_text=["MEGA_PRESS_GABA"])
+    'MEGA'
     """
     typed = [text for text in words if isinstance(text, str)]
     for text in (*typed, *(text for text in free_text if isinstance(text, str))):
-        if _EDITED.search(text):
+        if _CHANGED.search(text):
             continue
         if text.lower().strip(" '\"*") in {"se", "spin"}:
             return "SPIN-ECHO"
@@ -197,6 +204,10 @@ def sequence_name(*words: object, free_text: Sequence[object] = ()) -> str | Non
         token = text.strip(" \t'\"*%\\")
         if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{1,31}", token):
             return token
+    for word in free_text:
+        edited = _TYPED_EDITED.search(word) if isinstance(word, str) else None
+        if edited is not None:
+            return (edited[1] or edited[2]).upper()
     return None
 
 

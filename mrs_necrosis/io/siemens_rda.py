@@ -12,6 +12,7 @@ acquisition in DICOM; ``PixelSpacingCol`` is the distance along ``RowVector``.
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Final
 
@@ -37,7 +38,7 @@ _LONGEST_HEADER: Final = 2**17
 
 def recognises(source: Source) -> bool:
     """Return whether the file begins as RDA files do."""
-    return source.head.lstrip()[: len(_BEGIN)] == _BEGIN
+    return source.head.removeprefix(codecs.BOM_UTF8).lstrip()[: len(_BEGIN)] == _BEGIN
 
 
 def parse(source: Source) -> Recording:
@@ -56,7 +57,10 @@ def parse(source: Source) -> Recording:
         source.fail("is damaged: its RDA header does not say how many samples it holds")
     if min(size_x, size_y, size_z, n_samples) < 1:
         source.fail("is damaged: its RDA header gives a size below one")
-    numbers = source.samples(content, offset, 2 * n_samples * size_x * size_y * size_z, "<f8")
+    n_numbers = 2 * n_samples * size_x * size_y * size_z
+    if not content[offset + 8 * n_numbers :].strip(b"\r\n\0 "):
+        content = content[: offset + 8 * n_numbers]  # a copy in between ended it like a text
+    numbers = source.samples(content, offset, n_numbers, "<f8")
     stored = complex_pairs(numbers).reshape(size_z, size_y, size_x, n_samples)
     return Recording(
         format=NAME,

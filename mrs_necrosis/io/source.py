@@ -1,7 +1,8 @@
 """A file as the readers see it: bytes behind limits, and errors that name no person.
 
 Nothing is allocated because a header says so: sizes are held against the size of the file and
-against ``MAX_BYTES``, and compressed files are inflated piece by piece up to that limit.
+against ``MAX_BYTES``. A file compressed with gzip is inflated piece by piece up to that limit, and
+looks like the one inside.
 """
 
 from __future__ import annotations
@@ -54,35 +55,49 @@ class Source:
                 self.fail("is a folder; give the file inside it")
             if not self.path.is_file():
                 self.fail("does not exist or is not a file")
-            self.size = self.path.stat().st_size
-            if self.size == 0:
+            self.stored_size = self.path.stat().st_size
+            if self.stored_size == 0:
                 self.fail("is empty")
-            if self.size > MAX_BYTES:
-                self.fail(f"has {self.size} bytes; at most {MAX_BYTES} can be read in one piece")
+            if self.stored_size > MAX_BYTES:
+                self.fail(
+                    f"has {self.stored_size} bytes; at most {MAX_BYTES} can be read in one piece"
+                )
             with self.path.open("rb") as stream:
                 self.head = stream.read(HEAD_BYTES)
         except (OSError, ValueError) as error:
             reason = type(error).__name__
             self.fail(f"cannot be opened ({reason})")
+        self.is_compressed = self.head[:2] == _GZIP
+        if self.is_compressed:
+            try:
+                self.head = zlib.decompressobj(wbits=31).decompress(self.head, HEAD_BYTES)
+            except zlib.error:
+                self.fail("is compressed and damaged; copy it again")
 
     def fail(self, problem: str) -> NoReturn:
         """Raise the error that says ``problem`` of this file."""
         raise FormatError(self.path, problem) from None
 
     @property
-    def is_compressed(self) -> bool:
-        """Whether the file is in gzip's format."""
-        return self.head[:2] == _GZIP
+    def name(self) -> str:
+        """The file's name, without ``.gz`` if it is compressed."""
+        name = self.path.name
+        return name[:-3] if self.is_compressed and name.lower().endswith(".gz") else name
 
-    @cached_property
-    def inflated_head(self) -> bytes:
-        """The first bytes, inflated if the file is compressed; empty if that fails."""
-        if not self.is_compressed:
-            return self.head
-        try:
-            return zlib.decompressobj(wbits=31).decompress(self.head, HEAD_BYTES)
-        except zlib.error:
-            return b""
+    @property
+    def stem(self) -> str:
+        """The name without its last suffix."""
+        return Path(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The last suffix of the name, in lower case."""
+        return Path(self.name).suffix.lower()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return len(self.content) if self.is_compressed else self.stored_size
 
     @cached_property
     def content(self) -> bytes:
@@ -114,7 +129,7 @@ class Source:
             content = self.path.read_bytes()
         except (OSError, MemoryError) as error:
             self.fail(f"cannot be read ({type(error).__name__})")
-        if len(content) != self.size:
+        if len(content) != self.stored_size:
             self.fail("changed while it was read")
         return content
 
@@ -133,10 +148,11 @@ class Source:
         """The whole content as text, its lines ended as in Unix."""
         if self.size > MAX_TEXT_BYTES:
             self.fail(f"is too large for a text file: {self.size} bytes")
-        return decode(self._stored()).replace("\r\n", "\n").replace("\r", "\n")
+        return decode(self.content).replace("\r\n", "\n").replace("\r", "\n")
 
     def sibling(self, *names: str) -> Path | None:
-        """Return the file beside this one that has one of these names, in any letter case."""
+        """Return the file beside this one with one of these names, in any case, or gzipped."""
+        names = (*names, *(f"{name}.gz" for name in names))
         wanted = {name.lower(): rank for rank, name in enumerate(reversed(names))}
         best: tuple[int, Path] | None = None
         try:
@@ -182,8 +198,10 @@ class Source:
             self.fail("says that it holds no samples")
         if available < count:
             self.fail(f"is truncated: its header promises {count} numbers, {available} are there")
-        if exact and len(content) - offset != count * size:
-            self.fail(f"is damaged: its header promises {count} numbers, {available} are there")
+        surplus = len(content) - offset - count * size
+        if exact and surplus:
+            there = f"{available} are there" if available > count else f"{surplus} bytes more follow"
+            self.fail(f"is damaged: its header promises {count} numbers, {there}")
         numbers: NDArray[np.float64] = np.frombuffer(content, dtype, count, offset).astype(
             np.float64
         )

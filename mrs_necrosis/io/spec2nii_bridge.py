@@ -25,7 +25,9 @@ _WATER_ENDINGS: Final = ("_ref", "_quant", "_ecc")
 
 
 def bounded(source: Source) -> None:
-    """Refuse what a third-party reader could not hold beside its own copies."""
+    """Refuse what a third-party reader could not open, or not hold beside its own copies."""
+    if source.is_compressed:
+        source.fail("is compressed; unpack it first (gunzip), its reader cannot")
     if source.size > _MAX_BYTES:
         source.fail(f"has {source.size} bytes; at most {_MAX_BYTES} can be read this way")
 

@@ -132,8 +132,6 @@ def _stored(source: Source, promised: int | None) -> np.ndarray:
     expected = _HEADER.size + blocks * per_block
     if source.size < expected:
         source.fail(f"is truncated: its header promises {expected} bytes, {source.size} are there")
-    if source.is_compressed:
-        source.fail("is damaged or not a Varian fid file")
     dtype = (">f4" if status & _IS_FLOAT else ">i4") if per_number == 4 else ">i2"
     whole_blocks = np.frombuffer(source.content, np.uint8, blocks * per_block, _HEADER.size)
     samples = whole_blocks.reshape(blocks, per_block)[:, headers * _BLOCK_HEADER_BYTES :]

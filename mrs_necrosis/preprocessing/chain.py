@@ -134,6 +134,14 @@ def preprocess(
     if data.acquisition.nucleus not in {None, "1H"}:
         msg = f"the data are of {data.acquisition.nucleus}; only 1H is processed"
         raise SignalError(msg)
+    if data.acquisition.is_edited:
+        msg = (
+            f"the sequence ({data.acquisition.sequence}) edits the spectrum, and the ratios of an "
+            "edited spectrum have another meaning; if this is an unedited one, give its sequence, "
+            'such as "PRESS" (on the command line --sequence PRESS)'
+        )
+        raise SignalError(msg)
+    data = _without_single_steps(data)
     _check_signal(data.fid)
     for name, axes in (("combine_coils", ("DIM_COIL",)), ("average", averages.AVERAGING_DIMS)):
         present = [axis for axis in axes if axis in data.dims]
@@ -203,6 +211,18 @@ def preprocess(
         if flag_scalp_lipid is True or (flag_scalp_lipid == "auto" and is_grid):
             referenced = lipids.flag_scalp_lipid(referenced)
         return lipids.suppress_lipids(referenced) if suppress_lipids else referenced
+
+
+def _without_single_steps(data: SpectralData) -> SpectralData:
+    """Return the data without axes of one step, which repeat nothing; an edit stays one."""
+    kept = {"DIM_COIL", "DIM_DYN", "DIM_EDIT"}
+    single = [at for at, name in enumerate(data.dims, 4)
+              if data.fid.shape[at] == 1 and name not in kept]  # fmt: skip
+    water = None if data.water is None else _without_single_steps(data.water)
+    if not single:
+        return data if water is data.water else replace(data, water=water)
+    dims = tuple(name for at, name in enumerate(data.dims, 4) if at not in single)
+    return replace(data, fid=data.fid.squeeze(tuple(single)), dims=dims, water=water)
 
 
 def _without_infinity(data: SpectralData) -> SpectralData:
