@@ -140,7 +140,7 @@ def test_bytes_that_are_left_over_are_named(tmp_path):
     path = rda(tmp_path / "scan.rda", FID)
     path.write_bytes(path.read_bytes() + b"\x01\x02\x03")
 
-    with pytest.raises(FormatError, match="promises 128 numbers, 3 bytes more follow"):
+    with pytest.raises(FormatError, match="promises 128 numbers, 3 bytes more are there"):
         read(path)
 
 

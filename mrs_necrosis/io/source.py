@@ -200,8 +200,8 @@ class Source:
             self.fail(f"is truncated: its header promises {count} numbers, {available} are there")
         surplus = len(content) - offset - count * size
         if exact and surplus:
-            there = f"{available} are there" if available > count else f"{surplus} bytes more follow"
-            self.fail(f"is damaged: its header promises {count} numbers, {there}")
+            there = f"{available} are" if available > count else f"{surplus} bytes more are"
+            self.fail(f"is damaged: its header promises {count} numbers, {there} there")
         numbers: NDArray[np.float64] = np.frombuffer(content, dtype, count, offset).astype(
             np.float64
         )
