@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 
 from mrs_necrosis import Spectra
 from mrs_necrosis.fitting import default_model, fit
-from mrs_necrosis.fitting.problem import _smooth_modes, fast_length, prepare
+from mrs_necrosis.fitting.problem import fast_length, prepare, smooth_modes
 from mrs_necrosis.fitting.solver import NumpySolver, choose_backend, solver_for
 from mrs_necrosis.fitting.varpro import evaluate, time_columns
 from mrs_necrosis.quality import FitStatus
@@ -68,8 +68,8 @@ def test_samples_are_cut_to_a_fast_length(n, fast):
 
 
 @pytest.mark.parametrize("points", [64, 249, 1000])
-def test_smooth_modes_are_orthonormal_and_even_or_odd(points):
-    modes, roughness = _smooth_modes(points)
+def testsmooth_modes_are_orthonormal_and_even_or_odd(points):
+    modes, roughness = smooth_modes(points)
 
     np.testing.assert_allclose(modes.T @ modes, np.eye(modes.shape[1]), atol=1e-13)
     mirror = modes[::-1]

@@ -111,7 +111,7 @@ class Problem:
 
     def penalty_for(self, dimensions: float) -> float:
         """Return the factor of ``roughness`` that leaves so many effective dimensions."""
-        return _penalty_for(tuple(self.roughness), dimensions)
+        return penalty_of(tuple(self.roughness), dimensions)
 
     def shrinkage(self, dimensions: float) -> NDArray[np.float64]:
         """Return how much of each mode the baseline takes, shape (B,)."""
@@ -134,7 +134,8 @@ class Problem:
 
 
 @lru_cache(maxsize=64)
-def _penalty_for(roughness: tuple[float, ...], dimensions: float) -> float:
+def penalty_of(roughness: tuple[float, ...], dimensions: float) -> float:
+    """Return the factor of ``roughness`` that leaves so many effective dimensions."""
     r = np.array(roughness)
     low, high = -12.0, 12.0
     for _ in range(80):
@@ -147,7 +148,7 @@ def _penalty_for(roughness: tuple[float, ...], dimensions: float) -> float:
 
 
 @lru_cache(maxsize=16)
-def _smooth_modes(n_points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def smooth_modes(n_points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the Demmler-Reinsch modes of a second-difference penalty, smoothest first."""
     difference = np.diff(np.eye(n_points), n=2, axis=0)
     values, vectors = np.linalg.eigh(difference.T @ difference)
@@ -284,7 +285,7 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
     for p, parameter in enumerate(model.parameters):
         for shape in parameter.shapes:
             acts[p, shapes.index(shape)] = 1.0
-    modes, roughness = _smooth_modes(hz.size)
+    modes, roughness = smooth_modes(hz.size)
     return Problem(
         model=model,
         frequency_mhz=mhz,
