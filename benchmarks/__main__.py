@@ -2,7 +2,8 @@
 
 A benchmark is a module in this folder that prints its table. What it prints is kept as
 ``benchmarks/results/NAME.txt`` under a few lines that begin with ``#``: the command, the versions
-and the machine. The README and the documentation take their numbers from there.
+and the machine. The README and the documentation take their numbers from there: its tables are
+written anew, and numbers in its sentences that are stale are named.
 
 ``--check`` writes nothing and fails if a kept number moved by more than 5 % (or 0.02): fixed
 seeds give the same numbers, up to what another version of numpy or scipy rounds differently.
@@ -17,6 +18,8 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+
+from benchmarks import _readme
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -119,11 +122,17 @@ def main(arguments: list[str]) -> int:
         print(f"== {name}: {state}, {seconds:.0f} s\n{run.stdout}")
         if differences:
             print("what changed:\n" + "\n".join(differences))
+    readme = HERE.parent / "README.md"
+    if not options.check:
+        readme.write_text(_readme.written(readme.read_text("utf-8")), "utf-8")
+    stale = _readme.stale()
+    if stale:
+        print("stale:\n" + "\n".join(stale))
     if changed:
         print(f"changed: {', '.join(changed)}")
     if failed:
         print(f"failed: {', '.join(failed)}")
-    return 1 if failed or (options.check and changed) else 0
+    return 1 if failed or (options.check and (changed or stale)) else 0
 
 
 if __name__ == "__main__":

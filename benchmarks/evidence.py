@@ -13,8 +13,8 @@ of the two opposite directions that lipid and lactate have in the literature.
    set from (NMR Biomed. 1993;6:89-94, PMID 8384470).
 4. The trained classifier on patients that were left out, beside the criteria as a probability.
 
-    python benchmarks/evidence.py                # 4000 per group drawn, 100 through the chain
-    python benchmarks/evidence.py --chain 4000   # about half an hour on one free core
+    python benchmarks/evidence.py               # 4000 per group, about half an hour on one core
+    python benchmarks/evidence.py --chain 100   # fewer through the chain
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def balanced(y: np.ndarray, probability: np.ndarray) -> tuple[float, float, floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--drawn", type=int, default=4000, help="cases per group drawn directly")
-    parser.add_argument("--chain", type=int, default=100, help="spectra per group")
+    parser.add_argument("--chain", type=int, default=4000, help="spectra per group")
     parser.add_argument("--echo-times", type=float, nargs="+", default=[144.0, 30.0],
                         metavar="MS", help="of the chain")  # fmt: skip
     options = parser.parse_args()

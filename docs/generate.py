@@ -126,20 +126,41 @@ def benchmarks_part() -> str:
     """Return each benchmark's purpose, command and kept table."""
     parts = []
     for script in sorted((ROOT / "benchmarks").glob("*.py")):
-        if script.stem.startswith("_"):
+        text = script.read_text("utf-8")
+        if script.stem.startswith("_") or "__main__" not in text or script.stem == "phantoms":
             continue
-        purpose = ast.get_docstring(ast.parse(script.read_text("utf-8"))) or ""
+        purpose = ast.get_docstring(ast.parse(text)) or ""
         title, _, rest = purpose.partition("\n")
-        parts += [f"## {script.stem.replace('_', ' ').capitalize()}", "", title, ""]
-        if rest.strip():
-            parts += ["```text", rest.strip("\n"), "```", ""]
+        parts += [
+            f"## {script.stem.replace('_', ' ').capitalize().replace('lcmodel', 'LCModel')}",
+            "",
+            title,
+            "",
+        ]
+        parts += [_markdown(rest), ""]
         parts += ["```sh", f"python -m benchmarks {script.stem}", "```", ""]
         table = ROOT / "benchmarks" / "results" / f"{script.stem}.txt"
         if table.exists():
-            parts += ["```text", table.read_text("utf-8").rstrip(), "```", ""]
+            lines = table.read_text("utf-8").rstrip().splitlines()
+            if any(line.startswith("|") for line in lines):
+                parts += [line for line in lines if not line.startswith("#")]
+            else:
+                parts += ["```text", *lines, "```"]
+            parts += [""]
         else:
             parts += ["No table of it is kept yet.", ""]
     return "\n".join(parts)
+
+
+def _markdown(text: str) -> str:
+    """Return the rest of a docstring: its commands as code, the rest as it reads."""
+    lines, block = [], False
+    for line in text.strip("\n").splitlines():
+        if line.startswith("    ") != block and line.strip():
+            block = not block
+            lines.append("```sh" if block else "```")
+        lines.append(line.removeprefix("    ") if block else line.replace("``", "`"))
+    return "\n".join([*lines, *(["```"] if block else [])])
 
 
 def _verified(value: bool | str) -> str:

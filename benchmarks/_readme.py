@@ -1,0 +1,100 @@
+"""What the README and the documentation say in numbers, and the results that they come from.
+
+Two tables of the README are written from the results, between comments that name them. A number
+in a sentence is found by a pattern, and by another one in the results: it must be that number,
+rounded to the digits that the sentence has.
+"""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+GROUPS = {
+    "radiation_necrosis": "radiation necrosis",
+    "recurrent_hgg_low_lipid": "recurrent high-grade glioma, little lipid",
+    "recurrent_gbm_high_lipid": "recurrent glioblastoma, much lipid",
+    "metastasis_recurrence": "recurrent metastasis",
+    "mixed": "mixed",
+    "normal_white_matter": "normal white matter",
+}
+CHAIN = r"Whole chain[\s\S]*?TE 144 ms"
+"""The part of the evidence's table that the README shows begins here."""
+
+_LABELLED = CHAIN + r"[\s\S]*?where a label is given: "
+_JUDGED = CHAIN + r"[\s\S]*?AUC +ECE +Brier\n"
+SENTENCES = (
+    # page, what it says, the result, where in it
+    ("README.md", r"error is ([\d.]+) % for tNAA", "real_files", r"NAA/Cr  fit .*?([\d.]+) %"),
+    ("README.md", r"and ([\d.]+) % for tCho/tCr", "real_files", r"Cho/Cr  fit .*?([\d.]+) %"),
+    ("README.md", r"\(integration: (\d+) %", "real_files", r"NAA/Cr  integr.*?([\d.]+) %"),
+    ("README.md", r"tion: \d+ % and (\d+) %", "real_files", r"Cho/Cr  integr.*?([\d.]+) %"),
+    ("README.md", r"([\d,]+) spectra per group", "evidence", r"label, (\d+) spectra per group"),
+    ("README.md", r"([\d.]+) % of recurrences and", "evidence", _LABELLED + r"\D+([\d.]+)"),
+    ("README.md", r"([\d.]+) % of necroses are", "evidence", _LABELLED + r".*ficity ([\d.]+)"),
+    ("README.md", r"with it, ([\d.]+) to", "evidence", r"frontal white matter +([\d.]+)"),
+    ("README.md", r"with it, [\d.]+ to ([\d.]+) %", "evidence", r"thalamus +([\d.]+)"),
+    ("README.md", r"error of ([\d.]+) \(area", "evidence", _JUDGED + r" +\D+[\d.]+ +([\d.]+)"),
+    ("README.md", r"under the curve ([\d.]+);", "evidence", _JUDGED + r" +\D+([\d.]+)"),
+    ("README.md", r"the criteria: ([\d.]+),", "evidence", _JUDGED + r".*\n\D+\S+ +([\d.]+)"),
+    ("README.md", r"criteria: [\d.]+, ([\d.]+)\)", "evidence", _JUDGED + r".*\n\D+([\d.]+)"),
+    ("README.md", r"32 . 32 voxels take (\d+) s", "grid", r"in all +[\d.]+ +([\d.]+)"),
+    ("README.md", r"32 . 8 voxels take (\d+) MB", "grid", r"== grid.html.*\n\n +([\d.]+) MB"),
+    ("docs/validation.md", r"NAA/Cr is (\d+) % above", "beside_lcmodel",
+     r"ten voxels[\s\S]*?NAA/Cr: median difference \+(\d+) %"),
+    ("docs/validation.md", r"a stiff one (\d+) % below", "beside_lcmodel",
+     r"stiffer\n +NAA/Cr: median difference -(\d+) %"),
+)  # fmt: skip
+
+
+def demo_table(result: str) -> str:
+    """Return the reference case's table as it was printed."""
+    return "\n".join(line for line in result.splitlines() if line.startswith("|"))
+
+
+def label_table(result: str) -> str:
+    """Return what a label is worth at 144 ms through the whole chain."""
+    part = re.split(CHAIN, result, maxsplit=1)[1]
+    lines = [
+        "| group | necrosis-favoring | recurrence-favoring | indeterminate | not-evaluable |",
+        "|---|---|---|---|---|",
+    ]
+    for group, words in GROUPS.items():
+        cells = re.search(rf"^  {group} +(.+)$", part, re.MULTILINE)[1].split()
+        lines.append(f"| {words} | {' | '.join(cells[:4])} |")
+    return "\n".join(lines)
+
+
+TABLES = {"demo": demo_table, "evidence": label_table}
+
+
+def result(name: str) -> str:
+    return (RESULTS / f"{name}.txt").read_text("utf-8")
+
+
+def written(readme: str) -> str:
+    """Return the README with its tables as the results have them."""
+    for name, table in TABLES.items():
+        readme = re.sub(
+            rf"(<!-- from benchmarks/results/{name}\.txt -->\n).*?(\n<!-- end -->)",
+            lambda found, name=name, table=table: found[1] + table(result(name)) + found[2],
+            readme,
+            flags=re.DOTALL,
+        )
+    return readme
+
+
+def stale() -> list[str]:
+    """Return the numbers in sentences that are not those of the results."""
+    wrong = []
+    for page, said, name, measured in SENTENCES:
+        found = re.search(said, (ROOT / page).read_text("utf-8"))
+        known = re.search(measured, result(name))
+        if found is None or known is None:
+            wrong.append(f"{page}: nothing like {said!r}, or {name}.txt has no {measured!r}")
+            continue
+        text = found[1].replace(",", "")
+        digits = len(text.partition(".")[2])
+        if abs(float(known[1]) - float(text)) > 0.5 * 10.0**-digits + 1e-9:
+            wrong.append(f"{page} says {found[0]!r}, {name}.txt {known[1]}")
+    return wrong
