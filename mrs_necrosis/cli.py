@@ -54,10 +54,18 @@ _MEM_MB: Final = 700
 """Megabytes that one process of a cohort may need."""
 
 _PEAK: Final = re.compile(r"[A-Za-z][\w+./-]*\s*=.*", re.DOTALL)
-_STEPS = (
-    "combine_coils", "align_averages", "reject_averages", "average", "correct_eddy_currents",
-    "remove_water", "phase", "reference_shift", "find_mask", "flag_scalp_lipid",
-)  # fmt: skip
+_STEPS = {
+    "combine_coils": "weight and add the coils",
+    "align_averages": "turn averages to one frequency and phase",
+    "reject_averages": "leave outlying averages out",
+    "average": "average",
+    "correct_eddy_currents": "by the water reference",
+    "remove_water": "take residual water out (HLSVD)",
+    "phase": "find the phase and take it out",
+    "reference_shift": "find how far the peaks lie off and move them",
+    "find_mask": "leave voxels of mere noise out of a grid",
+    "flag_scalp_lipid": "say where scalp lipid reaches into a grid",
+}
 _ACQUISITION = (
     "echo_time_s", "repetition_time_s", "mixing_time_s", "sequence",
     "spectrometer_frequency_mhz", "dwell_time_s", "nucleus", "reference_ppm", "n_samples",
@@ -339,6 +347,32 @@ def _number(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
+def _nucleus(text: str) -> str:
+    from mrs_necrosis.io.recording import nucleus_name
+
+    return _word(nucleus_name(text), "a nucleus", "1H", text)
+
+
+def _sequence(text: str) -> str:
+    from mrs_necrosis.io.recording import sequence_name
+
+    return _word(sequence_name(text), "a sequence", "PRESS, STEAM or sLASER", text)
+
+
+def _word(name: str | None, what: str, example: str, text: str) -> str:
+    if name is None:
+        msg = f"{what} is written like {example}; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return name
+
+
+def _samples(text: str) -> int:
+    if not text.isdecimal() or not 16 <= int(text) <= 2**24:
+        msg = f"must be a whole number from 16 on; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
 def _prior(text: str) -> float | str:
     return text if text == "narloch" else _number(0, 1)(text)
 
@@ -413,11 +447,10 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
                             dest="phase_deg", help="take out this phase")  # fmt: skip
     processing.add_argument("--shift", type=_number(-10, 10), metavar="PPM", dest="shift_ppm",
                             help="move the peaks down by this")  # fmt: skip
-    for step in _STEPS:
+    for step, does in _STEPS.items():
         option = "--find-phase" if step == "phase" else f"--{step.replace('_', '-')}"
-        processing.add_argument(
-            option, dest=step, choices=("auto", "on", "off"), default="auto", help="auto"
-        )
+        processing.add_argument(option, dest=step, choices=("auto", "on", "off"), default="auto",
+                                help=f"{does} (auto)")  # fmt: skip
     processing.add_argument(
         "--model", choices=("auto", "metabolites", "peaks"), default="auto",
         help="whole metabolites, free peaks, or by what is known of the echo time (auto)",
@@ -438,11 +471,11 @@ def _add_acquisition(parser: argparse.ArgumentParser) -> None:
     strength.add_argument("--frequency", type=_FREQUENCY, dest="spectrometer_frequency_mhz",
                           metavar="127.7MHz")  # fmt: skip
     group.add_argument("--dwell-time", type=_TIME, dest="dwell_time_s", metavar="500us")
-    group.add_argument("--nucleus", metavar="1H")
-    group.add_argument("--sequence", metavar="PRESS")
+    group.add_argument("--nucleus", type=_nucleus, metavar="1H")
+    group.add_argument("--sequence", type=_sequence, metavar="PRESS")
     group.add_argument("--reference-ppm", type=_number(-1000, 1000), metavar="PPM",
                        help="chemical shift at zero frequency")  # fmt: skip
-    group.add_argument("--samples", type=int, dest="n_samples", metavar="N",
+    group.add_argument("--samples", type=_samples, dest="n_samples", metavar="N",
                        help="samples of one FID, for LCModel RAW of many voxels")  # fmt: skip
     group.add_argument("--quantity", choices=("area", "height", "molar"),
                        help="what the values of a peak table are")  # fmt: skip
@@ -505,6 +538,10 @@ def _analyze(options: argparse.Namespace) -> int:
             if options.dicom_source is not None:
                 _write_dicom(options, analysis, out)
         except OutputError:
+            raise
+        except ValueError as error:
+            if "off" in {options.combine_coils, options.average}:
+                options.parser.error(f"{error}; leave out --combine-coils and --average off")
             raise
         except MRSNecrosisError as error:
             if not many:

@@ -13,7 +13,7 @@ import pytest
 from mrs_necrosis import cli
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.report.document import schema
-from mrs_necrosis.simulation import sample_path
+from mrs_necrosis.simulation import phantom, sample_path
 from mrs_necrosis.spectra import Acquisition, SpectralData
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -253,6 +253,9 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
         (["analyze", "x.rda", "--echo-time", "30s"], "echo_time_s must be in s"),
         (["analyze", "x.rda", "--field", "3T", "--frequency", "127MHz"], "not allowed with"),
         (["analyze", "x.rda", "--field", "300T"], "between 0.01 and 23"),
+        (["analyze", "x.rda", "--nucleus", "foo"], "a nucleus is written like 1H; got 'foo'"),
+        (["analyze", "x.rda", "--sequence", "a b"], "a sequence is written like PRESS, STEAM or"),
+        (["analyze", "x.rda", "--samples", "5"], "must be a whole number from 16 on; got '5'"),
         (["analyze", "x.rda", "--prior", "1.5"], "between 0 and 1"),
         (["analyze", "x.rda", "--prior", "narloch"], "--months-since-irradiation"),
         (["analyze", "x.rda", "--level", "95"], "between 0 and 1"),
@@ -266,6 +269,17 @@ def test_a_wrong_command_line_is_a_usage_error(capsys, arguments, message):
 
     assert code == cli.EXIT_USAGE
     assert message in err
+    assert out == ""
+
+
+def test_a_step_that_cannot_be_left_out_is_a_usage_error(capsys, tmp_path):
+    made = phantom("normal_white_matter", np.random.default_rng(1), averages=2)
+    write_nifti_mrs(tmp_path / "scan.nii.gz", made.data)
+
+    code, out, err = command(capsys, "analyze", tmp_path / "scan.nii.gz", "--average", "off")
+
+    assert code == cli.EXIT_USAGE
+    assert "a fit takes one FID per voxel; leave out" in err
     assert out == ""
 
 
