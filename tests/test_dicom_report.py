@@ -188,6 +188,35 @@ def test_the_source_is_evidence(voxel, source):
     assert made.SeriesInstanceUID != read.SeriesInstanceUID
 
 
+def test_of_the_patient_only_what_an_archive_files_by_is_copied(
+    voxel, grid, source, anatomy, tmp_path
+):
+    planted = "Zzdoe"
+    free = (
+        "OtherPatientIDs", "PatientComments", "AdditionalPatientHistory", "Allergies",
+        "MedicalAlerts", "Occupation", "EthnicGroup", "AdmittingDiagnosesDescription",
+        "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "InstitutionName",
+        "InstitutionAddress", "OperatorsName", "StationName", "DeviceSerialNumber",
+        "ProtocolName", "SeriesDescription", "ImageComments", "RequestedProcedureDescription",
+        "PerformedProcedureStepDescription", "ClinicalTrialSiteName", "RequestingService",
+    )  # fmt: skip
+    paths = []
+    for number, original in enumerate((source, *sorted(anatomy.iterdir()))):
+        dataset = pydicom.dcmread(original)
+        for name in free:
+            setattr(dataset, name, planted)
+        paths.append(tmp_path / f"{number}.dcm")
+        dataset.save_as(paths[-1])
+
+    made = [dicom.structured_report(voxel, paths[0])]
+    made += dicom.parametric_maps(grid, paths[1:]).values()
+
+    for content in made:
+        copied = pydicom.dcmread(io.BytesIO(content))
+        assert [one.keyword for one in copied.iterall() if planted in str(one.value)] == []
+    assert "PatientName" in copied
+
+
 def test_equal_input_gives_equal_bytes(voxel, grid, source, anatomy):
     images = sorted(anatomy.iterdir())
 

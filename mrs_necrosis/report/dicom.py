@@ -6,8 +6,8 @@ meanings stand in ``PRIVATE_CODES``. What a published criterion favours is never
 disease: it is a private concept that says research use, in a document that is preliminary and not
 verified. The source is evidence and no image item: a spectroscopy object is not an image.
 
-Patient and study are copied from the source, because an archive files by them: an export without
-names starts from a source without names. Equal input gives equal bytes.
+What an archive files by is copied from the source, and nothing else of the patient: an export
+without names starts from a source without names. Equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -98,6 +98,25 @@ _AREA_UNIT: Final = ("[arb'U]", "UCUM", "arbitrary unit")
 _BRAIN: Final = ("12738006", "SCT", "Brain")
 _MAKER: Final = "mrs_necrosis developers"
 _SERIES_NUMBER: Final = 9900
+
+_PATIENT_GROUPS: Final = frozenset({0x0010, 0x0012, 0x0032, 0x0038})
+_FILED_BY: Final = frozenset({
+    "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+})  # fmt: skip
+"""What an archive files by; the source says more of its patient: allergies, comments."""
+
+_OF_THE_VISIT: Final = frozenset({
+    "AdmittingDiagnosesDescription", "AdmittingDiagnosesCodeSequence", "PhysiciansOfRecord",
+    "PhysiciansOfRecordIdentificationSequence", "NameOfPhysiciansReadingStudy",
+    "PhysiciansReadingStudyIdentificationSequence", "ConsultingPhysicianName",
+    "ConsultingPhysicianIdentificationSequence", "ReferringPhysicianIdentificationSequence",
+    "ReasonForVisit", "ReasonForVisitCodeSequence",
+})  # fmt: skip
+_OF_THE_PLACE: Final = frozenset({
+    "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName",
+    "DeviceSerialNumber", "OperatorsName", "DeviceUID",
+})  # fmt: skip
 
 Kind = Literal["Comprehensive3DSR", "EnhancedSR"]
 
@@ -519,6 +538,14 @@ def _series(paths: Iterable[str | os.PathLike[str]]) -> list[Any]:
 
 
 def _bytes(made: Any, source: Any) -> bytes:
+    for element in list(made):
+        is_of_patient = element.tag.group in _PATIENT_GROUPS and element.keyword not in _FILED_BY
+        if is_of_patient or element.keyword in _OF_THE_VISIT:
+            del made[element.tag]
+    for device in made.get("ContributingEquipmentSequence", ()):
+        for element in list(device):
+            if element.keyword in _OF_THE_PLACE:
+                del device[element.tag]
     # a clock and chance would make two runs differ: the times are those of the source
     date = source.get("ContentDate") or source.get("StudyDate") or "19000101"
     time = source.get("ContentTime") or source.get("StudyTime") or "000000"
