@@ -189,3 +189,13 @@ def test_values_on_the_command_line_are_told_from_file_names():
     assert not is_peak_table("scan.rda")
     assert not is_peak_table("TE=30/scan.rda")
     assert not is_peak_table([])
+
+
+def test_a_result_of_lcmodel_is_named_as_one(tmp_path):
+    path = tmp_path / "result.csv"
+    path.write_text(
+        "Row, Col, Ala, Ala %SD, Ala/Cr+PCr, Cr, Cr %SD, Cr/Cr+PCr\n1, 1, 1, 2, 3, 4\n"
+    )
+
+    with pytest.raises(FormatError, match="is a result of LCModel, not a peak table"):
+        read_peaks(path)

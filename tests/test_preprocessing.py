@@ -746,3 +746,11 @@ def test_neither_unit_nor_phase_of_the_data_matters(scale, turn):
     plain = preprocess(data(fid)).fid
     # the iteration stops at 1e-3 of the water's singular values, wherever it is turned
     assert np.linalg.norm(turned - plain) < 1e-3 * np.linalg.norm(plain)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_samples_of_an_impossible_size_are_damage(size):
+    made = phantom("normal_white_matter", np.random.default_rng(1)).data
+
+    with pytest.raises(SignalError, match="numbers of that size are damage, not a signal"):
+        preprocess(replace(made, fid=size * made.fid))

@@ -161,8 +161,8 @@ def _water_check(quality: Quality, limit: QualityThresholds) -> Check:
         if not closed[i]:
             return "The water is suppressed, or the metabolites stand out beside it."
         return (
-            f"This looks like an unsuppressed water signal: its line is {ratio[i]:.0f} times as "
-            "high as anything narrow between 1.8 and 3.5 ppm; give the water-suppressed "
+            f"This looks like an unsuppressed water signal: its line is {_times(ratio[i])} times "
+            "as high as anything narrow between 1.8 and 3.5 ppm; give the water-suppressed "
             "acquisition, and this one as its water reference."
         )
 
@@ -203,6 +203,10 @@ def _reference_check(quality: Quality, limit: QualityThresholds) -> Check:
         source="assumed",
         gives=Favors.NOT_EVALUABLE,
     )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio < 10_000 else "more than 10000"
 
 
 def _known(numbers: NDArray[np.float64] | None) -> NDArray[np.float64]:

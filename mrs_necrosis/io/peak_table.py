@@ -67,6 +67,7 @@ _ALIASES: Final = {
 _NAME_TITLES: Final = frozenset({"peak", "name", "metabolite"})
 _VALUE_TITLES: Final = ("value", "area", "height", "amplitude", "concentration")
 _SD_TITLES: Final = frozenset({"sd", "error", "uncertainty"})
+_LCMODEL: Final = re.compile(r"\s*Row,\s*Col,[^\n]*%SD")
 _ABSENT: Final = frozenset({"", "-", "n/a", "na", "nan"})
 
 
@@ -230,7 +231,10 @@ def _content(source: Source) -> str:
         source.fail(f"is too large for a peak table: {source.size} bytes")
     if not source.is_text:
         source.fail("is no peak table: it is not text")
-    return decode(source.content)
+    content = decode(source.content)
+    if _LCMODEL.match(content):
+        source.fail("is a result of LCModel, not a peak table; read_lcmodel_table reads it")
+    return content
 
 
 def _is_toml(path: Path, content: str) -> bool:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_LARGEST = 1e100
+"""Samples beyond this, or all below its inverse, would leave the range of their squares."""
+
 _UNSURE = 0.7
 """A single spectrum whose reference is less sure than this is warned of."""
 
@@ -240,6 +243,10 @@ def _check_signal(fid: NDArray[np.complex128]) -> None:
         raise SignalError(msg)
     if not (finite & (fid != 0)).any():
         msg = "every sample of the data is zero; there is nothing to process"
+        raise SignalError(msg)
+    largest = float(np.abs(fid[finite]).max())
+    if not 1.0 / _LARGEST < largest < _LARGEST:
+        msg = f"the largest sample is {largest:.1g}; numbers of that size are damage, not a signal"
         raise SignalError(msg)
     if not has_signal(np.moveaxis(fid, 3, -1)).any():
         msg = (
