@@ -11,6 +11,7 @@ from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, SignalError
 from mrs_necrosis.pipeline import ratios_of, sha256
 from mrs_necrosis.report import document
+from mrs_necrosis.report.text import summary
 from mrs_necrosis.simulation import phantom, sample_path
 from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
 
@@ -179,6 +180,49 @@ def test_the_same_acquisition_in_three_formats_gives_the_same_ratios(shared_data
     for name in ("Cho/Cr", "NAA/Cr", "Cho/NAA"):
         first, *others = (float(analysis.ratios[name].value.item()) for analysis in found)
         assert others == pytest.approx([first, first], rel=1e-3)
+
+
+def test_a_challenge_dataset_in_three_formats_gives_the_same_ratios(shared_data):
+    folder = shared_data / "ismrm_challenge"
+    known = {"dwell_time_s": 2.5e-4, "spectrometer_frequency_mhz": 123.22}
+    # the text holds its water too; the same ratios are promised without it
+    without = {"correct_eddy_currents": False}
+    found = [
+        analyze(folder / path, echo_time_s=0.03, sequence="PRESS", preprocessing=without, **given)
+        for path, given in (
+            ("jmrui/dataset1_WS.txt", {}),
+            ("lcmodel/dataset1.RAW", known),
+            ("text/dataset1.txt", known),
+        )
+    ]
+
+    for name in ("Cho/Cr", "NAA/Cr", "Cho/NAA", "mI/Cr"):
+        first, *others = (float(analysis.ratios[name].value.item()) for analysis in found)
+        assert others == pytest.approx([first, first], rel=1e-3)
+
+
+def test_lactate_over_creatine_does_not_depend_on_the_voxel(shared_data):
+    found = {
+        name: analyze(shared_data / f"ge_pfile/{name}_1.5T_030_2000.7").ratios["Lac/Cr"]
+        for name in ("P1751", "P1806", "P1820", "P1834", "P1851", "P1904")
+    }
+
+    without_creatine = found.pop("P1904")
+    values = np.array([one.value.item() for one in found.values()])
+    sd = np.array([one.sd.item() for one in found.values()])
+    mean = np.average(values, weights=1 / sd**2)
+    # chi squared of 4 degrees of freedom: 13.3 is exceeded once in a hundred times
+    assert (((values - mean) / sd) ** 2).sum() < 13.3
+    assert mean == pytest.approx(1.0, abs=0.2)
+    assert without_creatine.status.item() == "not-evaluable"
+    assert np.isnan(without_creatine.value).all()
+
+
+def test_a_phantom_without_creatine_says_that_nothing_is_detected(shared_data):
+    found = analyze(shared_data / "ge_pfile/P1904_1.5T_030_2000.7")
+
+    assert "Lac/Cr     neither Lac nor Cr detected" in summary(found)
+    assert "no answer" not in summary(found)
 
 
 def test_no_digit_depends_on_the_threads_of_the_algebra():

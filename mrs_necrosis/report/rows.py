@@ -42,6 +42,7 @@ class Row:
     correlation: float | None
     status: RatioStatus
     bound: float | None
+    is_absent: bool = False  # both peaks were fitted, and neither was detected
 
     @property
     def value_text(self) -> str:
@@ -53,6 +54,8 @@ class Row:
             bound = "" if self.bound is None else f"above {number(self.bound)}, "
             return f"{bound}{self.denominator} not detected"
         if self.status is RatioStatus.NOT_EVALUABLE:
+            if self.is_absent:
+                return f"neither {self.numerator} nor {self.denominator} detected"
             return "no answer"
         return number(self.value)
 
@@ -139,6 +142,7 @@ class _Columns:
         def at(array: Any) -> float | None:
             return None if array is None else finite(array[voxel])
 
+        status = RatioStatus(str(ratio.status[voxel]))
         return Row(
             voxel=voxel,
             name=ratio.name,
@@ -152,6 +156,9 @@ class _Columns:
             method=interval.method if interval else None,
             level=self.level,
             correlation=at(self.correlation),
-            status=RatioStatus(str(ratio.status[voxel])),
+            status=status,
             bound=at(self.bound),
+            is_absent=status is RatioStatus.NOT_EVALUABLE
+            and ratio.moments is not None
+            and bool(np.isfinite(ratio.moments[(slice(2), *voxel)]).all()),
         )
