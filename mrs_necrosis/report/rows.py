@@ -160,5 +160,5 @@ class _Columns:
             bound=at(self.bound),
             is_absent=status is RatioStatus.NOT_EVALUABLE
             and ratio.moments is not None
-            and bool(np.isfinite(ratio.moments[(slice(2), *voxel)]).all()),
+            and all(math.isfinite(area[voxel]) for area in ratio.moments[:2]),
         )
