@@ -9,6 +9,7 @@ such that the areas are positive. Widths of the broad components are then tried 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,23 +81,11 @@ def _anchors(problem: Problem) -> list[NDArray[np.complex128]]:
     return [problem.basis[index].mean(axis=0) for index in by_area.values()]
 
 
-def find_shift_and_phase(
-    problem: Problem, data: NDArray[np.complex128]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Find the common shift, phase and linewidth of the singlets.
-
-    Parameters
-    ----------
-    problem : Problem
-        The shared part.
-    data : ndarray of complex128, shape (V, M)
-        In-band points in units of the noise.
-
-    Returns
-    -------
-    shift_hz, phase, linewidth_hz : ndarray of float64, shape (V,)
-        Best of the bank; phase in radians.
-    """
+@lru_cache(maxsize=1)  # a grid is fitted chunk by chunk
+def _bank(
+    problem: Problem,
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128], NDArray[np.float64]]:
+    """Return normalised templates (S A, M), the nuisance (M, Q) and S shifts and widths (S, 2)."""
     t = problem.time_s
     m = problem.frequency_hz.size
     mhz = problem.frequency_mhz
@@ -115,16 +104,36 @@ def find_shift_and_phase(
     bank = np.array(templates).reshape(-1, m)
     bank = bank - (bank @ nuisance.conj()) @ nuisance.T
     norm = np.sqrt((np.abs(bank) ** 2).sum(axis=1))
-    bank /= norm[:, None]
+    return bank / norm[:, None], nuisance, np.array(settings)
+
+
+def find_shift_and_phase(
+    problem: Problem, data: NDArray[np.complex128]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Find the common shift, phase and linewidth of the singlets.
+
+    Parameters
+    ----------
+    problem : Problem
+        The shared part.
+    data : ndarray of complex128, shape (V, M)
+        In-band points in units of the noise.
+
+    Returns
+    -------
+    shift_hz, phase, linewidth_hz : ndarray of float64, shape (V,)
+        Best of the bank; phase in radians.
+    """
+    bank, nuisance, grid = _bank(problem)
+    settings = len(grid)
     clean = data - row_by_row(row_by_row(data, nuisance.conj()), nuisance.T)
-    match = row_by_row(clean, bank.conj().T).reshape(data.shape[0], len(settings), len(anchors))
+    match = row_by_row(clean, bank.conj().T).reshape(data.shape[0], settings, -1)
     phase = 0.5 * np.angle((match**2).sum(axis=2))
     phase += np.pi * ((match * np.exp(-1j * phase)[..., None]).real.sum(axis=2) < 0)
     aligned = (match * np.exp(-1j * phase)[..., None]).real
     score = (np.maximum(aligned, 0.0) ** 2).sum(axis=2)
     # where nothing speaks, nothing moves: half a unit of chi-square per 0.03 ppm squared
-    grid = np.array(settings)
-    score = score - 0.5 * (grid[:, 0] / (0.03 * mhz)) ** 2
+    score = score - 0.5 * (grid[:, 0] / (0.03 * problem.frequency_mhz)) ** 2
     best = score.argmax(axis=1)
     rows = np.arange(data.shape[0])
     angle = np.angle(np.exp(1j * phase[rows, best]))
