@@ -381,15 +381,23 @@ def _forward(upper, n, rows):
 
 
 @njit(**_OPTIONS)
-def _inverted_row(upper, n, i, row):
-    """Fill ``row`` with row i of the factor's inverse."""
-    row[:] = 0.0
-    row[i] = 1.0
-    for x in range(i, n):
-        other = upper[x]
-        row[x] /= other[x]
-        for j in range(x + 1, n):
-            row[j] -= row[x] * other[j]
+def _invert(upper, n, rows):
+    """Fill ``rows`` with the transposed factor's inverse, (n, eights); it is zero above."""
+    wide, count = upper.shape[1], rows.shape[1]
+    factors, flat = upper.reshape(upper.size), rows.reshape(rows.size)
+    rows[:] = 0.0
+    for i in range(n):
+        rows[i, i] = 1.0
+    for i in range(n):
+        scale = splat(1.0 / upper[i, i])
+        end = i // 8 * 8 + 8
+        for x in range(i * count, i * count + end, 8):
+            store(flat, x, mul(load(flat, x), scale))
+        for j in range(i + 1, n):
+            factor = spread(factors, i * wide + j)
+            for x in range(0, end, 8):
+                left = load(flat, j * count + x)
+                store(flat, j * count + x, fnma(factor, load(flat, i * count + x), left))
 
 
 @njit(**_OPTIONS)
@@ -777,7 +785,8 @@ def linear_range(
     """Eliminate the linear part in some voxels; write objectives, amplitudes and their sd."""
     wide = plan.shape_of.size
     columns, kept = _matrix(2 * plan.m, wide), _matrix(wide, wide)
-    upper, row = _matrix(plan.k, (plan.k + 7) // 8 * 8), np.empty(plan.k)
+    tall = (plan.k + 7) // 8 * 8
+    upper, rows = _matrix(plan.k, tall), _matrix(plan.k, tall)
     for v in range(first, last):
         value, _, _, good = _linear(
             plan, data[v], theta[v], precision[v], pull[v], shrink[v], columns, kept, upper,
@@ -788,11 +797,11 @@ def linear_range(
             amplitudes[v] = np.nan
             sd[v] = np.nan
             continue
+        _invert(upper, plan.k, rows)
         for j in range(plan.k):
-            _inverted_row(upper, plan.k, j, row)
             variance = 0.0
             for i in range(j, plan.k):
-                variance += row[i] ** 2
+                variance += rows[i, j] ** 2
             sd[v, j] = np.sqrt(variance)
 
 
@@ -851,15 +860,13 @@ def _system(plan, taken, theta, a, gram, held, precision, pull, hessian, gradien
 
 
 @njit(**_OPTIONS)
-def _shortened(upper, n, step):
+def _shorten(rows, n, step):
     """Shorten a step to the three standard deviations for which the expansion is trusted."""
-    row = np.empty(n)
     reach = 1e-12
     for i in range(n):
-        _inverted_row(upper, n, i, row)
         variance = 0.0
         for x in range(i, n):
-            variance += row[x] * row[x]
+            variance += rows[x, i] ** 2
         reach = max(reach, abs(step[i]) / np.sqrt(variance))
     scale = min(1.0, 3.0 / reach)
     for i in range(n):
@@ -930,7 +937,8 @@ def average_range(
                 least = max(least, evidence[candidate])
         for candidate in range(candidates):
             if not sure[candidate] and not evidence[candidate] < least - 40.0:
-                _shortened(uppers[candidate], n, steps[candidate])
+                _invert(uppers[candidate], n, rows)
+                _shorten(rows, n, steps[candidate])
                 gained = 0.0
                 for i in range(n):
                     gained += steps[candidate, i] * gradients[candidate, i]
@@ -954,14 +962,10 @@ def average_range(
             share = weight[v, candidate]
             if share < 1e-15:  # beyond the last digit
                 continue
-            for i in range(n):
-                _inverted_row(uppers[candidate], n, i, row)
-                for x in range(n):
-                    rows[x, i] = row[x]
+            _invert(uppers[candidate], n, rows)
             for p in range(plan.p):
                 if held[v, p]:
                     rows[:, k + p] = 0.0
-            rows[:, n:] = 0.0
             _fill_inner(rows, rows, True, own)
             for i in range(n):
                 row[i] = steps[candidate, i] - (mean[v, i] - here[i])
