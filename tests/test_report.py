@@ -440,6 +440,31 @@ def test_a_closed_gate_is_in_the_summary():
     assert "SNR is 3, below 5." in words
 
 
+def test_no_number_stands_beside_a_label_that_is_withheld():
+    gate = Gate(name="snr", is_open=False, checked=True, sentence="SNR is 3, below 5.",
+                gives=Favors.NOT_EVALUABLE)  # fmt: skip
+    assessment = made_assessment(REFERENCE, favors=Favors.NOT_EVALUABLE, gates=(gate,))
+    analysis = table_analysis(assessment=assessment)
+
+    words, shown = text.summary(analysis), page.to_html(analysis, {})
+
+    assert "NOT-EVALUABLE: SNR is 3, below 5.\n" in words
+    assert "<p>SNR is 3, below 5.\n</p>" in shown
+    assert "These numbers are not to be used: the spectrum failed the check of snr." in shown
+    assert "No label is given. The criteria alone would say: likelihood ratio" in shown
+
+
+def test_what_a_gate_says_is_not_said_again_as_a_caveat():
+    said = "One voxel speaks for its own tissue."
+    gate = Gate(name="sampling", is_open=False, checked=True, sentence=said)
+    assessment = made_assessment(REFERENCE, gates=(gate,), caveats=(said, "Another."))
+
+    words = text.summary(table_analysis(assessment=assessment))
+
+    assert words.count(said) == 1
+    assert "Another." in words
+
+
 @pytest.mark.parametrize(
     ("value", "printed"),
     [(1.14008, "1.14"), (0.0412, "0.041"), (0.0, "0.00"), (None, rows.DASH), (math.nan, rows.DASH),

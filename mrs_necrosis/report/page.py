@@ -25,6 +25,8 @@ from mrs_necrosis.report.text import (
     milliseconds,
     sides,
     source_words,
+    unusable_words,
+    verdict_words,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str], *, grid_page: str = "gr
             labels=_label_counts(analysis),
             grid_page=grid_page if analysis.grid_result is not None else "",
             evidence_words=evidence_words,
+            verdict_words=verdict_words,
+            unusable=unusable_words(assessment) if assessment else "",
             rows=rows,
             by_name={row.name: row for row in rows},
             peaks=_peaks(analysis) if analysis.is_single else [],

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mrs_necrosis.analysis import Analysis, Source, Voxel
-    from mrs_necrosis.assessment import Assessment, Evidence, Finding
+    from mrs_necrosis.assessment import Assessment, Evidence, Finding, Gate
     from mrs_necrosis.quality import Quality
 
 WIDTH = 96
+_OF_QUALITY = frozenset({
+    "unsuppressed-water", "reference", "fit", "snr", "linewidth", "residual", "area-sd",
+    "unexpected-peak",
+})  # fmt: skip
 RESEARCH_LINE = "Research use only. Not a diagnosis, not a medical device."
 
 
@@ -93,6 +97,33 @@ def evidence_words(evidence: Evidence) -> str:
     return words
 
 
+def verdict_words(assessment: Assessment) -> str:
+    """Return what stands beside the label, without full stop: the evidence, or why there is none.
+
+    A number beside "not-evaluable" would be read all the same.
+    """
+    reason = closing_gate(assessment)
+    return evidence_words(assessment.evidence) if reason is None else reason.sentence.rstrip(".")
+
+
+def closing_gate(assessment: Assessment) -> Gate | None:
+    """Return the first gate that makes the case not evaluable, if one does."""
+    if assessment.favors is not Favors.NOT_EVALUABLE:
+        return None
+    closed = (gate for gate in assessment.gates if not gate.is_open)
+    return next((gate for gate in closed if gate.gives is Favors.NOT_EVALUABLE), None)
+
+
+def unusable_words(assessment: Assessment) -> str:
+    """Return why the fitted numbers are not to be used; nothing if they are."""
+    for gate in assessment.gates:
+        if not gate.is_open and gate.name in _OF_QUALITY:
+            return (
+                f"These numbers are not to be used: the spectrum failed the check of {gate.name}."
+            )
+    return ""
+
+
 def sides(findings: Iterable[Finding]) -> dict[Favors, list[Finding]]:
     """Return the scored findings by the side that they take."""
     by_side: dict[Favors, list[Finding]] = {}
@@ -103,7 +134,9 @@ def sides(findings: Iterable[Finding]) -> dict[Favors, list[Finding]]:
 
 
 def _assessment(assessment: Assessment) -> str:
-    lines = [wrap(f"{assessment.favors.value.upper()}: {evidence_words(assessment.evidence)}")]
+    reason = closing_gate(assessment)
+    verdict = evidence_words(assessment.evidence) if reason is None else reason.sentence
+    lines = [wrap(f"{assessment.favors.value.upper()}: {verdict}")]
     if assessment.combined is not None:
         words = evidence_words(assessment.combined)
         lines.append(wrap(f"with the other examinations: {words}"))
@@ -115,17 +148,21 @@ def _assessment(assessment: Assessment) -> str:
             else f"    {finding.statement}"
             for finding in findings
         ]
-    closed = [gate for gate in assessment.gates if not gate.is_open]
+    closed = [gate for gate in assessment.gates if not gate.is_open and gate is not reason]
+    withheld = "also" if reason else "withheld because"
+    withheld = "also" if reason else "withheld because"
     for title, gates in (
-        ("withheld because", [gate for gate in closed if gate.gives is not None]),
+        (withheld, [gate for gate in closed if gate.gives is not None]),
         ("counts less because", [gate for gate in closed if gate.gives is None]),
     ):
         if gates:
             lines.append(f"  {title}")
             lines += [wrap(gate.sentence, "    - ") for gate in gates]
-    if assessment.caveats:
+    said = {gate.sentence for gate in closed}
+    caveats = [caveat for caveat in assessment.caveats if caveat not in said]
+    if caveats:
         lines.append("  mind")
-        lines += [wrap(caveat, "    - ") for caveat in assessment.caveats]
+        lines += [wrap(caveat, "    - ") for caveat in caveats]
     return "\n".join(lines)
 
 
