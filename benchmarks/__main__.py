@@ -123,7 +123,7 @@ def main(arguments: list[str]) -> int:
         if differences:
             print("what changed:\n" + "\n".join(differences))
     readme = HERE.parent / "README.md"
-    if not options.check:
+    if not options.check and not _readme.TABLES.keys().isdisjoint(options.names or scripts()):
         readme.write_text(_readme.written(readme.read_text("utf-8")), "utf-8")
     stale = _readme.stale()
     if stale:

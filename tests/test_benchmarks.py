@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+NUMBERS = runpy.run_path(str(ROOT / "benchmarks" / "_readme.py"))
 RUNNER = runpy.run_path(str(ROOT / "benchmarks" / "__main__.py"))
 moved = RUNNER["moved"]
 
@@ -37,3 +38,14 @@ def test_a_table_of_another_length_is_a_change():
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "results").glob("*.txt")))
 def test_every_kept_table_is_of_a_benchmark_that_exists(path):
     assert path.stem in RUNNER["scripts"]()
+
+
+def test_the_tables_of_the_readme_are_those_that_were_measured():
+    readme = (ROOT / "README.md").read_text("utf-8")
+
+    assert readme.count("<!-- from benchmarks/results/") == len(NUMBERS["TABLES"])
+    assert NUMBERS["written"](readme) == readme
+
+
+def test_numbers_in_sentences_are_those_that_were_measured():
+    assert NUMBERS["stale"]() == []
