@@ -119,3 +119,4 @@ class QualityThresholds:
     reference_warn: float = 0.95
     reference_fail: float = 0.70
     water_fail: float = 300.0
+    macromolecules_fail: float = 50.0

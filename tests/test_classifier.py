@@ -506,6 +506,17 @@ def test_a_quality_gate_closes_and_opens(name, poor, good):
     assert opened.favors == Favors.NECROSIS
 
 
+def test_macromolecules_beyond_any_tissue_close_a_gate():
+    values = np.array([*REFERENCE, 51 * REFERENCE[1]])
+    names, covariance = (*PEAKS, "MM"), np.diag((0.02 * values) ** 2)
+    nulled = assess(PeakAreas(names, values, covariance), quality=quality())
+    tissue = assess(PeakAreas(names, values * [1, 1, 1, 1, 0.9], covariance), quality=quality())
+
+    assert nulled.favors == Favors.NOT_EVALUABLE
+    assert "nulled metabolites: the macromolecules hold 51 times" in nulled.paragraph
+    assert gate(tissue, "macromolecules").is_open
+
+
 def test_a_reference_that_is_not_quite_certain_is_a_caveat():
     doubtful = assess(reference(0.02), quality=quality(reference_confidence=0.8))
     certain = assess(reference(0.02), quality=quality(reference_confidence=0.99))

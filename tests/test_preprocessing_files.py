@@ -120,6 +120,28 @@ def test_the_water_of_a_p_file_is_unsuppressed_and_its_metabolites_are_not(share
     assert preprocess(water).water_ratio.item() > 300
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "varian_fid/3T_MM_human_STEAM_CMRR.fid",
+        "jmrui/20240519_residual.mrui",
+        f"{PHILIPS}/osprey_press30_mm/sub-02_ses-01_PRESS-Inverted_TI-600_raw-act_noID.SDAT",
+    ],
+)
+def test_macromolecules_alone_get_no_label(shared_data, path):
+    found = analyze(shared_data / path).assessment
+
+    gate = next(one for one in found.gates if one.name == "macromolecules")
+    assert found.favors == Favors.NOT_EVALUABLE
+    assert gate.sentence.startswith("This looks like an acquisition with nulled metabolites")
+
+
+def test_a_brain_with_its_macromolecules_is_not_called_nulled(shared_data):
+    found = analyze(shared_data / BRAINS["7 T NIfTI, 4 coils, 16 averages"][0]).assessment
+
+    assert next(one for one in found.gates if one.name == "macromolecules").is_open
+
+
 @pytest.mark.filterwarnings("ignore:the chemical shift of this spectrum is uncertain")
 def test_an_uncertain_chemical_shift_closes_a_gate(shared_data):
     found = analyze(shared_data / "tarquin_dpt/simulated_tumour_1p5T/broken.dpt").assessment
