@@ -226,6 +226,7 @@ def test_a_read_only_folder_is_an_error_of_the_output(small_disk, tmp_path, caps
 
 # ---- no names ---------------------------------------------------------------------------------
 
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 PLANTED = "Zzdoe"
 """In no word of any output, and in every header below."""
 
@@ -292,6 +293,19 @@ def plant_pfile(path):
     path.write_bytes(bytes(content))
 
 
+def plant_twix(path):
+    """Overwrite names, birth date, institution, study and protocol in the text of the header."""
+    content = path.read_bytes()
+    for field in (rb"t?Patients?Name", rb"PatientBirthDay", rb"InstitutionName", rb"ProtocolName",
+                  rb"InstitutionAddress", rb"tStudyDescription", rb"PatientID"):  # fmt: skip
+        content = re.sub(
+            rb'("' + field + rb'">\s*\{\s*")([^"]+)"',
+            lambda found: found[1] + (PLANTED.encode() * 20)[: len(found[2])] + b'"',
+            content,
+        )
+    path.write_bytes(content)
+
+
 def plant_lcmodel(path):
     text = path.read_text("latin-1")
     text = re.sub(r"(?i)\b(id|title)\s*=\s*'[^'\n]*'", rf"\1='{PLANTED}'", text)
@@ -310,6 +324,11 @@ REAL = [
     pytest.param("siemens_rda/phantom_1p5T_example.rda", plant_text, id="RDA"),
     pytest.param("siemens_ima/brain_3T_SVS_30.IMA", plant_dicom, id="IMA"),
     pytest.param("dicom_mrs/philips_1p5T_phantom_shortTE.dcm", plant_dicom, id="DICOM MRS"),
+    pytest.param("dicom_mrs/siemens_XA60_3T_phantom_te30.dcm", plant_dicom, id="DICOM XA"),
+    pytest.param("siemens_twix/spinal_cord_7T_sLASER_shortTE_noWS.dat", plant_twix, id="TWIX"),
+    pytest.param("jmrui/20240519_residual.mrui", lambda path: None, id="mrui"),
+    pytest.param("ismrm_challenge/text/dataset1.txt", lambda path: None, id="text"),
+    pytest.param("nifti_mrs/brain_7T_steam11/wref_raw.nii.gz", plant_nifti, id="NIfTI-MRS"),
     pytest.param(
         "philips_sdat/brain_3T_press30/philips_spar_sdat_WS.SDAT",
         lambda path: plant_text(path.with_suffix(".SPAR")), id="SDAT"),
@@ -330,9 +349,11 @@ def copied(source, folder):
         for one in source.iterdir():
             (target / one.name).write_bytes(one.read_bytes())
         return target
-    for one in source.parent.glob(f"{source.stem}.*"):
-        (folder / f"{PLANTED}{one.suffix}").write_bytes(one.read_bytes())
-    return folder / f"{PLANTED}{source.suffix}"
+    ending = ".nii.gz" if source.name.endswith(".nii.gz") else source.suffix
+    for one in source.parent.glob(f"{source.name.removesuffix(ending)}.*"):
+        kept = ending if one == source else one.suffix
+        (folder / f"{PLANTED}{kept}").write_bytes(one.read_bytes())
+    return folder / f"{PLANTED}{ending}"
 
 
 def assert_silent(folder, *texts):
@@ -368,6 +389,19 @@ def test_no_output_of_a_real_file_names_the_person(shared_data, tmp_path, capsys
     assert code == 0, said.err
     assert (out / "report.html").is_file()
     assert_silent(out, said.out, said.err, (tmp_path / "r.json").read_text())
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(SAMPLES.glob("*_te*.nii.gz"))])
+def test_no_output_of_a_sample_names_the_person(tmp_path, capsys, name):
+    path = copied(SAMPLES / name, tmp_path / f"{PLANTED}_folder")
+    plant_nifti(path)
+    out = tmp_path / "out"
+
+    code = main(["analyze", str(path), "--out", str(out), "-vv"])
+
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    assert_silent(out, said.out.replace(str(out), ""), said.err.replace(str(out), ""))
 
 
 def test_no_output_of_a_dataset_names_more_than_its_labels(tmp_path, capsys):
