@@ -83,7 +83,7 @@ def test_lmfit_ends_at_the_same_optimum(problem):
 
 def test_a_constraint_of_the_users_own_holds_and_reaches_the_covariance(problem):
     parameters = problem.parameters(at_optimum=True)
-    parameters["area_Cho"].expr = "0.9 * area_Cr"
+    parameters["area_Cho"].expr = "0.9 * area_Cr - area_Ch"
 
     back = problem.as_fit(problem.minimise(parameters, method="least_squares"))
 

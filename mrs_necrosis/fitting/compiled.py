@@ -23,7 +23,7 @@ from mrs_necrosis.fitting.kernels import (
 )
 from mrs_necrosis.fitting.lanes import LANES, places_of, radices_of, twiddles_of
 from mrs_necrosis.fitting.model import GAUSS_RATE
-from mrs_necrosis.fitting.posterior import Posterior
+from mrs_necrosis.fitting.posterior import TRUST, Posterior
 from mrs_necrosis.fitting.varpro import MOST_ITERATIONS, TOLERANCE, State
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ class CompiledSolver:
             np.empty((voxels, n)), np.empty((voxels, n, n)), np.empty((voxels, len(candidates)))
         )
         self._spread(
-            average_range, voxels, self.plan, candidates, state.theta, state.amplitudes,
+            average_range, voxels, self.plan, candidates, TRUST, state.theta, state.amplitudes,
             state.gram, state.smooth, _flat_copy(stuck), _flat_copy(precision), _flat_copy(pull),
             made.mean, made.covariance, made.weight,
         )  # fmt: skip

@@ -875,7 +875,7 @@ def _shorten(rows, n, step):
 
 @njit(**_OPTIONS)
 def average_range(
-    first, last, plan, shrink, theta, amplitudes, gram, smooth, held, precision, pull,
+    first, last, plan, shrink, trust, theta, amplitudes, gram, smooth, held, precision, pull,
     mean, covariance, weight,
 ):  # fmt: skip
     """Average over the candidate baselines in some voxels; see ``posterior.average``."""
@@ -936,7 +936,7 @@ def average_range(
             if sure[candidate]:
                 least = max(least, evidence[candidate])
         for candidate in range(candidates):
-            if not sure[candidate] and not evidence[candidate] < least - 40.0:
+            if not sure[candidate] and not evidence[candidate] < least - 40.0 / trust:
                 _invert(uppers[candidate], n, rows)
                 _shorten(rows, n, steps[candidate])
                 gained = 0.0
@@ -948,7 +948,7 @@ def average_range(
             continue
         total = 0.0
         for candidate in range(candidates):
-            weight[v, candidate] = np.exp(evidence[candidate] - largest)
+            weight[v, candidate] = np.exp(trust * (evidence[candidate] - largest))
             total += weight[v, candidate]
         here[:k] = amplitudes[v]
         here[k:] = theta[v]

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.varpro import State
 
+TRUST = 0.05
+"""Share of the log evidence that counts when candidates are weighed.
+
+The evidence takes the baseline to be equally curved everywhere, which no real one is: taken whole
+it picks one stiffness too surely, and 95 % intervals of LL/Cr at 144 ms and SNR 20 covered 80 to
+95 % of phantoms instead of 90 to 98 %, with larger errors.
+"""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posterior:
@@ -97,7 +105,7 @@ def average(
         means.append(here + step)
         covariances.append(covariance * (free[:, :, None] & free[:, None, :]))
     evidence = np.stack(evidences, axis=1)
-    weight = np.exp(evidence - evidence.max(axis=1, keepdims=True))
+    weight = np.exp(TRUST * (evidence - evidence.max(axis=1, keepdims=True)))
     weight /= weight.sum(axis=1, keepdims=True)
     all_means = np.stack(means, axis=1)
     # steps are averaged, not ends, so that what is held at a wall stays exactly there
