@@ -237,6 +237,16 @@ def test_an_axis_of_one_step_repeats_nothing_and_is_dropped(tmp_path):
     assert preprocess(read(path), find_mask=False).fid.shape == (1, 1, 1, N)
 
 
+def test_a_water_reference_of_other_coils_is_refused(tmp_path):
+    for name, coils in (("metabolites", 3), ("water", 2)):
+        write_nifti_mrs(
+            tmp_path / f"{name}.nii", spectral_data((1, 1, 1, N, coils), ("DIM_COIL",))
+        )
+
+    with pytest.raises(FormatError, match="it has 2 coils, the input 3"):
+        read(tmp_path / "metabolites.nii", water_reference=tmp_path / "water.nii")
+
+
 # ---- edited ------------------------------------------------------------------------------------
 
 

@@ -347,6 +347,14 @@ def _check_same_acquisition(data: SpectralData, water: SpectralData, path: Path)
             f"is no water reference of this input: it has {water.fid.shape[:3]} voxels, "
             f"the input {data.fid.shape[:3]}",
         )
+    axes = data.axis_of("DIM_COIL"), water.axis_of("DIM_COIL")
+    if axes[0] is not None and axes[1] is not None:
+        ours, theirs = data.fid.shape[axes[0]], water.fid.shape[axes[1]]
+        if ours != theirs:
+            raise FormatError(
+                path,
+                f"is no water reference of this input: it has {theirs} coils, the input {ours}",
+            )
     for name, unit, tolerance in (
         ("dwell_time_s", "s", 0.01),
         ("spectrometer_frequency_mhz", "MHz", 0.01),

@@ -415,5 +415,7 @@ def average(data: SpectralData) -> SpectralData:
     if joined is None:
         return data
     fid = joined[0]
-    step = Step("average", {"averages": fid.shape[1]}, f"{fid.shape[1]} averages were averaged.")
+    count = fid.shape[1]
+    note = f"{count} averages were averaged." if count > 1 else "There is one average."
+    step = Step("average", {"averages": count}, note)
     return data.done(step, fid=fid.mean(axis=1).reshape(data.fid.shape[:4]), dims=())

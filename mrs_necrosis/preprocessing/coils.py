@@ -83,7 +83,9 @@ def combine_coils(data: SpectralData) -> SpectralData:
     step = Step(
         "combine_coils",
         {"coils": n_coils, "weights_from": source},
-        f"{n_coils} coils were combined, noise-whitened and weighted by the {source}.",
+        f"{n_coils} coils were combined, noise-whitened and weighted by the {source}."
+        if n_coils > 1
+        else f"The one coil was brought to the phase of the {source}.",
     )
     changes: dict[str, Any] = {
         "fid": _combined(fid, weights),
