@@ -191,7 +191,8 @@ def first_centre_lps():
 
 def vax(values):
     """Return VAX F floats: an IEEE float four times as large with its halves swapped."""
-    words = (np.asarray(values, np.float32) * 4).view("<u4")
+    # a VAX has no negative zero; its pattern is a fault
+    words = (np.asarray(values, np.float32) * 4 + np.float32(0)).view("<u4")
     return ((words >> 16) | (words << 16)).astype("<u4").tobytes()
 
 
@@ -242,6 +243,26 @@ def varian_pair(folder, fid, *, receivers):
     text += "".join(f'{name} 2 2 9 0 0 2 1 0 1 64\n1 "{v}"\n0 \n' for name, v in words.items())
     (folder / "procpar").write_text(text)
     return folder
+
+
+def old_pfile(path, water, metabolites):
+    """Write a P-file of revision 9 from FIDs (coils, frames, N), by the layout in data/README."""
+    import struct
+
+    coils, frames = len(water), np.concatenate([water, metabolites], axis=1)
+    header = bytearray(61464)
+    for at, layout, value in (
+        (0, "<f", 9.0), (68, "<h", 1), (70, "<h", 1), (74, "<h", frames.shape[1]), (80, "<H", N),
+        (82, "<h", 4), (200, "<h", 0), (202, "<h", coils - 1), (292, "<f", water.shape[1]),
+        (368, "<f", 1 / DWELL_S), (424, "<I", 638_700_000), (57436, "<i", 15000),
+        (60128, "<i", 2_000_000), (60136, "<i", 35000),
+    ):  # fmt: skip
+        struct.pack_into(layout, header, at, value)
+    header[34:44] = b"GE_MED_NMR"
+    stored = np.concatenate([np.zeros((coils, 1, N)), frames], axis=1).conj()
+    parts = np.stack([stored.real, stored.imag], axis=-1).astype("<i4").tobytes()
+    path.write_bytes(bytes(header) + parts)
+    return path
 
 
 def new_pfile(path, water, metabolites):

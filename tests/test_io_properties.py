@@ -2,6 +2,7 @@
 
 import re
 import struct
+from dataclasses import replace
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -14,7 +15,7 @@ from mrs_necrosis.io import read, read_peaks, write_nifti_mrs
 from mrs_necrosis.io.geometry import affine_from_angles, affine_from_lps, slice_normal
 from mrs_necrosis.io.philips_sdat import vax_floats
 from mrs_necrosis.io.recording import nucleus_name, nucleus_of, number, sequence_name, whole
-from mrs_necrosis.spectra import Acquisition, SpectralData
+from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
 
 N = synthetic.N
 same_folder = settings(
@@ -77,6 +78,106 @@ def test_any_receivers_come_back_from_varian(tmp_path, fid):
     assert np.array_equal(back.transpose(2, 1, 0), fid[0])
 
 
+@st.composite
+def whole_numbers(draw):
+    """Any FIDs of whole numbers, as GE stores them: of water and of metabolites."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    coils = draw(st.integers(1, 3))
+    top = draw(st.sampled_from([1, 1000, 2**23]))
+    return tuple(
+        rng.integers(-top, top + 1, (coils, frames, N, 2)) @ np.array([1, 1j])
+        for frames in (draw(st.integers(0, 2)), draw(st.integers(1, 3)))
+    )
+
+
+@given(written=whole_numbers())
+@same_folder
+def test_any_coils_and_frames_come_back_from_an_old_pfile(tmp_path, written):
+    water, metabolites = written
+
+    data = read(synthetic.old_pfile(tmp_path / "P1.7", water, metabolites))
+
+    assert np.array_equal(data.fid[0, 0, 0].transpose(1, 2, 0), metabolites)
+    assert (data.water is None) == (not water.size)
+    if data.water is not None:
+        assert np.array_equal(data.water.fid[0, 0, 0].transpose(1, 2, 0), water)
+
+
+@given(written=whole_numbers())
+@same_folder
+def test_any_coils_and_frames_come_back_from_a_new_pfile(tmp_path, written):
+    pytest.importorskip("spec2nii", reason="needs the extra vendor")
+    _, metabolites = written
+    water = np.concatenate([metabolites, metabolites], axis=1)[:, :2]  # 16 averages, 8 a frame
+
+    data = read(synthetic.new_pfile(tmp_path / "P1.7", water, metabolites))
+
+    for there, back in ((metabolites, data), (water, data.water)):
+        frames = back.fid.reshape(N, len(there), -1).transpose(1, 2, 0)
+        assert np.array_equal(frames, there)
+
+
+@given(
+    gains=hnp.arrays(
+        np.complex128, (3, 2), elements=st.complex_numbers(min_magnitude=0.1, max_magnitude=10)
+    ),
+    is_vd=st.booleans(),
+)
+@same_folder
+@pytest.mark.filterwarnings("ignore")  # twixtools' own
+def test_any_gain_of_coil_and_average_comes_back_from_twix(tmp_path, gains, is_vd):
+    pytest.importorskip("spec2nii", reason="needs the extra vendor")
+    line = synthetic.grid_fid(1, 1, 1)[0, 0, 0]
+    fid = (gains[..., None] * line).astype(np.complex64)
+
+    data = read(synthetic.twix_file(tmp_path / "meas.dat", fid, is_vd=is_vd))
+
+    back = data.fid[0, 0, 0]  # the oversampling is taken out: gains are left, not samples
+    assert np.allclose(back, back[:, :1, :1] * (gains / gains[0, 0]), atol=1e-4 * abs(back).max())
+
+
+WRITERS = {
+    "RDA": lambda folder, fid: synthetic.rda(folder / "a.rda", fid),
+    "CSA": lambda folder, fid: synthetic.csa_dicom(folder / "a.IMA", fid),
+    "DICOM": lambda folder, fid: synthetic.mrs_dicom(
+        folder / "a.dcm", fid.transpose(2, 1, 0, 3), [synthetic.first_centre_lps()]
+    ),
+    "SDAT": lambda folder, fid: synthetic.sdat_pair(folder, fid[0, 0], encoded=False),
+    "jMRUI": lambda folder, fid: synthetic.jmrui_text(folder / "a.txt", fid[0, 0]),
+    "mrui": lambda folder, fid: synthetic.mrui(folder / "a.mrui", fid[0, 0]),
+    "Dangerplot": lambda folder, fid: synthetic.dangerplot(folder / "a.dpt", fid[0, 0, 0]),
+    "P-file": lambda folder, fid: synthetic.old_pfile(
+        folder / "P1.7", np.zeros((1, 0, N)), np.round(1e6 * fid[0])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@given(share=st.floats(-0.45, 0.45))
+@same_folder
+def test_a_line_stays_at_its_chemical_shift_on_the_way_to_nifti_mrs(tmp_path, name, share):
+    time = np.arange(N)
+    fid = np.exp(2j * np.pi * share * time - 0.02 * time)[None, None, None].astype(np.complex64)
+
+    data = read(WRITERS[name](tmp_path, fid))
+    write_nifti_mrs(tmp_path / "back.nii.gz", data)
+    back = read(tmp_path / "back.nii.gz")
+
+    assert np.array_equal(back.fid.astype(np.complex64), data.fid.astype(np.complex64))
+    assert (back.affine is None) == (data.affine is None)
+    if data.affine is not None:
+        assert np.allclose(back.affine, data.affine, atol=1e-4)
+    for one in (data, back):
+        acquisition = one.acquisition
+        samples = one.fid.reshape(1, 1, 1, N, -1)[..., 0]
+        spectra = Spectra(fid=samples, acquisition=acquisition)
+        at = spectra.ppm[np.abs(spectra.spectrum[0, 0, 0]).argmax()]
+        hz = share / acquisition.dwell_time_s
+        expected = acquisition.reference_or_water_ppm + hz / acquisition.spectrometer_frequency_mhz
+        bin_ppm = 1 / (N * acquisition.dwell_time_s * acquisition.spectrometer_frequency_mhz)
+        assert abs(at - expected) <= bin_ppm
+
+
 KNOWN = {"dwell_time_s": synthetic.DWELL_S, "spectrometer_frequency_mhz": 123.2}
 
 
@@ -135,6 +236,20 @@ def test_any_samples_and_numbers_come_back_from_nifti_mrs(
     back = read(tmp_path / "a.nii")
     assert np.array_equal(back.fid, data.fid, equal_nan=True)
     assert back.acquisition == data.acquisition
+
+
+@given(
+    angle=st.tuples(*[st.floats(-180, 180)] * 3),
+    size=st.tuples(*[st.floats(1, 300)] * 3),
+    centre=st.tuples(*[st.floats(-500, 500)] * 3),
+)
+@same_folder
+def test_any_place_comes_back_from_nifti_mrs(tmp_path, angle, size, centre):
+    affine = affine_from_angles(centre, angle, size)
+
+    write_nifti_mrs(tmp_path / "a.nii", replace(synthetic.spectral_data(), affine=affine))
+
+    assert np.allclose(read(tmp_path / "a.nii").affine, affine, atol=1e-3)
 
 
 @given(value=st.floats(-(2.0**120), 2.0**120, width=32).filter(lambda v: abs(v) > 1e-37))
