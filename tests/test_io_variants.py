@@ -189,6 +189,15 @@ def test_newer_dangerplot_holds_the_echo_time(tmp_path, line, echo_time_s):
     assert read(path).acquisition.echo_time_s == echo_time_s
 
 
+def test_jmrui_text_may_have_decimal_commas(tmp_path):
+    path = jmrui_text(tmp_path / "scan.txt", FID[0, 0])
+    original = read(path)
+    path.write_text(path.read_text().replace(".", ","))
+
+    assert np.array_equal(read(path).fid, original.fid)
+    assert read(path).acquisition == original.acquisition
+
+
 # ---- NIfTI-MRS ---------------------------------------------------------------------------------
 
 
@@ -219,6 +228,7 @@ def nifti(path, *, big=False, unit="sec", dwell=DWELL_S, **extension):
         {"dwell": 0.0, "SpectralWidth": 1 / DWELL_S},
         {"dim_5": None},
         {"SpectrometerFrequency": 123.2, "ResonantNucleus": "1H"},
+        {"SpectrometerFrequency": [123.2e6]},
     ],
 )
 def test_nifti_mrs_of_another_writer_is_the_same(tmp_path, variant):

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 NAME: Final = "NIfTI-MRS"
 _EXTENSION_CODE: Final = 44
 _NEWEST: Final = (0, 11)
+_HZ: Final = 1e6  # no MHz: spec2nii writes Hz for jMRUI's binary files
 _UNLOCALISED_MM: Final = 9999.0
 _TIME_UNITS: Final = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _DEFAULT_DIMS: Final = ("DIM_COIL", "DIM_DYN", "DIM_INDIRECT_0")
@@ -96,7 +97,7 @@ def parse(source: Source) -> Recording:
     recording = recording_of(source, stored, extension, dwell_time_s, affine)
     if version is not None and (int(version[1]), int(version[2])) > _NEWEST:
         note = "The file follows a newer version of NIfTI-MRS than this reader knows."
-        recording = replace(recording, notes=(note,))
+        recording = replace(recording, notes=(*recording.notes, note))
     return recording
 
 
@@ -160,12 +161,17 @@ def recording_of(
     if not (np.isfinite(dwell_time_s) and dwell_time_s > 0):
         width_hz = number(_first(extension.get("SpectralWidth")))
         dwell_time_s = 1.0 / width_hz if width_hz and width_hz > 0 else np.nan
+    frequency_mhz = number(_first(extension.get("SpectrometerFrequency")))
+    notes: tuple[str, ...] = ()
+    if frequency_mhz is not None and frequency_mhz > _HZ:
+        frequency_mhz /= 1e6
+        notes = ("The file gives its frequency in Hz, where the standard says MHz.",)
     times = [number(value) for value in _listed(_user_value(extension, "EchoTimes"))]
     return Recording(
         format=NAME,
         fid=np.conjugate(stored, dtype=np.complex128, order="C"),
         dims=tuple(dims),
-        spectrometer_frequency_mhz=number(_first(extension.get("SpectrometerFrequency"))),
+        spectrometer_frequency_mhz=frequency_mhz,
         dwell_time_s=dwell_time_s if np.isfinite(dwell_time_s) else None,
         echo_time_s=within(number(extension.get("EchoTime")), 0.0, 2.0),
         repetition_time_s=within(number(extension.get("RepetitionTime")), 1e-3, 100.0),
@@ -178,6 +184,7 @@ def recording_of(
         manufacturer=_manufacturer(extension.get("Manufacturer")),
         reference_ppm=number(_user_value(extension, "ReferencePpm")),
         affine=_localised(affine),
+        notes=notes,
     )
 
 

@@ -23,8 +23,8 @@ def text_numbers(source: Source, text: str, count: int | None = None) -> NDArray
     source : Source
         The file, for the error.
     text : str
-        Numbers with white space between them; Fortran's ``D`` exponents are understood, and NaN
-        is passed on, because a voxel without an answer is not a damaged file.
+        Numbers with white space between them; decimal commas and Fortran's ``D`` exponents are
+        understood, and NaN is passed on, because a voxel without an answer is not a damaged file.
     count : int or None
         How many numbers the header promises; any number of them if None.
 
@@ -38,6 +38,8 @@ def text_numbers(source: Source, text: str, count: int | None = None) -> NDArray
     FormatError
         If a word is no number, or their count is not the promised one.
     """
+    if "," in text and "." not in text:
+        text = text.replace(",", ".")
     words = _EXPONENT.sub("e", text).split()
     if count is not None and len(words) != count:
         state = "truncated" if len(words) < count else "damaged"
