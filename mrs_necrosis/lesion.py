@@ -595,8 +595,8 @@ class LesionSummary:
     Parameters
     ----------
     favors : Favors
-        MIXED when tumour-like and necrosis-like voxels both surely fill at least
-        ``MIXED_SHARE`` of what can be judged.
+        MIXED when one side surely fills at least ``MIXED_SHARE`` of what can be judged, and at
+        least twofold evidence for the other side does, too.
     n_voxels : float
         Sum of the weights: the lesion's size in voxels.
     n_evaluable : float
@@ -610,6 +610,9 @@ class LesionSummary:
         Its likelihood ratio.
     distribution : mapping of str to (p10, median, p90)
         Of each ratio over the lesion's evaluable voxels, weighted.
+    leaning : mapping of str to (fraction, lower, upper)
+        As `fractions`, of at least twofold evidence for necrosis and for recurrence, whether or
+        not it makes a label; empty without probabilities.
     sentence : str
         All of this for the reader.
     """
@@ -621,6 +624,7 @@ class LesionSummary:
     worst_voxel: tuple[int, int, int] | None
     worst_likelihood_ratio: float | None
     distribution: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    leaning: Mapping[str, tuple[float, float | None, float | None]] = field(default_factory=dict)
     sentence: str = ""
 
 
@@ -638,53 +642,86 @@ def _weighted_quantiles(
     return float(low), float(median), float(high)
 
 
+Share = tuple[float, float | None, float | None]
+"""Part of a lesion, and the ends of its 95 % interval; None without probabilities."""
+
+
+def _shares(
+    weights: NDArray[np.float64],
+    chance: NDArray[np.float64],
+    generator: np.random.Generator,
+    draws: int,
+) -> list[Share]:
+    """Return the weighted share of each of C kinds, whose probabilities are (V, C)."""
+    share = weights / weights.sum()
+    edges = np.cumsum(chance, axis=1)
+    drawn = np.empty((draws, chance.shape[1]))
+    for at in range(draws):  # over draws, not voxels: memory stays that of one draw
+        uniform = generator.random(len(share))[:, None]
+        pick = np.minimum((uniform >= edges).sum(axis=1), chance.shape[1] - 1)
+        drawn[at] = np.bincount(pick, weights=share, minlength=chance.shape[1])
+    lower, upper = np.quantile(drawn, [0.025, 0.975], axis=0)
+    ends = zip(share @ chance, lower, upper, strict=True)
+    return [(float(mean), float(low), float(high)) for mean, low, high in ends]
+
+
 def _fractions(
     labels: NDArray[np.str_],
     weights: NDArray[np.float64],
     probability: NDArray[np.float64] | None,
     generator: np.random.Generator,
     draws: int,
-) -> dict[str, tuple[float, float | None, float | None]]:
-    share = weights / weights.sum()
+) -> dict[str, Share]:
+    certain = np.stack([labels == label.value for label in JUDGED], axis=1).astype(np.float64)
     if probability is None:
-        return {
-            label.value: (float(share[labels == label.value].sum()), None, None)
-            for label in JUDGED
-        }
+        plain = weights @ certain / weights.sum()
+        return {label.value: (float(plain[i]), None, None) for i, label in enumerate(JUDGED)}
     total = probability.sum(axis=1, keepdims=True)
     known = (total[:, 0] > 0) & np.isfinite(total[:, 0])
-    certain = np.stack([labels == label.value for label in JUDGED], axis=1).astype(np.float64)
     chance = np.where(known[:, None], probability / np.where(known[:, None], total, 1.0), certain)
-    edges = np.cumsum(chance, axis=1)
-    drawn = np.empty((draws, len(JUDGED)))
-    for at in range(draws):  # over draws, not voxels: memory stays that of one draw
-        uniform = generator.random(len(share))[:, None]
-        pick = np.minimum((uniform >= edges).sum(axis=1), len(JUDGED) - 1)
-        drawn[at] = np.bincount(pick, weights=share, minlength=len(JUDGED))
-    lower, upper = np.quantile(drawn, [0.025, 0.975], axis=0)
-    mean = share @ chance
-    return {
-        label.value: (float(mean[i]), float(lower[i]), float(upper[i]))
-        for i, label in enumerate(JUDGED)
-    }
+    found = _shares(weights, chance, generator, draws)
+    return {label.value: one for label, one in zip(JUDGED, found, strict=True)}
+
+
+def _leaning(
+    weights: NDArray[np.float64],
+    probability: NDArray[np.float64] | None,
+    generator: np.random.Generator,
+    draws: int,
+) -> dict[str, Share]:
+    if probability is None:
+        return {}
+    sides = np.nan_to_num(probability)
+    neither = 1.0 - sides.sum(axis=1, keepdims=True)
+    found = _shares(weights, np.concatenate([sides, neither], axis=1), generator, draws)
+    return {label.value: one for label, one in zip(JUDGED[:2], found[:2], strict=True)}
+
+
+def _is_sure(share: Share) -> bool:
+    mean, lower, _ = share
+    return (mean if lower is None else lower) >= MIXED_SHARE
 
 
 def _lesion_label(
-    fractions: Mapping[str, tuple[float, float | None, float | None]],
+    fractions: Mapping[str, Share],
+    leaning: Mapping[str, Share],
     labels: NDArray[np.str_],
     evaluable: float,
 ) -> Favors:
     """Return the lesion's label; a side counts if a voxel has its label and its share is sure."""
 
     def has(label: Favors) -> bool:
-        share, lower, _ = fractions[label.value]
-        sure = share if lower is None else lower
-        return sure >= MIXED_SHARE and bool((labels == label.value).any())
+        return _is_sure(fractions[label.value]) and bool((labels == label.value).any())
+
+    def leans(label: Favors) -> bool:
+        return label.value in leaning and _is_sure(leaning[label.value])
 
     tumour, necrosis = has(Favors.RECURRENCE), has(Favors.NECROSIS)
     if evaluable < EVALUABLE_SHARE:
         return Favors.NOT_EVALUABLE
-    if tumour and necrosis:
+    if (tumour and (necrosis or leans(Favors.NECROSIS))) or (
+        necrosis and leans(Favors.RECURRENCE)
+    ):
         return Favors.MIXED
     if tumour:
         return Favors.RECURRENCE
@@ -698,6 +735,7 @@ def summarise_lesion(
     labels: NDArray[np.str_],
     *,
     label_probability: NDArray[np.float64] | None = None,
+    leaning_probability: NDArray[np.float64] | None = None,
     likelihood_ratio: NDArray[np.float64] | None = None,
     ratios: tuple[Ratio, ...] = (),
     generator: np.random.Generator | None = None,
@@ -714,6 +752,8 @@ def summarise_lesion(
         ``Favors`` values, one per voxel.
     label_probability : ndarray of float64, shape (X, Y, Z, 3), or None
         Probability of each label of ``JUDGED``, from the draws of the areas.
+    leaning_probability : ndarray of float64, shape (X, Y, Z, 2), or None
+        Probability of at least twofold evidence for necrosis and for recurrence.
     likelihood_ratio : ndarray of float64, shape (X, Y, Z), or None
         Above 1 towards recurrence.
     ratios : tuple of Ratio
@@ -727,9 +767,11 @@ def summarise_lesion(
     -------
     LesionSummary
         ``favors`` follows the voxels. A side counts if at least one voxel has its label and the
-        lower end of its share of the evaluable lesion reaches ``MIXED_SHARE``: both sides are
-        mixed; tumour alone is recurrence-favoring; necrosis alone needs half of the lesion.
-        Not-evaluable if less than half of the lesion can be judged.
+        lower end of its share of the evaluable lesion reaches ``MIXED_SHARE``. The lesion is
+        mixed if one side counts, and at least twofold evidence for the other surely fills as
+        much of it: published criteria label few voxels, and a part that speaks against the rest
+        must not be lost. Tumour alone is recurrence-favoring; necrosis alone needs half of the
+        lesion. Not-evaluable if less than half of the lesion can be judged.
 
     Raises
     ------
@@ -763,14 +805,12 @@ def summarise_lesion(
             sentence="No voxel of the lesion could be judged.",
         )
     inside, weight = labels[judged], weights[judged]
-    fractions = _fractions(
-        inside,
-        weight,
-        None if label_probability is None else label_probability[judged],
-        generator or np.random.default_rng(0),
-        draws,
-    )
-    favors = _lesion_label(fractions, inside, evaluable / size)
+    rng = generator or np.random.default_rng(0)
+    chance = None if label_probability is None else label_probability[judged]
+    fractions = _fractions(inside, weight, chance, rng, draws)
+    lean = None if leaning_probability is None else leaning_probability[judged]
+    leaning = _leaning(weight, lean, rng, draws)
+    favors = _lesion_label(fractions, leaning, inside, evaluable / size)
     worst, worst_lr = None, None
     # only where the lesion is most of the voxel: a voxel beside it is not its worst part
     candidates = judged & (weights >= min(0.5, float(weights[judged].max())))
@@ -788,18 +828,26 @@ def summarise_lesion(
         n_voxels=size,
         n_evaluable=evaluable,
         fractions=fractions,
+        leaning=leaning,
         worst_voxel=worst,
         worst_likelihood_ratio=worst_lr,
         distribution=distribution,
-        sentence=_sentence(favors, size, evaluable, fractions, worst, worst_lr),
+        sentence=_sentence(favors, size, evaluable, fractions, leaning, worst, worst_lr),
     )
+
+
+def _percent(share: Share) -> str:
+    mean, low, high = share
+    between = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f} %)"
+    return f"{100 * mean:.0f} %{between}"
 
 
 def _sentence(
     favors: Favors,
     size: float,
     evaluable: float,
-    fractions: Mapping[str, tuple[float, float | None, float | None]],
+    fractions: Mapping[str, Share],
+    leaning: Mapping[str, Share],
     worst: tuple[int, int, int] | None,
     worst_lr: float | None,
 ) -> str:
@@ -808,19 +856,27 @@ def _sentence(
         Favors.RECURRENCE: "looks like tumour",
         Favors.INDETERMINATE: "is indeterminate",
     }
-    parts = []
-    for label in (Favors.RECURRENCE, Favors.NECROSIS, Favors.INDETERMINATE):
-        share, low, high = fractions[label.value]
-        between = (
-            "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f} %)"
+    if evaluable < 1.0:
+        return (
+            f"The lesion fills {size:.1f} voxels, of which {evaluable:.1f} can be judged: too "
+            "little for a label."
         )
-        parts.append(f"{100 * share:.0f} %{between} {words[label]}")
+    order = (Favors.RECURRENCE, Favors.NECROSIS, Favors.INDETERMINATE)
+    parts = [f"{_percent(fractions[label.value])} {words[label]}" for label in order]
     text = (
         f"The lesion fills {size:.1f} voxels, of which {evaluable:.1f} can be judged; of these "
         f"{parts[0]}, {parts[1]} and {parts[2]}. "
     )
+    mixed = "The lesion is mixed: parts of it look like tumour and parts like necrosis."
+    for side, others in ((Favors.NECROSIS, "tumour"), (Favors.RECURRENCE, "necrosis")):
+        if side.value in leaning and not _is_sure(fractions[side.value]):
+            mixed = (
+                f"The lesion is mixed: parts of it look like {others}, and in "
+                f"{_percent(leaning[side.value])} of it the evidence is at least two to one for "
+                f"{'necrosis' if side is Favors.NECROSIS else 'tumour'}."
+            )
     conclusion = {
-        Favors.MIXED: "The lesion is mixed: parts of it look like tumour and parts like necrosis.",
+        Favors.MIXED: mixed,
         Favors.RECURRENCE: "The lesion is recurrence-favoring.",
         Favors.NECROSIS: "The lesion is necrosis-favoring.",
         Favors.INDETERMINATE: "The lesion is indeterminate.",

@@ -769,6 +769,9 @@ def grid_result(
     chance = assessment.label_probability
     if chance is not None:
         chance = np.where(withheld[..., None], np.nan, chance)
+    leaning = assessment.leaning_probability
+    if leaning is not None:
+        leaning = np.where(withheld[..., None], np.nan, leaning)
     maps = (
         *label_maps(
             labels,
@@ -801,6 +804,7 @@ def grid_result(
                 own.lesion_weights,
                 labels,
                 label_probability=chance,
+                leaning_probability=leaning,
                 likelihood_ratio=likelihood,
                 ratios=tuple(
                     ratio(areas, *parse_ratio(name))

@@ -5,6 +5,9 @@ from hypothesis import strategies as st
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Favors
+from mrs_necrosis.classifier import assess_grid
+from mrs_necrosis.classifier.decision import LABELS
+from mrs_necrosis.fitting import fit
 from mrs_necrosis.lesion import (
     JUDGED,
     cho_naa_index,
@@ -14,7 +17,9 @@ from mrs_necrosis.lesion import (
     normalised_ratios,
     summarise_lesion,
 )
+from mrs_necrosis.preprocessing import preprocess
 from mrs_necrosis.ratios import ratio
+from mrs_necrosis.simulation import grid_phantom
 
 NAMES = ("Cho", "Cr", "NAA")
 N, R = Favors.NECROSIS.value, Favors.RECURRENCE.value
@@ -327,6 +332,94 @@ def test_doubt_alone_is_no_tumour():
 
     assert doubtful.favors is Favors.INDETERMINATE
     assert with_one.favors is Favors.RECURRENCE
+
+
+def leaning_of(necrosis, recurrence):
+    """Return probabilities of twofold evidence for either side, and of labels below it."""
+    leaning = np.stack([np.array(necrosis), np.array(recurrence)], axis=-1)
+    return leaning.reshape(-1, 1, 1, 2)
+
+
+def test_a_part_that_speaks_against_the_rest_makes_a_lesion_mixed():
+    # a rim of tumour, and a core whose evidence for necrosis makes no label in any voxel
+    labels = grid_of([R] * 6 + [SILENT] * 4)
+    probability = np.zeros((10, 1, 1, 3))
+    probability[:6, ..., 1] = probability[6:, ..., 2] = 1.0
+    leaning = leaning_of([0.0] * 6 + [0.95] * 4, [1.0] * 6 + [0.0] * 4)
+
+    summary = summarise_lesion(
+        np.ones((10, 1, 1)), labels, label_probability=probability, leaning_probability=leaning
+    )
+
+    assert summary.favors is Favors.MIXED
+    share, low, high = summary.leaning[N]
+    assert share == pytest.approx(0.38)
+    assert f"in {100 * share:.0f} % ({100 * low:.0f} to {100 * high:.0f} %)" in summary.sentence
+    assert "two to one for necrosis" in summary.sentence
+
+
+@pytest.mark.parametrize("necrosis", [0.02, 0.10])
+def test_what_a_pure_lesion_shows_by_chance_does_not_make_it_mixed(necrosis):
+    labels = grid_of([R] * 40)
+    probability = np.zeros((40, 1, 1, 3))
+    probability[..., 1] = 1.0
+    leaning = leaning_of([necrosis] * 40, [0.8] * 40)
+
+    summary = summarise_lesion(
+        np.ones((40, 1, 1)), labels, label_probability=probability, leaning_probability=leaning
+    )
+
+    assert summary.favors is Favors.RECURRENCE
+    assert "mixed" not in summary.sentence
+
+
+def test_a_lesion_without_any_label_is_not_mixed():
+    labels = grid_of([SILENT] * 10)
+    leaning = leaning_of([1.0] * 5 + [0.0] * 5, [0.0] * 5 + [1.0] * 5)
+
+    summary = summarise_lesion(np.ones((10, 1, 1)), labels, leaning_probability=leaning)
+
+    assert summary.favors is Favors.INDETERMINATE
+
+
+@pytest.mark.parametrize(
+    ("core", "rim", "favors"),
+    [
+        ("radiation_necrosis", "metastasis_recurrence", {Favors.MIXED}),
+        ("metastasis_recurrence", "metastasis_recurrence", {Favors.RECURRENCE}),
+        ("radiation_necrosis", "radiation_necrosis", {Favors.NECROSIS, Favors.INDETERMINATE}),
+    ],
+)
+def test_a_simulated_lesion_is_mixed_when_its_core_is_necrotic_and_its_rim_is_not(
+    core, rim, favors
+):
+    made = grid_phantom(
+        np.random.default_rng(5), grid=(12, 12, 1), core=core, rim=rim, snr=30.0,
+        lesion_radius=0.6, lesion_centre=(0.15, -0.1, 0.0), water_share=0.0,
+    )  # fmt: skip
+    names = np.array(made.truth.label_names)[made.truth.labels]
+    lesion = np.isin(names, ["core", "rim"]).astype(float)
+
+    found = assess_grid(fit(preprocess(made.data)).areas, acquisition=made.data.acquisition)
+    labels = np.array([label.value for label in LABELS])[found.codes]
+    summary = summarise_lesion(
+        lesion, labels, label_probability=found.label_probability,
+        leaning_probability=found.leaning_probability,
+    )  # fmt: skip
+
+    assert summary.favors in favors
+    assert ("mixed" in summary.sentence) == (favors == {Favors.MIXED})
+
+
+def test_shares_of_less_than_a_voxel_are_not_stated():
+    labels = grid_of([R] + [CLOSED] * 19)
+    weights = np.where(labels == R, 0.4, 1.0)
+
+    summary = summarise_lesion(weights, labels)
+
+    assert summary.favors is Favors.NOT_EVALUABLE
+    assert "too little for a label" in summary.sentence
+    assert "%" not in summary.sentence
 
 
 def test_interval_of_the_fraction_covers_the_truth():

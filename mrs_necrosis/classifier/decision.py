@@ -92,6 +92,9 @@ class GridAssessment:
         Probability of recurrence for `prior`.
     label_probability : ndarray of float64, shape (..., 3), or None
         Fraction of draws that give necrosis, recurrence, indeterminate; None without covariance.
+    leaning_probability : ndarray of float64, shape (..., 2), or None
+        Fraction of draws with at least twofold evidence (``Scoring.opposed``) for necrosis and
+        for recurrence, whether or not it makes a label; None without covariance.
     closed : mapping of str to ndarray of bool, shape (...)
         Where each gate is closed.
     family_scores : mapping of str to ndarray of float64, shape (...)
@@ -111,6 +114,7 @@ class GridAssessment:
     interval: NDArray[np.float64] | None
     posterior: NDArray[np.float64]
     label_probability: NDArray[np.float64] | None
+    leaning_probability: NDArray[np.float64] | None
     closed: Mapping[str, NDArray[np.bool_]]
     family_scores: Mapping[str, NDArray[np.float64]]
     prior: float
@@ -176,6 +180,7 @@ class _Draws:
 
     interval: NDArray[np.float64]
     fractions: NDArray[np.float64]
+    leaning: NDArray[np.float64]
     on_side: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -354,6 +359,7 @@ def assess_grid(
         interval=None if draws is None else draws.interval.reshape(*shape, 2),
         posterior=_posterior(nominal.total, prior).reshape(shape),
         label_probability=None if draws is None else draws.fractions.reshape(*shape, 3),
+        leaning_probability=None if draws is None else draws.leaning.reshape(*shape, 2),
         closed={check.name: (check.is_closed & check.is_checked).reshape(shape)
                 for check in checks},
         family_scores={name: np.array(values).reshape(shape)
@@ -558,6 +564,7 @@ def _draw(
     v = len(areas.values)
     interval = np.full((v, 2), np.nan)
     fractions = np.full((v, 3), np.nan)
+    leaning = np.full((v, 2), np.nan)
     on_side: dict[str, NDArray[np.float64]] = {}
     step = max(1, _ELEMENTS // n_draws)
     for start in range(0, v, step):
@@ -576,6 +583,8 @@ def _draw(
         codes = label_codes(found.total, are_opposed(found, case.scoring), case.scoring)
         for code in (NECROSIS, RECURRENCE, INDETERMINATE):
             fractions[piece, code] = (codes == code).mean(axis=1)
+        for code, sign in ((NECROSIS, -1), (RECURRENCE, 1)):
+            leaning[piece, code] = (sign * found.total >= case.scoring.opposed).mean(axis=1)
         # an empty draw (no ratio at all) is no evidence
         ordered = np.sort(np.nan_to_num(found.total), axis=1)
         low, high = int(0.025 * (n_draws - 1)), math.ceil(0.975 * (n_draws - 1))
@@ -583,8 +592,9 @@ def _draw(
         if each_criterion:
             on_side.update(_sides(case, ranges, nominal))
     silent = np.isnan(nominal.total)
-    interval[silent], fractions[silent] = np.nan, np.nan
-    return _Draws(interval=interval, fractions=fractions, on_side=on_side)
+    for one in (interval, fractions, leaning):
+        one[silent] = np.nan
+    return _Draws(interval=interval, fractions=fractions, leaning=leaning, on_side=on_side)
 
 
 def _slice(nominal: Score, piece: slice) -> Score:

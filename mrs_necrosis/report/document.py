@@ -19,6 +19,8 @@ import numpy as np
 from mrs_necrosis.quality import FitStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.assessment import Assessment, Evidence
@@ -199,10 +201,8 @@ def _grid_assessment(analysis: Analysis) -> dict[str, Any] | None:
             "favors": lesion.favors.value,
             "voxels": lesion.n_voxels,
             "evaluable_voxels": lesion.n_evaluable,
-            "fractions": {
-                label: {"value": value, "lower": lower, "upper": upper}
-                for label, (value, lower, upper) in lesion.fractions.items()
-            },
+            "fractions": _shares(lesion.fractions),
+            "leaning": _shares(lesion.leaning),
             "worst_voxel": plain(lesion.worst_voxel),
             "worst_likelihood_ratio": plain(lesion.worst_likelihood_ratio),
             "distribution": {
@@ -211,6 +211,13 @@ def _grid_assessment(analysis: Analysis) -> dict[str, Any] | None:
             },
             "sentence": lesion.sentence,
         },
+    }
+
+
+def _shares(shares: Mapping[str, tuple[float, float | None, float | None]]) -> dict[str, Any]:
+    return {
+        label: {"value": value, "lower": lower, "upper": upper}
+        for label, (value, lower, upper) in shares.items()
     }
 
 
