@@ -171,12 +171,33 @@ def test_the_mask_leaves_out_air_and_keeps_tissue(head):
 
 
 def test_scalp_lipid_is_flagged_at_the_edge_and_never_in_the_lesion(head):
-    spectra = head[1]
+    made, spectra = head
+    lipid = made.truth.ratio("LL", "Cr")
+    normal = where(head, "normal")
 
-    assert spectra.scalp_lipid[where(head, "scalp")].mean() > 0.35
-    assert not spectra.scalp_lipid[where(head, "core") | where(head, "rim")].any()
-    assert spectra.scalp_lipid[where(head, "normal")].mean() < 0.02
+    flagged = spectra.scalp_lipid
+
+    assert flagged[where(head, "scalp")].mean() > 0.9
+    assert not flagged[where(head, "core") | where(head, "rim")].any()
+    assert not flagged[normal & (lipid < 0.5)].any()
     assert not spectra.lipids_suppressed
+
+
+def test_scalp_lipid_is_flagged_where_the_point_spread_brings_it_into_the_brain(head):
+    made, spectra = head
+    brought = where(head, "normal") & (made.truth.ratio("LL", "Cr") > 4.0)
+
+    # it looked at the scalp alone once: not one of these was flagged
+    assert brought.sum() > 30
+    assert spectra.scalp_lipid[brought].mean() > 0.8
+
+
+def test_a_head_without_scalp_lipid_has_none_flagged():
+    made = grid_phantom(
+        np.random.default_rng(6), grid=(16, 16, 1), scalp_lipid=0.0, water_share=0.0
+    )
+
+    assert not preprocess(made.data).scalp_lipid.any()
 
 
 def test_nothing_is_masked_or_flagged_in_a_single_voxel():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ _TIMES_NOISE = 5.0
 _TIMES_METABOLITES = 5.0
 _TIMES_TYPICAL = 3.0
 _EDGE_VOXELS = 2
+_SPREAD_METABOLITES = 0.4
+_SPREAD_VOXELS = 6
 _SUPPRESSED_PPM = (0.3, 1.85)
 _MAX_BASIS = 40
 
@@ -73,8 +76,11 @@ def flag_scalp_lipid(spectra: Spectra) -> Spectra:
 
     Flagged is a voxel within two voxels of the edge of the tissue (in the plane of each slice),
     whose highest point between 0.7 and 1.7 ppm exceeds 5 times the highest between 1.85 and
-    4.1 ppm and 3 times the grid's median of it. Nothing is removed: a lesion near the skull may
-    hold such lipid itself.
+    4.1 ppm and 3 times the grid's median of it: the scalp. From there the flag spreads to
+    neighbours, up to 6 voxels, that are like it, or as long as that lipid falls and still exceeds
+    0.4 times the metabolites and 3 times the quietest tenth of the grid: what the scalp's point
+    spread brings into the brain. Nothing is removed: a lesion near the skull may hold such lipid
+    itself.
 
     Parameters
     ----------
@@ -93,7 +99,7 @@ def flag_scalp_lipid(spectra: Spectra) -> Spectra:
     >>> rng = np.random.default_rng(1)
     >>> made = grid_phantom(rng, grid=(8, 8, 1), n_samples=512, residual_water=0.0)
     >>> int(flag_scalp_lipid(made.spectra).scalp_lipid.sum())
-    21
+    28
     """
     used = has_signal(spectra.fid) & spectra.voxels_to_fit
     lipid, others = _height(spectra, _LIPID_PPM), _height(spectra, _METABOLITES_PPM)
@@ -103,8 +109,14 @@ def flag_scalp_lipid(spectra: Spectra) -> Spectra:
         inside = used
         for _ in range(_EDGE_VOXELS):
             inside = _eroded(inside)
-        flagged = used & ~inside & (lipid > _TIMES_METABOLITES * others)
-        flagged &= lipid > _TIMES_TYPICAL * typical
+        like_scalp = used & (lipid > _TIMES_METABOLITES * others)
+        like_scalp &= lipid > _TIMES_TYPICAL * typical
+        flagged = like_scalp & ~inside
+        low = float(np.quantile(lipid[used], 0.1))
+        reached = used & (lipid > _SPREAD_METABOLITES * others) & (lipid > _TIMES_TYPICAL * low)
+        for _ in range(_SPREAD_VOXELS):
+            beside = _highest_beside(lipid, flagged)
+            flagged = flagged | (like_scalp & (beside > 0)) | (reached & (beside > lipid))
     count = int(flagged.sum())
     step = Step(
         "flag_scalp_lipid",
@@ -212,6 +224,18 @@ def _height(spectra: Spectra, region_ppm: tuple[float, float]) -> NDArray[np.flo
     if inside.any() and used.any():
         height[used] = np.abs(np.fft.fft(spectra.fid[used], axis=1)[:, inside]).max(axis=1)
     return height
+
+
+def _highest_beside(height: NDArray[np.float64], where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the highest of a voxel's neighbours in a mask, slices included; 0 without any."""
+    padded = np.pad(np.where(where, height, 0.0), 1)
+    steps = [step for step in itertools.product((0, 1, 2), repeat=3) if step != (1, 1, 1)]
+    shifted = [
+        padded[tuple(slice(at, at + n) for at, n in zip(step, height.shape, strict=True))]
+        for step in steps
+    ]
+    highest: NDArray[np.float64] = np.max(shifted, axis=0)
+    return highest
 
 
 def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
