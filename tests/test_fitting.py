@@ -6,6 +6,8 @@ import pytest
 from mrs_necrosis import Acquisition, Spectra, ratio
 from mrs_necrosis.fitting import Baseline, default_model, fit
 from mrs_necrosis.fitting.problem import noise_sd, prepare
+from mrs_necrosis.fitting.solver import NumpySolver
+from mrs_necrosis.fitting.start import revived
 from mrs_necrosis.fitting.varpro import evaluate, normal_equations, time_columns
 from mrs_necrosis.quality import FitStatus
 
@@ -202,3 +204,28 @@ def test_acetate_is_reported_and_not_called_naa():
 
     np.testing.assert_allclose(result.quality.unexplained_ppm, 1.904, atol=0.005)
     assert not result.areas.detected("NAA").any()
+
+
+def test_a_lipid_that_strayed_from_its_signal_is_searched_again():
+    spectra, model = made_of_the_model(3, 40)
+    problem = prepare(spectra, model)
+    data = problem.in_band(spectra.fid.reshape(3, N))
+    data = data / np.abs(data).max(axis=1, keepdims=True) * 200
+    names = [p.name for p in model.parameters]
+    place, width = names.index("lip13:shift_hz"), names.index("lip13:gauss2_hz2")
+    turned = names.index("phase_rad"), names.index("shift_hz")
+    theta = np.tile(problem.start, (3, 1))
+    for p, values in zip(turned, fit(spectra, model).parameters[:, 0, 0, turned].T, strict=True):
+        theta[:, p] = values
+    theta[:2, place], theta[:2, width] = problem.upper[place], problem.lower[width]
+    k = len(model.components)
+    rest = (np.tile(1e-2 * np.eye(k), (3, 1, 1)), np.zeros((3, k)))
+    rest += (np.tile(problem.candidates()[3], (3, 1)),)
+    lost = evaluate(problem, data, theta, *rest)
+
+    at, again = revived(problem, NumpySolver(problem), data, lost, *rest)
+
+    assert at.tolist() == [0, 1]
+    np.testing.assert_array_equal(again[:, place], problem.start[place])
+    found = evaluate(problem, data[at], again, *(one[at] for one in rest))
+    assert (found.objective < lost.objective[at]).all()

@@ -18,7 +18,7 @@ from mrs_necrosis.fitting.pieces import PIECE, run
 from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.fitting.solver import choose_backend, solver_for
-from mrs_necrosis.fitting.start import starting_values
+from mrs_necrosis.fitting.start import revived, starting_values
 from mrs_necrosis.fitting.varpro import rotation, row_by_row, time_columns
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.spectra import Spectra
@@ -378,7 +378,8 @@ class Optimum:
 def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> Optimum:
     """Find the optimum of every voxel.
 
-    The search runs twice: with a middling baseline, then with what was learnt from that.
+    The search runs twice: with a middling baseline, then with what was learnt from that; where a
+    lipid was lost on the way, once more.
 
     Parameters
     ----------
@@ -438,6 +439,12 @@ def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> 
     precision[:, index, index] += np.where(negative, sd**-2.0, 0.0)
     shrink = table[post.weight.argmax(axis=1)]
     state, converged = solver.minimise(data, state.theta, box, precision, pull, shrink)
+    again, other = revived(problem, solver, data, state, precision, pull, shrink)
+    if again.size:
+        walls = (box[0][again], box[1][again])
+        some = (precision[again], pull[again], shrink[again])
+        other_state, converged[again] = solver.minimise(data[again], other, walls, *some)
+        state.put(again, other_state, slice(None))
     post = solver.average(state, _stuck(state.theta, box), precision, pull)
     residual = _residual(problem, solver, data, state, post)
     begun_at = (theta, begun)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.solver import Solver
+    from mrs_necrosis.fitting.varpro import State
 
 SEARCH_PPM = 0.10
 """Half the range of shifts that are searched; preprocessing has referenced the spectrum."""
@@ -38,6 +39,12 @@ NUISANCE_PPM = 0.15
 
 SMOOTH_MODES = 10
 """Modes of the baseline that are projected out."""
+
+STRAYED_SD = 2.0
+"""A broad component so many standard deviations from its place may have lost its signal there."""
+
+REVIVED_WIDTH = 0.2
+"""Width with which it is tried again, as a fraction of its box."""
 
 
 def _nuisance(problem: Problem) -> NDArray[np.complex128]:
@@ -215,3 +222,55 @@ def starting_values(
     picked = np.stack(trials)[choice, np.arange(v)]
     theta[:, broad] = picked[:, broad]
     return theta, (lower, upper)
+
+
+def revived(
+    problem: Problem,
+    solver: Solver,
+    data: NDArray[np.complex128],
+    state: State,
+    precision: NDArray[np.float64],
+    pull: NDArray[np.float64],
+    shrink: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Find voxels where a broad component strayed from its place and is missed there.
+
+    A lipid that comes out at zero on the way has no slope left, wanders off, and never comes
+    back to the signal that the metabolites then bend to explain. Put back where it belongs, with
+    all else unchanged, it lowers the objective at once, and the search can go on from there.
+
+    Parameters
+    ----------
+    problem, solver, data, precision, pull, shrink
+        As for ``starting_values``.
+    state : State
+        Where the search ended.
+
+    Returns
+    -------
+    at : ndarray of int, shape (R,)
+        Voxels to search again.
+    theta : ndarray of float64, shape (R, P)
+        From where.
+    """
+    names = [p.name for p in problem.model.parameters]
+    theta, best = state.theta.copy(), state.objective.copy()
+    changed = np.zeros(len(theta), dtype=bool)
+    for shape in problem.model.shapes:
+        if f"{shape}:shift_hz" not in names or f"{shape}:gauss2_hz2" not in names:
+            continue
+        place, width = names.index(f"{shape}:shift_hz"), names.index(f"{shape}:gauss2_hz2")
+        away = np.abs(theta[:, place] - problem.start[place])
+        at = np.flatnonzero(away > STRAYED_SD * problem.sd[place])
+        if at.size == 0:
+            continue
+        trial = theta[at]
+        trial[:, place] = problem.start[place]
+        span = problem.upper[width] - problem.lower[width]
+        trial[:, width] = problem.lower[width] + REVIVED_WIDTH * span
+        found = solver.eliminate(data[at], trial, precision[at], pull[at], shrink[at])[0]
+        lower = found < best[at]
+        theta[at[lower]], best[at[lower]] = trial[lower], found[lower]
+        changed[at[lower]] = True
+    again = np.flatnonzero(changed)
+    return again, theta[again]

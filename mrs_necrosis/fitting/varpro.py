@@ -48,7 +48,7 @@ class State:
     gram: NDArray[np.float64]
     smooth: NDArray[np.float64]
 
-    def put(self, at: NDArray[Any], other: State, where: NDArray[Any]) -> None:
+    def put(self, at: NDArray[Any], other: State, where: NDArray[Any] | slice) -> None:
         """Copy ``other``'s voxels ``where`` to this state's voxels ``at``."""
         for name in self.__slots__:
             getattr(self, name)[at] = getattr(other, name)[where]
