@@ -403,8 +403,9 @@ def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> 
     table = problem.candidates()
     middling = np.abs(table.sum(axis=1) - FIRST_DIMENSIONS).argmin()
     shrink = np.broadcast_to(table[middling], (v, table.shape[1]))
-    theta, box = starting_values(problem, solver, data, precision, pull, shrink, BROAD_TRIALS)
-    _, begun, sd = solver.eliminate(data, theta, precision, pull, shrink)
+    theta, box, begun, sd = starting_values(
+        problem, solver, data, precision, pull, shrink, BROAD_TRIALS
+    )
 
     # how much lipid there is beyond macromolecules, before lipids are tied to each other
     scale = _scale_of(problem, begun)

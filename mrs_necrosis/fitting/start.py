@@ -16,7 +16,7 @@ import numpy as np
 from scipy.fft import fft
 
 from mrs_necrosis.fitting.model import GAUSS_RATE
-from mrs_necrosis.fitting.varpro import rotation, row_by_row
+from mrs_necrosis.fitting.varpro import row_by_row
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,8 +155,13 @@ def starting_values(
     pull: NDArray[np.float64],
     shrink: NDArray[np.float64],
     broad_trials: tuple[tuple[float, ...], ...],
-) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return where the search starts and the box it stays in.
+) -> tuple[
+    NDArray[np.float64],
+    tuple[NDArray[np.float64], NDArray[np.float64]],
+    NDArray[np.float64],
+    NDArray[np.float64],
+]:
+    """Return where the search starts, the box it stays in, and the amplitudes there.
 
     Parameters
     ----------
@@ -178,6 +183,8 @@ def starting_values(
         Best start.
     box : tuple of ndarray of float64, shapes (V, P)
         Lower and upper bounds: the model's, shift and phase around their start.
+    amplitudes, sd : ndarray of float64, shape (V, K)
+        As ``varpro.eliminate`` finds them at the start.
     """
     shift, phase, width = find_shift_and_phase(problem, data)
     v = data.shape[0]
@@ -202,26 +209,18 @@ def starting_values(
         for i, parameter in enumerate(problem.model.parameters)
         if parameter.kind == "gauss2" and parameter.name != "gauss2_hz2"
     ]
-    if not broad or not broad_trials:
-        return theta, (lower, upper)
-    turned = data * rotation(problem, theta)
-    still = theta.copy()
-    for p in (*problem.index("phase"), *problem.index("begin")):
-        still[:, p] = 0.0
     trials = []
-    for setting in broad_trials:
-        trial = still.copy()
+    for setting in broad_trials if broad else ((),):
+        trial = theta.copy()
         for i, p in enumerate(broad):
             fraction = setting[min(i, len(setting) - 1)]
             trial[:, p] = lower[:, p] + fraction * (upper[:, p] - lower[:, p])
         trials.append(trial)
-    objective = np.stack(
-        [solver.eliminate(turned, trial, precision, pull, shrink)[0] for trial in trials]
-    )
-    choice = objective.argmin(axis=0)
-    picked = np.stack(trials)[choice, np.arange(v)]
-    theta[:, broad] = picked[:, broad]
-    return theta, (lower, upper)
+    found = [solver.eliminate(data, trial, precision, pull, shrink) for trial in trials]
+    choice = np.stack([objective for objective, _, _ in found]).argmin(axis=0), np.arange(v)
+    amplitudes = np.stack([values for _, values, _ in found])[choice]
+    sd = np.stack([values for _, _, values in found])[choice]
+    return np.stack(trials)[choice], (lower, upper), amplitudes, sd
 
 
 def revived(
