@@ -40,7 +40,7 @@ _CHUNK = 128
 _N_FINALISTS = 5
 
 _RARE_ODDS = 6.0
-"""Log odds against a peak that few brains show: acetate (phantoms, abscesses) and others."""
+"""Log odds against a tall peak that few brains show: acetate (phantoms, abscesses), taurine."""
 
 _CORRELATED = 4.0
 """Points of a model error that are not independent of each other."""
