@@ -28,11 +28,15 @@ def nipype_node(name="spectroscopy"):
 
 
 def pydra_task(**inputs):
-    """Return a task: ``pydra_task(in_file=..., out_dir=...)().output.favors``."""
-    from pydra import mark
+    """Return a task: ``pydra_task(in_file=..., out_dir=...)()`` runs it."""
+    outputs = dict.fromkeys(OUTPUTS, str)
+    try:
+        from pydra.compose import python
+    except ImportError:  # before 1.0
+        from pydra import mark
 
-    annotated = mark.annotate({"return": dict.fromkeys(OUTPUTS, str)})(spectroscopy)
-    return mark.task(annotated)(**inputs)
+        return mark.task(mark.annotate({"return": outputs})(spectroscopy))(**inputs)
+    return python.define(spectroscopy, outputs=outputs)(**inputs)
 
 
 if __name__ == "__main__":
