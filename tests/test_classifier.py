@@ -235,6 +235,17 @@ def test_lipid_of_the_scalp_takes_no_part_where_it_is():
     assert found.log_likelihood_ratio[0] == beside.log_likelihood_ratio[0]
 
 
+def test_normal_tissue_beneath_the_scalp_is_not_called_necrosis_for_its_lipid():
+    # Cho/NAA 0.55, NAA/Cr 1.6 and the lipid of the scalp
+    values = np.array([[10.0, 0.88, 1.0, 1.6], [10.0, 0.88, 1.0, 1.6]])
+    areas = PeakAreas(PEAKS, values)
+
+    found = assess_grid(areas, near_skull=np.array([True, False]))
+
+    assert LABELS[found.codes[0]] is Favors.NOT_EVALUABLE
+    assert found.closed["near-normal"].tolist() == [True, False]
+
+
 def test_pieces_of_a_grid_do_not_change_its_answers(monkeypatch):
     rng = np.random.default_rng(3)
     values = np.exp(rng.normal(0, 0.5, (50, 4)))

@@ -22,7 +22,14 @@ from hypothesis.extra.numpy import arrays
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.fitting.result import Curves
 from mrs_necrosis.lesion import mask_weights, summarise_lesion
-from mrs_necrosis.maps import Anatomy, Map, Statement, label_maps, standard_maps
+from mrs_necrosis.maps import (
+    Anatomy,
+    Map,
+    Statement,
+    label_maps,
+    scalp_map,
+    standard_maps,
+)
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.report.grid_page import (
     _packed,
@@ -409,7 +416,7 @@ def test_keys_move_the_voxel_and_the_slice(opened):
 
     # the subject's left is on the right of the screen: x falls, so i rises; up is anterior
     assert opened.text("#voxel-title") == "Voxel 3, 3, 0"
-    assert opened.text("#slice-text") == "1 of 2"
+    assert opened.text("#slice-text") == "1 of 2 (index 0)"
     assert "Voxel 3, 3, 0" in opened.text("#status")
 
 
@@ -497,3 +504,50 @@ def test_lesion_weights_of_a_mask_are_what_the_page_outlines():
     outlined = unpacked(embedded(page)["lesion"], "<f4").reshape(SHAPE)
 
     np.testing.assert_allclose(outlined, weights, rtol=2.0**-13, atol=1e-6)
+
+
+def test_a_voxel_whose_denominator_is_absent_is_marked_as_above_its_bound(browser, tmp_path):
+    # NAA is absent in the middle column, Cho is not: the voxels that matter most
+    made = parts()
+    i = np.indices(SHAPE)[0]
+    values = np.stack([np.ones(SHAPE), np.ones(SHAPE), np.where(i == 3, 0.01, 1.0)], axis=-1)
+    covariance = np.broadcast_to(np.eye(3) * 0.0025, (*SHAPE, 3, 3))
+    areas = PeakAreas(("Cho", "Cr", "NAA"), values, covariance)
+    maps = [*made["maps"][:2], *standard_maps(areas, made["quality"])]
+    path = tmp_path / "absent.html"
+    path.write_text(grid_page(**{**made, "maps": maps}), encoding="utf-8")
+
+    browser.open(path)
+    browser.choose("#map", "met-ChoNAA_desc-ratio")
+    browser.run("document.getElementById('grid').scrollIntoView({block: 'center'})")
+    browser.settle()
+
+    assert "NAA is not detected: the ratio is above" in browser.text("#legend")
+    assert browser.text("#count").endswith("30 have an answer")
+    shot = browser.screenshot()
+    x, y = voxel_centre(browser, 3, 2)
+    assert tuple(shot[int(y) + 2, int(x)]) == (255, 255, 255)
+
+    browser.choose("#map", "met-ChoCr_desc-ratio")
+
+    assert browser.text("#legend") == ""
+
+
+def test_scalp_lipid_does_not_set_the_scale_of_a_map_of_lipid(browser, tmp_path):
+    made = parts()
+    i = np.indices(SHAPE)[0]
+    values = np.stack([np.where(i == 0, 200.0, 1.0 + i), np.ones(SHAPE)], axis=-1)
+    covariance = np.broadcast_to(np.eye(2) * 0.0025, (*SHAPE, 2, 2))
+    areas = PeakAreas(("LL", "Cr"), values, covariance)
+    maps = [*made["maps"][:2], *standard_maps(areas, made["quality"]), scalp_map(i == 0)]
+    path = tmp_path / "scalp.html"
+    path.write_text(grid_page(**{**made, "maps": maps}), encoding="utf-8")
+
+    browser.open(path)
+    browser.choose("#map", "met-LLCr_desc-ratio")
+
+    assert float(browser.run("document.getElementById('high').value")) < 10
+
+
+def test_the_interval_says_its_level_and_the_map_its_scale(opened):
+    assert opened.text("#ratios thead") == "RatioValue95 % interval"

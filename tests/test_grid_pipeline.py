@@ -74,6 +74,7 @@ def test_the_command_writes_maps_page_and_pictures_of_a_grid(written):
     assert (np.isfinite(area).sum()) == 34
     sidecar = json.loads((out / "maps" / "grid_met-ChoCr_desc-ratio_mrsmap.json").read_text())
     assert sidecar["Provenance"]["source"]["sha256"]
+    assert (out / "report.html").read_text().count('src="data:image/png;base64,') >= 1
     assert "grid.nii.gz" not in json.dumps(sidecar)  # a file name may name a person
 
 

@@ -378,7 +378,7 @@ def tissue_checks(
         lipid-contamination, net-lactate, after-bevacizumab, sampling.
     """
     yield from _absent_checks(areas)
-    normal = _normality(areas, acquisition, context, scoring)
+    normal = _normality(areas, acquisition, context, scoring, near_skull)
     yield _near_normal_check(areas, normal)
     yield _low_metabolites_check(areas, context, scoring)
     yield _mismatch_check("echo-time", "echo time", areas, acquisition, criteria, scoring)
@@ -480,11 +480,18 @@ def _one_voxel(contralateral: PeakAreas) -> PeakAreas:
 
 
 def _normality(
-    areas: PeakAreas, acquisition: Conditions | None, context: Context, scoring: Scoring
+    areas: PeakAreas,
+    acquisition: Conditions | None,
+    context: Context,
+    scoring: Scoring,
+    near_skull: NDArray[np.bool_] | None,
 ) -> _Normality:
     cho_naa = _quotient(areas, "Cho", "NAA")
     naa_cr = _quotient(areas, "NAA", "Cr")
     ll_cr = _quotient(areas, "LL", "Cr")
+    if near_skull is not None:
+        # the scalp's lipid does not make the tissue beneath it less normal
+        ll_cr = np.where(near_skull, np.nan, ll_cr)
     scale = 3.0 if areas.quantity == "molar" else 1.0  # limits are those of areas: Cho 9 H, NAA 3
     is_short = (
         acquisition is not None
@@ -512,7 +519,7 @@ def _normality(
     near = (scale * cho_naa <= near_cho) & (naa_cr >= near_naa)
     near = known & (near | (scale * cho_naa <= cho_limit))
     least = ll_cr - scoring.near_normal_sd * _ratio_sd(areas, "LL", "Cr")
-    # where LL is unknown, as after lipid suppression, only a clearly normal Cho/NAA counts
+    # where the tissue's LL is unknown, as near the scalp, only a clearly normal Cho/NAA counts
     low = np.where(
         np.isfinite(least), least <= scoring.near_normal_ll_cr, scale * cho_naa <= cho_limit
     )

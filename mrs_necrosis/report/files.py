@@ -25,6 +25,7 @@ MAPS = "maps"
 """Folder of a grid's maps."""
 
 _DRAWN = frozenset({"desc-label", "met-ChoNAA_desc-index"})
+_PICTURES = ("label.png", "index.png")
 
 
 def render(
@@ -72,10 +73,12 @@ def render(
             contents[f"{name}.svg"] = svgs[name].encode()
         if "png" in formats:
             contents[f"{name}.png"] = figure.to_png(drawing)
-    contents["report.html"] = page.to_html(analysis, svgs, grid_page=grid_page).encode()
+    of_grid = {}
     if analysis.grid_result is not None:
-        contents.update(_render_grid(analysis, analysis.grid_result, formats, stem))
-    return contents
+        of_grid = _render_grid(analysis, analysis.grid_result, formats, stem)
+    pictures = {name: of_grid[name] for name in _PICTURES if name in of_grid}
+    report = page.to_html(analysis, svgs, pictures=pictures, grid_page=grid_page)
+    return {**contents, "report.html": report.encode(), **of_grid}
 
 
 def _render_grid(

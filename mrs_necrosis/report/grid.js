@@ -107,11 +107,13 @@
   function autoScale() {
     const m = state.map, seen = [];
     if (m.kind !== "quantity") return;
-    // an absent peak's estimate scatters about zero and must not set the scale
+    // an absent peak's estimate scatters about zero and must not set the scale, nor must the scalp
     const status = m.met ? byName[m.name.replace(/desc-.*/, "desc-status")] : null;
     for (let v = 0; v < m.values.length; v++) {
       const value = forScale(m, m.values[v]);
-      if (Number.isFinite(value) && usableAt(v) && !(status && status.values[v] !== 0)) seen.push(value);
+      if (status && status.values[v] !== 0) continue;
+      if (lipidOfScalp(m, v)) continue;
+      if (Number.isFinite(value) && usableAt(v)) seen.push(value);
     }
     seen.sort((a, b) => a - b);
     const pick = (q) => (seen.length ? seen[Math.min(seen.length - 1, Math.round(q * (seen.length - 1)))] : 0);
@@ -127,9 +129,22 @@
     }
   }
 
+  function lipidOfScalp(m, v) {
+    const scalp = /LL|Lip|Lac/.test(m.met || "") ? byName["desc-scalplipid"] : null;
+    return scalp ? scalp.values[v] !== 0 : false;
+  }
+
+  // what a ratio is known to exceed where its denominator is absent: often the most tumour-like voxels
+  function exceeded(m, v) {
+    if (lipidOfScalp(m, v)) return NaN;
+    if (m.desc !== "ratio" || !Number.isNaN(m.values[v])) return NaN;
+    const status = byName[m.name.replace("desc-ratio", "desc-status")], bound = byName[m.name.replace("desc-ratio", "desc-bound")];
+    return status && bound && status.values[v] === 2 ? bound.values[v] : NaN;
+  }
+
   function colourOf(m, v) {
     if (m.kind === "quantity") {
-      const value = forScale(m, m.values[v]);
+      const known = m.values[v], value = forScale(m, Number.isNaN(known) ? exceeded(m, v) : known);
       if (Number.isNaN(value)) return null;
       const share = Math.min(1, Math.max(0, (value - state.low) / (state.high - state.low)));
       const row = 3 * Math.round(share * 255), t = tableOf(m);
@@ -224,7 +239,7 @@
     }
     const place = (i, j) => { const [c, r] = cell(i, j); return [l.left + c * l.w, l.top + r * l.h]; };
     const opacity = sheet ? Number($("opacity").value) / 100 : 1;
-    let visible = 0, coloured = 0;
+    let visible = 0, coloured = 0, above = 0;
     for (let i = 0; i < X; i++) {
       for (let j = 0; j < Y; j++) {
         const v = at(i, j, state.k), [x, y] = place(i, j), good = usableAt(v), colour = good ? colourOf(m, v) : null;
@@ -235,6 +250,12 @@
           const x0 = Math.round(x), y0 = Math.round(y);
           pen.fillRect(x0, y0, Math.round(x + l.w) - x0, Math.round(y + l.h) - y0);
           pen.globalAlpha = 1;
+          if (Number.isFinite(exceeded(m, v))) {
+            above++;
+            const cx = x + l.w / 2, cy = y + l.h / 2, r = Math.max(2.5, 0.26 * Math.min(l.w, l.h));
+            pen.beginPath(); pen.moveTo(cx, cy - r); pen.lineTo(cx + r, cy + r); pen.lineTo(cx - r, cy + r); pen.closePath();
+            pen.fillStyle = "#ffffff"; pen.fill(); pen.strokeStyle = "#0c1016"; pen.lineWidth = 1.2; pen.stroke();
+          }
         } else if (!sheet) {
           pen.fillStyle = "#171d26"; pen.fillRect(x + 0.5, y + 0.5, l.w - 1, l.h - 1);
         }
@@ -253,6 +274,9 @@
     pen.strokeStyle = "#0c1016"; pen.lineWidth = 5; pen.strokeRect(x, y, l.w, l.h);
     pen.strokeStyle = "#ffffff"; pen.lineWidth = 2.5; pen.strokeRect(x, y, l.w, l.h);
     letters(pen, l, f);
+    if (m.kind === "quantity") {
+      $("legend").replaceChildren(...(above ? [element("li", "▲ " + m.title.split("/")[1] + " is not detected: the ratio is above what the colour says")] : []));
+    }
     $("count").textContent = visible + " of " + X * Y + " voxels of this slice pass, " + coloured + " have an answer";
   }
 
@@ -287,6 +311,13 @@
     pen.fillText(right, Math.min(l.width - 11, l.left + columns * l.w + 11), l.height / 2);
     pen.fillText(top, l.width / 2, 11);
     pen.fillText(bottom, l.width / 2, l.height - 10);
+    if (!data.view) return;
+    const perMm = l.w / data.sizes[0], mm = [50, 20, 10, 5].find((one) => one * perMm < 0.3 * columns * l.w) || 5;
+    const end = l.left + columns * l.w, y = l.height - 6.5;
+    pen.strokeStyle = "#f2f4f7"; pen.lineWidth = 2; pen.beginPath();
+    pen.moveTo(end - mm * perMm, y - 3); pen.lineTo(end - mm * perMm, y); pen.lineTo(end, y); pen.lineTo(end, y - 3); pen.stroke();
+    pen.textAlign = "right"; pen.font = "12px system-ui, sans-serif";
+    pen.fillText(mm + " mm", end - mm * perMm - 5, l.height - 10);
   }
 
   function drawScale() {
@@ -438,6 +469,8 @@
       body.append(line);
     }
     $("ratios").hidden = !body.rows.length;
+    const lower = maps.find((m) => m.desc === "lower"), share = lower && /([0-9.]+ %) interval/.exec(lower.about);
+    if (share) $("ratios").tHead.rows[0].cells[2].textContent = share[0];
   }
 
   function fillNumbers(v) {
@@ -499,7 +532,7 @@
     fillRatios(v); fillNumbers(v); fillReasons(v);
     const m = state.map, value = m.kind === "quantity" ? digits(m.values[v]) : word(m, v)[0];
     $("status").textContent = "Voxel " + [state.i, state.j, state.k].join(", ") + ": " + m.title + " " + value + (said ? ", " + said : "");
-    $("slice").value = state.k; $("slice-text").textContent = (state.k + 1) + " of " + Z;
+    $("slice").value = state.k; $("slice-text").textContent = (state.k + 1) + " of " + Z + " (index " + state.k + ")";
   }
 
   async function refresh() {

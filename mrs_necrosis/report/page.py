@@ -6,6 +6,7 @@ request to elsewhere, and the figures are inline.
 
 from __future__ import annotations
 
+import base64
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -38,10 +39,21 @@ if TYPE_CHECKING:
 
 _PEAKS = ("LL", "Cho", "Cr", "NAA", "Lip13", "Lip09", "Lip20", "Lac", "mI", "Glx")
 """Shown where a fit has more peaks than a reader wants; the JSON has them all."""
+_PICTURES = {
+    "label.png": "What the published criteria favour in each voxel",
+    "index.png": "Cho/NAA index: distance above the subject's own normal voxels, in standard "
+    "deviations",
+}
 _ORDER = (Favors.NECROSIS, Favors.RECURRENCE, Favors.INDETERMINATE, Favors.NOT_EVALUABLE)
 
 
-def to_html(analysis: Analysis, svgs: Mapping[str, str], *, grid_page: str = "grid.html") -> str:
+def to_html(
+    analysis: Analysis,
+    svgs: Mapping[str, str],
+    *,
+    pictures: Mapping[str, bytes] | None = None,
+    grid_page: str = "grid.html",
+) -> str:
     """Return the page.
 
     Parameters
@@ -50,6 +62,8 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str], *, grid_page: str = "gr
         What to show.
     svgs : mapping of str to str
         The figures ``"spectrum"`` and ``"evidence"``, where there are any.
+    pictures : mapping of str to bytes, or None
+        The grid's ``"label.png"`` and ``"index.png"``, where there are any.
     grid_page : str
         Link to the page of the grid.
 
@@ -74,6 +88,10 @@ def to_html(analysis: Analysis, svgs: Mapping[str, str], *, grid_page: str = "gr
             label=label,
             lesion=None if lesion is None else lesion.sentence,
             labels=_label_counts(analysis),
+            pictures=[
+                (_PICTURES[name], base64.b64encode(content).decode())
+                for name, content in (pictures or {}).items()
+            ],
             grid_page=grid_page if analysis.grid_result is not None else "",
             evidence_words=evidence_words,
             verdict_words=verdict_words,
