@@ -10,6 +10,7 @@ takes another.
 """
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def spectra_of(tissue, n, seed, snr, echo_time_s):
     return made
 
 
-def true_model(acquisition):
+def true_model(acquisition, lipid_shape="asymmetric"):
     """Return the model that knows the simulator's shapes."""
     base = default_model(acquisition)
     narrow = [c for c in base.components if not any(c.gauss_ppm) and c.name not in {"Ace", "Ch"}]
@@ -61,7 +62,7 @@ def true_model(acquisition):
     ]
     data = tissue_data()
     lines = {name: [data["macromolecules"][name]] for name in macromolecule_names()}
-    lines |= {name: data["lipids"]["asymmetric"][name] for name in LIPIDS}
+    lines |= {name: data["lipids"][lipid_shape][name] for name in LIPIDS}
     for name, rows in lines.items():
         ppm, width, weight = zip(*rows, strict=True)
         if name in macromolecule_names():
@@ -82,11 +83,37 @@ def true_model(acquisition):
     )
 
 
-def bound(made):
+def free_covariance(problem, data, theta):
+    """Return the components' covariance without any prior, shape (V, K, K)."""
+    v, k = data.shape[0], len(problem.model.components)
+    precision = np.tile(np.eye(k) * FREE, (v, 1, 1))
+    pull = np.zeros((v, k))
+    shrink = np.tile(problem.candidates(), (v, 1))
+    free = replace(problem, sd=np.full_like(problem.sd, np.inf))
+    state = evaluate(free, data, theta, precision, pull, shrink)
+    hessian, _, _ = normal_equations(free, state, precision, pull, shrink)
+    return np.linalg.inv(hessian)[:, :k, :k]
+
+
+def relative_sd(covariance, model, values, members, pairs):
+    """Return the sd of ratios over themselves, shape (V,) by name, by the delta method."""
+    rows = np.array([[n in members[a] for n in model.names] for a in members], float)
+    small = rows @ covariance @ rows.T
+    names = tuple(members)
+    found = {}
+    for name in pairs:
+        i, j = (names.index(part) for part in name.split("/"))
+        n, d = values[names[i]], values[names[j]]
+        var = small[:, i, i] / n**2 + small[:, j, j] / d**2 - 2 * small[:, i, j] / (n * d)
+        found[name] = np.sqrt(np.maximum(var, 0.0))
+    return found
+
+
+def bound(made, lipid_shape="asymmetric", pairs=RATIOS):
     """Return the Cramer-Rao sd of each ratio relative to its truth, shape (V,) by name."""
     spectra, truth = made.spectra, made.truth
-    problem = prepare(spectra, true_model(spectra.acquisition))
-    v, k = spectra.grid[0], len(problem.model.components)
+    problem = prepare(spectra, true_model(spectra.acquisition, lipid_shape))
+    v = spectra.grid[0]
     parts = truth.components
     clean = sum(parts[name] for name in ("metabolites", "lipids", "macromolecules"))
     sd = truth.noise_sd.reshape(v) * np.sqrt(problem.time_s.size)
@@ -97,27 +124,13 @@ def bound(made):
         given["gauss_hz"] ** 2,
     )  # fmt: skip
     theta = np.stack([np.broadcast_to(c, spectra.grid).reshape(v) for c in columns], axis=1)
-    precision = np.tile(np.eye(k) * FREE, (v, 1, 1))
-    pull = np.zeros((v, k))
-    shrink = np.tile(problem.candidates(), (v, 1))
-    state = evaluate(problem, data, theta, precision, pull, shrink)
-    hessian, _, _ = normal_equations(problem, state, precision, pull, shrink)
-    covariance = np.linalg.inv(hessian)[:, :k, :k]
     members = {
         "Cho": ("GPC", "PCh"), "Cr": ("Cr", "PCr"), "NAA": ("NAA", "NAAG"),
         "LL": ("Lip13", "Lip09", "Lac"),
     }  # fmt: skip
-    rows = np.array([[n in members[a] for n in problem.model.names] for a in members], float)
-    small = rows @ covariance @ rows.T
-    names = tuple(members)
-    found = {}
-    for name in RATIOS:
-        i, j = (names.index(part) for part in name.split("/"))
-        n = truth.areas.value(names[i]).reshape(v) / sd
-        d = truth.areas.value(names[j]).reshape(v) / sd
-        var = small[:, i, i] / n**2 + small[:, j, j] / d**2 - 2 * small[:, i, j] / (n * d)
-        found[name] = np.sqrt(np.maximum(var, 0.0))
-    return found
+    values = {name: truth.areas.value(name).reshape(v) / sd for name in members}
+    covariance = free_covariance(problem, data, theta)
+    return relative_sd(covariance, problem.model, values, members, pairs)
 
 
 def judged(result, made, name):
