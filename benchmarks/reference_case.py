@@ -43,9 +43,8 @@ def heights(made, name):
 def main() -> None:
     reference_areas = runpy.run_path(str(SAMPLES))["reference_areas"]
     print(f"{DRAWS} draws a cell, seed {SEED}; bias in units of the median sd reported,")
-    print(
-        f"rmse in units of the Cramer-Rao bound; coverage of the 95 % interval; binomial error {np.sqrt(0.95 * 0.05 / DRAWS):.3f}\n"
-    )
+    print("rmse in units of the Cramer-Rao bound; coverage of the 95 % interval,")
+    print(f"binomial error {np.sqrt(0.95 * 0.05 / DRAWS):.3f}\n")
     head = f"{'TE':>4}{'SNR':>5}  {'ratio':<8}{'truth':>7}{'median':>8}{'sd':>7}{'bias':>7}"
     print(head + f"{'rmse':>7}{'cover':>7}{'heights':>9}")
     labels = []
