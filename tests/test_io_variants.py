@@ -24,6 +24,8 @@ from scanner_files import (
 
 from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.io import read, write_nifti_mrs
+from mrs_necrosis.io.source import Source
+from mrs_necrosis.io.spec2nii_bridge import convert
 from mrs_necrosis.preprocessing import preprocess
 
 FID = grid_fid(1, 1, 1)
@@ -255,6 +257,59 @@ def test_a_water_reference_of_other_coils_is_refused(tmp_path):
 
     with pytest.raises(FormatError, match="it has 2 coils, the input 3"):
         read(tmp_path / "metabolites.nii", water_reference=tmp_path / "water.nii")
+
+
+# ---- spec2nii ----------------------------------------------------------------------------------
+
+
+class Converted:
+    """What spec2nii returns, as far as it is used: samples that tell which one it is."""
+
+    dwelltime = DWELL_S
+
+    def __init__(self, number):
+        self.image = np.full((1, 1, 1, N), number, np.complex64)
+        self.hdr_ext = self
+
+    def to_dict(self):
+        return {"SpectrometerFrequency": [123.2], "ResonantNucleus": ["1H"]}
+
+    def getAffine(self, *_):
+        return np.eye(4)
+
+
+@pytest.mark.parametrize(
+    ("names", "data", "water", "others"),
+    [
+        (["x"], "x", None, 1),
+        (["x", "x_ref"], "x", "x_ref", 1),
+        # GE's sLASER, oslaser and HBCD
+        (["x", "x_ref_ecc", "x_ref_no_ovs"], "x", "x_ref_ecc", 1),
+        (["x_quant", "x_ecc", "x"], "x", "x_ecc", 1),
+        (["x_edited", "x_short_te", "x_ref_edited", "x_ref_short_te"], "x_short_te",
+         "x_ref_short_te", 2),
+        # CMRR's sLASER on Siemens, XA's automatic reference
+        (["x", "x_rf_off", "x_rf_grads_ovs_off"], "x", "x_rf_off", 1),
+        (["x", "x_vapor_ovs_rfoff"], "x", "x_vapor_ovs_rfoff", 1),
+        (["x_ref_short_te", "x_ref_edited", "x_short_te", "x_edited"], "x_short_te",
+         "x_ref_short_te", 2),
+        # axes that spec2nii splits; water alone
+        (["x_Set 000", "x_Set 001"], "x_Set 001", None, 2),
+        (["x_ref"], "x_ref", None, 1),
+    ],
+)  # fmt: skip
+def test_of_what_spec2nii_returns_water_is_never_the_data(tmp_path, names, data, water, others):
+    path = tmp_path / "meas.dat"
+    path.write_bytes(b"x")
+
+    found = convert(
+        Source(path), "TWIX", lambda: ([Converted(n) for n in range(len(names))], names),
+        manufacturer="Siemens",
+    )  # fmt: skip
+
+    assert found.fid.flat[0] == names.index(data)
+    assert (None if found.water is None else names[int(found.water.flat[0].real)]) == water
+    assert any(f"holds {others} acquisitions" in note for note in found.notes) == (others > 1)
 
 
 # ---- edited ------------------------------------------------------------------------------------

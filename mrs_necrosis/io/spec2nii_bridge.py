@@ -7,6 +7,7 @@ identifies a person.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from mrs_necrosis.io.source import Source
 
 _MAX_BYTES: Final = 2**30
-_WATER_ENDINGS: Final = ("_ref", "_quant", "_ecc")
+# what it adds to the names of unsuppressed water, of GE's sequences, Siemens' XA and CMRR's sLASER
+_WATER: Final = re.compile(r"_(?:ref|quant|ecc|rf|vapor)(?:_|$)")
+# water with the gradients of the acquisition, which has its eddy currents
+_SAME_GRADIENTS: Final = re.compile(r"_(?:ecc|rf_off|vapor_ovs_rfoff)$")
 
 
 def bounded(source: Source) -> None:
@@ -49,7 +53,8 @@ def convert(source: Source, name: str, run: Callable[[], Any], *, manufacturer: 
     Returns
     -------
     Recording
-        The last object; one whose name says reference is its water.
+        The last object that is neither water nor edited; the water of the same gradients, or
+        the last, is its reference. A note says if others were left.
 
     Raises
     ------
@@ -72,9 +77,7 @@ def convert(source: Source, name: str, run: Callable[[], Any], *, manufacturer: 
         except Exception as error:  # noqa: BLE001 - third-party readers raise anything
             failure = type(error).__name__
         if failure is None:
-            labelled = list(zip(objects, names, strict=True))
-            water = [item for item, label in labelled if label.endswith(_WATER_ENDINGS)]
-            main = [item for item, label in labelled if not label.endswith(_WATER_ENDINGS)]
+            chosen, left = _chosen(list(zip(names, objects, strict=True)))
             recordings = [
                 recording_of(
                     source,
@@ -83,11 +86,27 @@ def convert(source: Source, name: str, run: Callable[[], Any], *, manufacturer: 
                     float(item.dwelltime),
                     item.getAffine("voxel", "world"),
                 )
-                for item in (main or water)[-1:] + (water[-1:] if main else [])
+                for item in chosen
             ]
     if failure is not None:
         source.fail(f"is damaged, or of a kind of {name} file that spec2nii cannot read")
     recording = replace(recordings[0], format=name, manufacturer=manufacturer)
     if len(recordings) > 1:
         recording = replace(recording, water=recordings[1].fid, water_dims=recordings[1].dims)
+    if left:
+        note = f"The file holds {left + 1} acquisitions; the last that is not edited was read."
+        recording = replace(recording, notes=(*recording.notes, note))
     return recording
+
+
+def _chosen(labelled: list[tuple[str, Any]]) -> tuple[list[Any], int]:
+    """Return the acquisition, its water if there is one, and how many others there are."""
+    water = [one for one in labelled if _WATER.search(one[0])]
+    main = [one for one in labelled if not _WATER.search(one[0])]
+    if not main:
+        return [water[-1][1]], 0
+    label, item = ([one for one in main if not one[0].endswith("_edited")] or main)[-1]
+    ending = label.partition("_")[2]
+    fitting = [one for one in water if ending and one[0].endswith(ending)] or water
+    fitting = [one for one in fitting if _SAME_GRADIENTS.search(one[0])] or fitting
+    return [item, *(one[1] for one in fitting[-1:])], len(main) - 1
