@@ -382,6 +382,19 @@ def test_a_folder_with_one_spectrum_among_other_files_is_that_spectrum(tmp_path)
     assert np.array_equal(read(tmp_path).fid, read(path).fid)
 
 
+def test_a_series_is_known_by_what_stands_behind_a_long_sequence(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    for number in (1, 2):
+        path = numbered(csa_dicom(tmp_path / f"{3 - number}", number * FID), number=number)
+        dataset = pydicom.dcmread(path)
+        dataset.StudyDescription = "x"
+        dataset.ReferencedImageSequence = pydicom.Sequence([pydicom.Dataset()])
+        dataset.ReferencedImageSequence[0].TextValue = "x" * 50_000
+        dataset.save_as(path)
+
+    assert np.allclose(read(tmp_path).fid[..., 0], FID)
+
+
 def test_a_folder_with_the_averages_of_a_series_is_one_acquisition(tmp_path):
     # the order of the names is not that of the numbers
     for number, name in ((3, "a"), (1, "b"), (2, "c")):

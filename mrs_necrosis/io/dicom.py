@@ -24,6 +24,7 @@ _TOLD: Final = ["SOPClassUID", "SeriesInstanceUID", "SOPInstanceUID", "InstanceN
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
 _LONGEST_META: Final = 2048
+_LONGEST_START: Final = 2**18  # long sequences may stand before the number of an instance
 _MR_SPECTROSCOPY: Final = "1.2.840.10008.5.1.4.1.1.4.2"
 _SIEMENS_CSA: Final = "1.3.12.2.1107.5.9.1"
 _PHILIPS_PRIVATE: Final = "1.3.46.670589.11.0.0.12.1"
@@ -54,7 +55,13 @@ def series_of(source: Source) -> tuple[str, str, int] | None:
         return None
     with no_warnings():
         try:
-            dataset = dcmread(io.BytesIO(source.head), force=True, specific_tags=_TOLD)
+            with source.path.open("rb") as stream:
+                start = stream.read(_LONGEST_START)
+            dataset = dcmread(
+                io.BytesIO(source.content if source.is_compressed else start),
+                force=True,
+                specific_tags=_TOLD,
+            )
             kind = _kind(dataset)
             series, identity, place = (_text(dataset, name) for name in _TOLD[1:])
         except Exception:  # noqa: BLE001 - pydicom raises anything on a damaged file
