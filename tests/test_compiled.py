@@ -80,7 +80,7 @@ def testsmooth_modes_are_orthonormal_and_even_or_odd(points):
     np.testing.assert_allclose(penalty / penalty[8], roughness, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("n_samples", [1024, 660])
+@pytest.mark.parametrize("n_samples", [1024, 660, 500])
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_evaluation_agrees_to_rounding(mixed_spectra, kind, n_samples):
     spectra = mixed_spectra(1, n_samples=n_samples)
@@ -135,6 +135,15 @@ def test_chunks_threads_and_order_change_no_bit(mixed_spectra, backend):
     back = fit(turned, model, backend=backend)
     assert_array_equal(back.areas.values[::-1], whole.areas.values)
     assert_array_equal(back.areas.covariance[::-1], whole.areas.covariance)
+
+
+def test_a_chunk_too_large_for_small_arrays_changes_no_bit(mixed_spectra):
+    spectra = mixed_spectra(20, echo_time_s=0.144, seed=2)
+    model = default_model(spectra.acquisition, kind="peaks")
+
+    whole = fit(spectra, model, backend="compiled", chunk=1000)
+
+    same(whole, fit(spectra, model, backend="compiled", chunk=7))
 
 
 def test_a_voxel_that_fails_is_not_a_number_and_disturbs_nothing(mixed_spectra):

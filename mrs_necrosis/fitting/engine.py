@@ -463,7 +463,7 @@ def _residual(
 ) -> NDArray[np.complex128]:
     """Return what the model leaves over at the optimum, shape (V, M)."""
     taken = row_by_row(post.weight, problem.candidates())
-    left: NDArray[np.complex128] = data * rotation(problem, state.theta)
+    left: NDArray[np.complex128] = rotation(problem, state.theta) * data
     left -= solver.spectrum(state.theta, state.amplitudes)
     left -= row_by_row(row_by_row(left, problem.modes) * taken, problem.modes.T)
     return left
@@ -516,7 +516,7 @@ def parts_of(
     """Return phased data (V, M), component curves (V, K, M) and the baseline (V, M)."""
     band = problem.frequency_hz.size
     columns = fft(time_columns(problem, theta), axis=2)[:, :, :band] * amplitudes[:, :, None]
-    phased = data * rotation(problem, theta)
+    phased = rotation(problem, theta) * data
     smooth = row_by_row(phased - columns.sum(axis=1), problem.modes) * shrink
     baseline = row_by_row(smooth, problem.modes.T)
     return phased, columns, baseline

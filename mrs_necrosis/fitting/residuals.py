@@ -80,7 +80,7 @@ class VoxelObjective:
         k = len(self.problem.model.components)
         theta = x[None, k:]
         columns = fft(time_columns(self.problem, theta)[0], axis=1)[:, : self.data.size]
-        phased = self.data * rotation(self.problem, theta)[0]
+        phased = rotation(self.problem, theta)[0] * self.data
         return self._stacked(self.without_baseline(phased - x[:k] @ columns), x)
 
     def jacobian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -90,7 +90,7 @@ class VoxelObjective:
         theta = x[None, k:]
         samples = time_columns(problem, theta)[0]
         columns = fft(samples, axis=1)[:, :m]
-        phased = self.data * rotation(problem, theta)[0]
+        phased = rotation(problem, theta)[0] * self.data
         t = problem.time_s
         classes = problem.acts.shape[1]
         summed = np.stack([x[:k] * (problem.shape_of == c) for c in range(classes)]) @ samples

@@ -96,7 +96,11 @@ def time_columns(problem: Problem, theta: NDArray[np.float64]) -> NDArray[np.com
 
 
 def rotation(problem: Problem, theta: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """Return the factor that phases the data, shape (V, M)."""
+    """Return the factor that phases the data, shape (V, M).
+
+    It goes to the left of them: numpy multiplies into a large temporary on the right, with the
+    factors swapped and so another last bit, and the number of voxels would matter.
+    """
     angle = np.zeros((theta.shape[0], problem.omega.size))
     for p in problem.index("phase"):
         angle += theta[:, p, None]
@@ -192,7 +196,7 @@ def _linear_part(
     samples = time_columns(problem, theta)
     z = np.empty((v, k + room + 1, m), dtype=np.complex128)
     z[:, :k] = fft(samples, axis=2)[:, :, :m]
-    z[:, -1] = data * rotation(problem, theta)
+    z[:, -1] = rotation(problem, theta) * data
     linear = z[:, [*range(k), k + room]]
     flat = _flat(linear)
     smooth = _flat(linear @ problem.modes)
