@@ -246,6 +246,21 @@ def test_normal_tissue_beneath_the_scalp_is_not_called_necrosis_for_its_lipid():
     assert found.closed["near-normal"].tolist() == [True, False]
 
 
+def test_beneath_the_scalp_normal_means_normal_within_the_error():
+    # Cho/NAA 0.93 +- 0.09: above the limit of 0.92, but not surely
+    values = np.array([[10.0, 1.49, 1.0, 1.6]])
+    covariance = np.diag((0.07 * values[0]) ** 2)[None]
+
+    poor = assess_grid(PeakAreas(PEAKS, values, covariance), near_skull=np.array([True]))
+    beside = assess_grid(PeakAreas(PEAKS, values, covariance), near_skull=np.array([False]))
+    lesion = values * [[1.0, 1.5, 1.0, 1.0]]
+    high = assess_grid(PeakAreas(PEAKS, lesion, covariance), near_skull=np.array([True]))
+
+    assert poor.closed["near-normal"][0]
+    assert not beside.closed["near-normal"][0]
+    assert not high.closed["near-normal"][0]
+
+
 def test_pieces_of_a_grid_do_not_change_its_answers(monkeypatch):
     rng = np.random.default_rng(3)
     values = np.exp(rng.normal(0, 0.5, (50, 4)))

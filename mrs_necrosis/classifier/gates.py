@@ -524,11 +524,17 @@ def _normality(
         np.isfinite(least), least <= scoring.near_normal_ll_cr, scale * cho_naa <= cho_limit
     )
     near &= low
+    beneath = ""
+    if near_skull is not None and near_skull.any():
+        # without its lipid too little speaks for a label of what may be normal
+        least_cho = cho_naa - scoring.near_normal_sd * _ratio_sd(areas, "Cho", "NAA")
+        near |= known & near_skull & (scale * least_cho <= cho_limit)
+        beneath = f"; beneath the scalp, Cho/NAA <= {cho_limit / scale:.2f} within its error"
     limits = (
         f"LL/Cr <= {scoring.near_normal_ll_cr:g} (within {scoring.near_normal_sd:g} sd) with "
         f"Cho/NAA <= {near_cho / scale:.2f} and NAA/Cr >= {near_naa:.2f}, or with "
         f"Cho/NAA <= {cho_limit / scale:.2f}; or, whatever LL, "
-        f"Cho/NAA <= {cho_limit / scale:.2f} and NAA/Cr >= {naa_limit:.2f}"
+        f"Cho/NAA <= {cho_limit / scale:.2f} and NAA/Cr >= {naa_limit:.2f}{beneath}"
     )
     return _Normality(cho_naa, naa_cr, ll_cr, least, beside, near | beside, known, limits, source)
 
