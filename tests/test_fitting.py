@@ -1,10 +1,13 @@
 """The numpy solver against spectra made of its own model, and against hopeless input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mrs_necrosis import Acquisition, Spectra, ratio
 from mrs_necrosis.fitting import Baseline, default_model, fit
+from mrs_necrosis.fitting.model import misshapen
 from mrs_necrosis.fitting.problem import noise_sd, prepare
 from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.fitting.start import revived
@@ -229,3 +232,37 @@ def test_a_lipid_that_strayed_from_its_signal_is_searched_again():
     np.testing.assert_array_equal(again[:, place], problem.start[place])
     found = evaluate(problem, data[at], again, *(one[at] for one in rest))
     assert (found.objective < lost.objective[at]).all()
+
+
+def test_what_is_wrong_with_a_lipids_shape_is_taken_by_the_line_above_it():
+    model = default_model(ACQUISITION)
+    names = model.names
+    amplitudes = np.array([1.0 if name.startswith("Lip20") else 0.0 for name in names])
+
+    errors = [amplitudes @ matrix for matrix in misshapen(model)]
+
+    (taken,) = [error for error in errors if error.any()]
+    lipids = sum(taken[names.index(name)] for name in names if name.startswith("Lip20"))
+    assert taken[names.index("NAA")] == pytest.approx(-lipids)
+    assert lipids > 0
+
+
+def test_lipid_under_naa_widens_its_error():
+    spectra, model = made_of_the_model(4, 100)
+    plain = replace(
+        model, components=tuple(replace(c, under="", shape_sd=0.0) for c in model.components)
+    )
+
+    ours, theirs = fit(spectra, model).areas, fit(spectra, plain).areas
+
+    naa = ours.index("NAA")
+    assert (ours.covariance[..., naa, naa] > theirs.covariance[..., naa, naa]).all()
+    np.testing.assert_array_equal(ours.values, theirs.values)
+
+
+def test_a_line_under_an_unknown_one_is_refused():
+    model = default_model(ACQUISITION)
+    other = replace(model.components[0], name="odd", under="nobody")
+
+    with pytest.raises(ValueError, match="tied to 'nobody', which is not there"):
+        model.with_components(other)

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.errors import FitError
-from mrs_necrosis.fitting.model import areas_of, default_model
+from mrs_necrosis.fitting.model import areas_of, default_model, misshapen
 from mrs_necrosis.fitting.pieces import PIECE, run
 from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
 from mrs_necrosis.fitting.result import Curves, Fit
@@ -308,8 +308,9 @@ def _fit_chunk(
     ratio = _ratio_of(found.residual)
     widen = np.maximum(ratio, 1.0) ** 2
     covariance *= widen[:, None, None]
-    misshapen = post.mean[:, :k] * np.array([c.shape_sd for c in problem.model.components])
-    covariance += misshapen[:, :, None] * misshapen[:, None, :]
+    for matrix in misshapen(problem.model):
+        error = row_by_row(post.mean[:, :k], matrix)
+        covariance += error[:, :, None] * error[:, None, :]
     out.covariance[at] = of_areas(problem, covariance * (unit**2)[:, None, None])
     theta = np.clip(post.mean[:, k:], *found.box)
     out.theta[at] = theta

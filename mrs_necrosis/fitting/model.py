@@ -68,7 +68,10 @@ class Component:
         Normal prior of the amplitude relative to that component's.
     shape_sd : float
         Relative error of the amplitude because the real line's shape is not the model's. It is
-        common to all components that have one.
+        common to all components that have one and the same ``under``.
+    under : str
+        Component on whose line this one lies: what is wrong with the shape that one takes, with
+        the other sign; empty for none.
     fid : ndarray of complex128, shape (N,), or None
         Sampled FID at the model's dwell time, instead of lines.
     """
@@ -85,6 +88,7 @@ class Component:
     tie_mean: float = 0.0
     tie_sd: float = 0.0
     shape_sd: float = 0.0
+    under: str = ""
     fid: NDArray[np.complex128] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -220,9 +224,10 @@ class Model:
                 raise ValueError(msg)
         names_set = {item.name for item in self.components}
         for item in self.components:
-            if item.tied_to and item.tied_to not in names_set:
-                msg = f"component {item.name!r} is tied to {item.tied_to!r}, which is not there"
-                raise ValueError(msg)
+            for other in (item.tied_to, item.under):
+                if other and other not in names_set:
+                    msg = f"component {item.name!r} is tied to {other!r}, which is not there"
+                    raise ValueError(msg)
         if not self.range_ppm[0] < self.range_ppm[1]:
             msg = f"range_ppm must ascend; got {self.range_ppm}"
             raise ValueError(msg)
@@ -251,6 +256,7 @@ class Model:
             raise KeyError(msg)
         kept = tuple(item for item in self.components if item.name not in names)
         kept = tuple(replace(c, tied_to="") if c.tied_to in names else c for c in kept)
+        kept = tuple(replace(c, under="") if c.under in names else c for c in kept)
         return self._with_components(kept)
 
     def with_components(self, *components: Component) -> Model:
@@ -336,6 +342,7 @@ def _amplitude_prior(entry: dict[str, Any]) -> dict[str, Any]:
         tie = entry["tie"]
         prior |= {"tied_to": tie["to"], "tie_mean": tie["mean"], "tie_sd": tie["sd"]}
     prior["shape_sd"] = float(entry.get("shape_sd", 0.0))
+    prior["under"] = entry.get("under", "")
     return prior
 
 
@@ -450,6 +457,32 @@ def areas_of(model: Model) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         if item.area:
             matrix[names.index(item.area), k] = 1.0
     return names, matrix
+
+
+def misshapen(model: Model) -> NDArray[np.float64]:
+    """Return what each amplitude makes of the errors of the lines' shapes.
+
+    Parameters
+    ----------
+    model : Model
+        With K components.
+
+    Returns
+    -------
+    ndarray of float64, shape (R, K, K)
+        R independent errors: one of all lines that lie under no other, one for each component
+        that others lie under. ``amplitudes @ matrix[r]`` is one standard deviation of the r-th.
+    """
+    names = model.names
+    above = tuple(dict.fromkeys(item.under for item in model.components if item.shape_sd))
+    matrix = np.zeros((len(above), len(names), len(names)))
+    for k, item in enumerate(model.components):
+        if item.shape_sd:
+            row = matrix[above.index(item.under), k]
+            row[k] = item.shape_sd
+            if item.under:
+                row[names.index(item.under)] = -item.shape_sd
+    return matrix
 
 
 def check_parameters(parameters: Sequence[Parameter]) -> None:
