@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import inspect
 import io
+import pkgutil
 import re
 import runpy
 from pathlib import Path
@@ -51,10 +52,17 @@ def test_the_code_of_a_page_prints_what_the_page_says(page):
 def test_every_public_name_is_documented():
     found = {id(defined(name)) for _, name in documented()}
 
+    packages = [mrs_necrosis, *(
+        importlib.import_module(one.name)
+        for one in pkgutil.walk_packages(mrs_necrosis.__path__, "mrs_necrosis.")
+        if one.ispkg
+    )]  # fmt: skip
+
     missing = [
-        name
-        for name in mrs_necrosis.__all__
-        if not name.startswith("__") and id(getattr(mrs_necrosis, name)) not in found
+        f"{package.__name__}.{name}"
+        for package in packages
+        for name in getattr(package, "__all__", ())
+        if not name.startswith("__") and id(getattr(package, name)) not in found
     ]
 
     assert missing == []

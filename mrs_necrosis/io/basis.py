@@ -211,7 +211,7 @@ def _lcmodel_basis(source: Source) -> Basis:
 
 
 def read_lcmodel_table(path: str | PathLike[str]) -> LCModelTable:
-    """Read LCModel's result for one voxel (``.coord``, ``.table``) or many (``.csv``).
+    r"""Read LCModel's result for one voxel (``.coord``, ``.table``) or many (``.csv``).
 
     Parameters
     ----------
@@ -227,6 +227,17 @@ def read_lcmodel_table(path: str | PathLike[str]) -> LCModelTable:
     ------
     FormatError
         If the file is no result of LCModel, or damaged.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "voxels.csv"
+    ...     _ = path.write_text("Row, Col, NAA, NAA %SD, NAA/Cr\n1, 1, 7.5, 3, 1.2\n")
+    ...     table = read_lcmodel_table(path)
+    >>> table.names, table.values.tolist(), table.relative_sd.tolist()
+    (('NAA',), [[7.5]], [[0.03]])
     """
     source = Source(path)
     if not source.is_text:

@@ -201,6 +201,11 @@ def is_peak_table(source: str | PathLike[str] | Sequence[str]) -> bool:
     -------
     bool
         False for whatever cannot be read, too.
+
+    Examples
+    --------
+    >>> is_peak_table("Cho=33671"), is_peak_table("scan.rda")
+    (True, False)
     """
     if not isinstance(source, (str, PathLike)):
         return bool(source) and all(is_assignments(word) for word in source)
