@@ -5,8 +5,8 @@ random baseline of two kinds, lipids of an asymmetric shape that the model does 
 is the Cramer-Rao expectation on the same spectra with every shape known and all parameters free:
 all amplitudes, a baseline of 12 dimensions, shift, phase, begin time and two widths. Errors are
 relative, in %; "width" is the median width of the 95 % interval over that of the bound. An absent
-numerator or denominator is judged by its bound. 500 spectra a cell by default; a number as argument
-takes another.
+numerator or denominator is judged by its bound. 500 spectra a cell by default; a number as
+argument takes another.
 """
 
 import sys
