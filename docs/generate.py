@@ -34,7 +34,8 @@ def criteria_part() -> str:
     head = ["| criterion | favours | family | n | counts | applied |", "|---|---|---|---|---|---|"]
     rows = (
         f"| [{_cell(one.statement)}](#{anchor(one)}) | {one.side} | {one.family} "
-        f"| {'' if one.n is None else one.n} | {one.counts_basis} "
+        f"| {'' if one.n is None else one.n} "
+        f"| {one.counts_basis.replace('_', ' ')} "
         f"| {'yes' if one.enabled else 'no'} |"
         for one in criteria
     )

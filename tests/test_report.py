@@ -616,3 +616,16 @@ def test_a_browser_shows_the_page_from_disk(tmp_path):
 def test_the_page_template_never_meets_an_undefined_name():
     with pytest.raises(Exception, match="undefined"):
         page.environment().from_string("{{ nothing }}").render()
+
+
+def test_the_reporting_table_counts_receivers_and_averages():
+    from mrs_necrosis import analyze
+    from mrs_necrosis.report.reporting import mrsinmrs_rows
+    from mrs_necrosis.simulation import phantom
+
+    made = phantom("mixed", np.random.default_rng(0), coils=2, averages=4, n_samples=512)
+
+    values = {item: value for _, item, value in mrsinmrs_rows(analyze(made.data))}
+
+    assert values["coils"] == "2 receivers, combined here"
+    assert values["averages"] == "4, averaged here"

@@ -120,7 +120,8 @@ def mrsinmrs_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
         ("1 hardware", "field strength", _or_not(field_words(analysis.field_t))),
         ("1 hardware", "manufacturer", known(acquisition and acquisition.manufacturer)),
         ("1 hardware", "model and software", NOT_AVAILABLE),
-        ("1 hardware", "coils", NOT_AVAILABLE),
+        ("1 hardware", "coils", known(
+            _of_step(analysis, "combine_coils", "coils"), "{} receivers, combined here")),
         ("2 acquisition", "nucleus", known(acquisition and acquisition.nucleus)),
         ("2 acquisition", "sequence", known(acquisition and acquisition.sequence)),
         ("2 acquisition", "volume of interest", NOT_AVAILABLE),
@@ -135,6 +136,8 @@ def mrsinmrs_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
         ("2 acquisition", "spectral width", known(
             acquisition and acquisition.spectral_width_hz, "{:.0f} Hz")),
         ("2 acquisition", "points", known(spectra and spectra.n_samples)),
+        ("2 acquisition", "averages", known(
+            _of_step(analysis, "average", "averages"), "{}, averaged here")),
         ("2 acquisition", "matrix", known(
             None if analysis.is_single else " x ".join(map(str, analysis.grid)))),
         ("2 acquisition", "water suppression, shim", NOT_AVAILABLE),
@@ -157,6 +160,12 @@ def mrsinmrs_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
         ("4 quality", "sample spectrum", "in this report" if analysis.fit else NOT_AVAILABLE)
     )
     return rows
+
+
+def _of_step(analysis: Analysis, name: str, parameter: str) -> object:
+    """Return what a step of the preprocessing was done with; None if there was no such step."""
+    steps = analysis.spectra.history if analysis.spectra is not None else ()
+    return next((step.parameters.get(parameter) for step in steps if step.name == name), None)
 
 
 def _or_not(words: str) -> str:
