@@ -414,6 +414,11 @@ def test_no_header_text_reaches_the_data(shared_data, tmp_path, path):
         (b"1 2\n3 4\n5 6\n7 8\n", "is two bare columns of numbers"),
         (b'{"EchoTime": 0.03}', "is a JSON text"),
         (b"\x00" * 5000, "is none of the formats that can be read"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "is a picture or a document; values printed on it can"),
+        (b"PK\x03\x04" + bytes(50), "is a ZIP archive or an office document"),
+        (b"MATLAB 5.0 MAT-file" + bytes(50), "is a MATLAB file"),
+        (b"##TITLE=Parameter List, ParaVision 6\n", "is a parameter file of Bruker"),
+        (b"# === DATA DESCRIPTION FILE ====\n", "is Philips' list of raw data"),
         (
             b"[peaks]\nLL = 1.0\nCr = 2.0\n",
             "is a peak table, not spectra; read it with read_peaks",

@@ -36,20 +36,49 @@ _SENTENCES: Final = (
         "is GE's text header of a P-file; give the P-file (.7) beside it",
     ),
     (
+        r"\A##TITLE=",
+        "is a parameter file of Bruker; convert the acquisition to NIfTI-MRS (spec2nii bruker)",
+    ),
+    (
+        r"\A# === DATA DESCRIPTION FILE|^# +typ +mix +dyn ",
+        "is Philips' list of raw data; export SDAT/SPAR, or convert it to NIfTI-MRS (spec2nii)",
+    ),
+    (
         r"\A\s*\{",
         "is a JSON text, not a scanner's file; give the NIfTI-MRS file that it describes",
     ),
+)
+_PICTURE: Final = "is a picture or a document; values printed on it can be given: LL=... Cho=..."
+_MAGIC: Final = (
+    (b"\x89PNG\r\n", _PICTURE),
+    (b"\xff\xd8\xff", _PICTURE),
+    (b"%PDF-", _PICTURE),
+    (b"II*\0", _PICTURE),
+    (b"MM\0*", _PICTURE),
+    (
+        b"PK\x03\x04",
+        "is a ZIP archive or an office document; unpack it and give the scanner's file",
+    ),
+    (b"\x89HDF\r\n\x1a\n", "is an HDF5 file, which is not supported; convert it to NIfTI-MRS"),
+    (b"MATLAB 5.0 MAT-file", "is a MATLAB file, which is not supported; convert it to NIfTI-MRS"),
+    (b"\x93NUMPY", "is a NumPy array without a word on what was measured; write it as NIfTI-MRS"),
 )
 _TWO_COLUMNS: Final = re.compile(r"[ \t]*[-+.\deE]+[ \t,;]+[-+.\deE]+[ \t]*")
 
 
 def recognises(source: Source) -> bool:
-    """Return whether the file is text, which no other format has recognised, of a known kind."""
-    return source.is_text and _sentence(source) is not None
+    """Return whether the file, which no other format has recognised, is of a known kind."""
+    return _sentence(source) is not None
 
 
 def _sentence(source: Source) -> str | None:
     from mrs_necrosis.io.peak_table import is_peak_table
+
+    for magic, sentence in _MAGIC:
+        if source.head.startswith(magic):
+            return sentence
+    if not source.is_text:
+        return None
 
     text = source.head_text
     for pattern, sentence in _SENTENCES:
