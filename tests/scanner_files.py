@@ -265,7 +265,7 @@ def old_pfile(path, water, metabolites):
     return path
 
 
-def new_pfile(path, water, metabolites):
+def new_pfile(path, water, metabolites, changes=None):
     """Write a P-file of revision 26.002 from FIDs (coils, frames, N), by spec2nii's own layout."""
     import ctypes
 
@@ -297,10 +297,24 @@ def new_pfile(path, water, metabolites):
         "rhi_tlhc_R": 120.0, "rhi_tlhc_A": 120.0, "rhi_trhc_R": -120.0, "rhi_trhc_A": 120.0,
         "rhi_brhc_R": -120.0, "rhi_brhc_A": -120.0, "rhi_user8": 20.0, "rhi_user9": 22.0,
         "rhi_user10": 24.0, "rhi_user11": 5.0, "rhi_user12": -6.0, "rhi_user13": 7.0,
+        **(changes or {}),
     }.items():  # fmt: skip
         setattr(header, name, value)
     path.write_bytes(bytes(header).ljust(size, b"\0") + parts)
     return path
+
+
+def ge_grid(path, fid):
+    """Write a P-file of a spectroscopic image from FIDs (X, Y, coils, N), as k-space samples."""
+    x, y, coils, _ = fid.shape
+    samples = np.fft.ifft2(np.fft.ifftshift(fid, axes=(0, 1)), axes=(0, 1))
+    # frames run along x first; the first of each coil is the baseline that new_pfile writes
+    frames = 1000 * samples.transpose(2, 1, 0, 3).reshape(coils, x * y, N)
+    changes = {
+        "rhr_rh_file_contents": 1, "rhr_xcsi": x, "rhr_ycsi": y, "rhr_zcsi": 1, "rhr_csi_dims": 2,
+        "rhi_psdname": b"presscsi", "rhi_dfov": 160.0, "rhi_nex": 2.0,
+    }  # fmt: skip
+    return new_pfile(path, frames[:, :0], np.round(frames), changes)
 
 
 def twix_file(path, fid, *, is_vd=False):

@@ -20,6 +20,7 @@ from scanner_files import (
     dicom_file,
     first_centre_lps,
     frequency_hz,
+    ge_grid,
     grid_fid,
     jmrui_text,
     mrs_dicom,
@@ -306,6 +307,21 @@ def test_a_newer_pfile_is_read_through_spec2nii(tmp_path):
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(FormatError, match="is truncated: its header promises"):
         read(path)
+
+
+def test_a_newer_ge_grid_is_read_but_has_no_position(tmp_path):
+    pytest.importorskip("spec2nii", reason="needs the extra vendor")
+    fid = grid_fid(8, 8, 1)[:, :, 0, None] * np.array([1.0, 0.5])[:, None]
+
+    data = read(ge_grid(tmp_path / "P2.7", fid))
+
+    assert data.fid.shape == (8, 8, 1, N, 2)
+    assert data.dims == ("DIM_COIL",)
+    # each voxel's FID is there, wherever it lies
+    found = np.sort(np.abs(data.fid[..., 0, 0]).ravel())
+    np.testing.assert_allclose(found, np.sort(1000 * np.abs(fid[:, :, 0, 0]).ravel()), atol=50)
+    assert data.affine is None
+    assert "may be turned or mirrored" in data.history[0].note
 
 
 @pytest.mark.filterwarnings("ignore")  # twixtools' own

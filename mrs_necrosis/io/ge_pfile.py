@@ -55,6 +55,12 @@ def recognises(source: Source) -> bool:
     return _REVISIONS[0] <= revision <= _REVISIONS[1] and is_marked
 
 
+_UNTESTED: Final = (
+    "How GE's grids lie is not verified by spec2nii, which read this: rows and columns may be "
+    "turned or mirrored, and the position is not used."
+)
+
+
 def parse(source: Source) -> Recording:
     """Read a P-file of revision 9 here, a newer one through spec2nii."""
     revision = _number(source.head, 0, "<f")
@@ -167,4 +173,7 @@ def _newer(source: Source) -> Recording:
     recording = convert(source, NAME, run, manufacturer="GE")
     # spec2nii says 1H where the field is not known
     nucleus = nucleus_of(header.rhr_rh_ps_mps_freq / 1e7, header.rhe_magstrength / 1e4)
+    if max(recording.fid.shape[:3]) > 1:
+        # a tumour at a wrong place is worse than one without a place
+        recording = replace(recording, affine=None, notes=(*recording.notes, _UNTESTED))
     return replace(recording, nucleus=nucleus)
