@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.fitting import fit
 from mrs_necrosis.io import read, write_nifti_mrs
@@ -36,7 +37,7 @@ from mrs_necrosis.quality import Quality
 from mrs_necrosis.report.files import render
 from mrs_necrosis.report.grid_page import grid_page
 from mrs_necrosis.simulation.grids import SPOILINGS, grid_phantom
-from mrs_necrosis.simulation.phantoms import phantom
+from mrs_necrosis.simulation.phantoms import Phantom, phantom
 from mrs_necrosis.spectra import Spectra
 
 RATIOS = ("Cho/Cr", "NAA/Cr", "LL/Cr", "Cho/NAA")
@@ -157,6 +158,12 @@ def end_to_end(grid: tuple[int, int, int], echo_time_s: float, seed: int, rim: s
                 f"{sum(share[w] for w in wrong):.0f} %",
             ]
         )
+    without_noise = truth_judged(made)
+    for part, right in (("core", 0), ("rim", 1)):
+        codes = without_noise[sound & (labels == part)]
+        share = [100 * float((codes == code).mean()) for code in range(4)]
+        rows.append([f"{part}, no noise", *(f"{s:.0f} %" for s in share), f"{share[right]:.0f} %",
+                     f"{share[1 - right]:.0f} %"])  # fmt: skip
     table(["tissue", *words, "right", "wrong"], rows)
     parts = [
         found.grid_assessment.log_likelihood_ratio[sound & (labels == part)]
@@ -183,6 +190,18 @@ def end_to_end(grid: tuple[int, int, int], echo_time_s: float, seed: int, rim: s
     )
     labelled = int((found.grid_assessment.codes[spoiled] < 2).sum())
     print(f"  spoiled voxels with a label for either side: {labelled}\n")
+
+
+def truth_judged(made: Phantom) -> np.ndarray:
+    """Return the labels of the true areas: what the criteria alone would say without any error."""
+    true = made.truth.areas
+    names = [n for n in ("LL", "Lip13", "Lip09", "Lac", "Cho", "Cr", "NAA") if n in true]
+    values = np.stack([true.value(name) for name in names], axis=-1)
+    at = np.arange(len(names))
+    covariance = np.zeros((*values.shape, len(names)))
+    covariance[..., at, at] = (1e-3 * np.maximum(values, 1e-9)) ** 2
+    areas = PeakAreas(tuple(names), values, covariance)
+    return assess_grid(areas, acquisition=made.data.acquisition).codes
 
 
 def memory(voxels_to_fit: int = 512) -> None:
