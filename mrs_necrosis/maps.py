@@ -507,7 +507,9 @@ def index_maps(index: ChoNAAIndex) -> tuple[Map, ...]:
     return tuple(maps)
 
 
-def reference_maps(reference: Reference, ratios: Iterable[Ratio]) -> tuple[Map, ...]:
+def reference_maps(
+    reference: Reference, ratios: Iterable[Ratio], *, level: float = 0.95
+) -> tuple[Map, ...]:
     """Return normalised ratios and the voxels they are normalised to; nothing if refused.
 
     Parameters
@@ -516,6 +518,8 @@ def reference_maps(reference: Reference, ratios: Iterable[Ratio]) -> tuple[Map, 
         Made by ``lesion.contralateral_reference``.
     ratios : iterable of Ratio
         Made by ``lesion.normalised_ratios``.
+    level : float
+        Coverage of the intervals.
 
     Returns
     -------
@@ -524,7 +528,7 @@ def reference_maps(reference: Reference, ratios: Iterable[Ratio]) -> tuple[Map, 
     """
     if reference.is_refused:
         return ()
-    maps = [one for normalised in ratios for one in ratio_maps(normalised)]
+    maps = [one for normalised in ratios for one in ratio_maps(normalised, level=level)]
     maps.append(
         Map(
             "reference",
@@ -783,7 +787,7 @@ def grid_result(
         ),
         *standard_maps(areas, quality, level=level, cutoffs=cutoffs),
         *index_maps(own.index),
-        *reference_maps(own.reference, own.normalised),
+        *reference_maps(own.reference, own.normalised, level=level),
     )
     notes = [own.index.sentence, own.reference.sentence]
     if scalp_lipid is not None:

@@ -218,7 +218,7 @@ def test_a_name_that_could_leave_the_folder_is_refused(tmp_path):
 # ------------------------------------------------------------------ the whole grid
 
 
-def whole_grid(**surroundings):
+def whole_grid(level=0.95, **surroundings):
     """A column of tumour in a grid of normal tissue, judged and mapped."""
     shape = (12, 10, 1)
     rng = np.random.default_rng(3)
@@ -233,7 +233,8 @@ def whole_grid(**surroundings):
     affine = np.diag([10.0, 10.0, 10.0, 1.0])
     affine[:3, 3] = (-55, -45, 0)
     own = own_tissue(areas, quality, affine=affine, surroundings=Surroundings(**surroundings))
-    return grid_result(areas, quality, assess_grid(areas, quality=quality), own), own, affine
+    found = assess_grid(areas, quality=quality)
+    return grid_result(areas, quality, found, own, level=level), own, affine
 
 
 def tumour_mask():
@@ -266,6 +267,14 @@ def test_a_tumour_in_normal_tissue_is_found_with_its_own_reference(tmp_path):
         "x_desc-lesion_mrsmap.nii.gz",
         "x_desc-gates_mrsmap.nii.gz",
     } <= names
+
+
+def test_every_interval_has_the_level_that_was_asked_for():
+    result, *_ = whole_grid(level=0.8, lesion=tumour_mask(), point_spread="box")
+
+    levels = {m.name: m.details["IntervalLevel"] for m in result.maps if m.desc == "lower"}
+    assert {"met-ChoCr_desc-lower", "met-ChoCrn_desc-lower"} <= set(levels)
+    assert set(levels.values()) == {0.8}
 
 
 def test_reasons_of_a_grid_are_where_they_hold():
