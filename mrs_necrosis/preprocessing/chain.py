@@ -172,7 +172,7 @@ def preprocess(
         if correct_eddy_currents is not False:
             reduced = eddy_currents.correct_eddy_currents(reduced)
         with_residue, water_ppm = water.find_water(reduced)
-        with_water = reduced
+        height = water.water_height(reduced)
         if remove_water is not False:
             reduced = water.remove_water(
                 reduced, everywhere=remove_water is True, progress=progress
@@ -194,7 +194,7 @@ def preprocess(
             water_area=area,
             history=reduced.history,
             source_format=reduced.source_format,
-            water_ratio=water.water_ratio(with_water, reduced.fid),
+            water_ratio=water.water_ratio(reduced, height),
         )
         is_grid = spectra.voxels_to_fit.size > 1
         referenced = _referenced(

@@ -12,7 +12,7 @@ from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
 from mrs_necrosis.spectra import Acquisition, SpectralData, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -222,11 +222,7 @@ def find_water(data: SpectralData) -> tuple[NDArray[np.bool_], NDArray[np.float6
     water_ppm : ndarray of float64, shape (X, Y, Z)
         Position of that highest point, as far as the axis is known.
     """
-    acquisition = data.acquisition
-    ppm = acquisition.reference_or_water_ppm + (
-        np.fft.fftfreq(data.n_samples, acquisition.dwell_time_s)
-        / acquisition.spectrometer_frequency_mhz
-    )
+    ppm = _ppm(data)
     usable = has_signal(data.fid)
     fid = np.where(usable[..., None], data.fid, 0.0)
     spectrum = np.abs(np.fft.fft(fid, axis=3))
@@ -244,23 +240,44 @@ def find_water(data: SpectralData) -> tuple[NDArray[np.bool_], NDArray[np.float6
     return found, ppm[at]
 
 
-def water_ratio(
-    data: SpectralData, cleaned: NDArray[np.complex128] | None = None
-) -> NDArray[np.float64]:
-    """Return how many times as high the water is as the highest narrow peak beside it.
-
-    The water is the highest point outside 0.2 to 4.2 ppm. The narrow peaks are what ten smooth
-    modes do not explain between 1.8 and 3.5 ppm after water removal: the tail of a strong water
-    line is smooth, metabolites are not. The files at hand give 0 to 90 where water is
-    suppressed, 450 to 6000 where it is not; noise counts as a peak, so that the ratio is never
-    larger than what the noise lets be known.
+def water_height(data: SpectralData) -> NDArray[np.float64]:
+    """Return the height of the highest point outside 0.2 to 4.2 ppm: of the water, as a rule.
 
     Parameters
     ----------
     data : SpectralData
         One FID per voxel, with its water.
-    cleaned : ndarray of complex128, shape (X, Y, Z, N), or None
-        The same after water removal; `data` itself by default.
+
+    Returns
+    -------
+    ndarray of float64, shape (X, Y, Z)
+        Modulus of the plain FFT; NaN where there is no signal.
+    """
+    ppm = _ppm(data)
+    outside = (ppm < _OUTSIDE_PPM[0]) | (ppm > _OUTSIDE_PPM[1])
+    height = np.full(int(np.prod(data.fid.shape[:3])), np.nan)
+    if outside.any():
+        for at, spectrum in _spectra(data):
+            height[at] = np.abs(spectrum[:, outside]).max(axis=1)
+    return height.reshape(data.fid.shape[:3])
+
+
+def water_ratio(
+    data: SpectralData, height: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return how many times as high the water is as the highest narrow peak beside it.
+
+    The narrow peaks are what ten smooth modes do not explain between 1.8 and 3.5 ppm: the tail
+    of a strong water line is smooth, metabolites are not. The files at hand give 0 to 90 where
+    water is suppressed, 450 to 6000 where it is not; noise counts as a peak, so that the ratio
+    is never larger than what the noise lets be known.
+
+    Parameters
+    ----------
+    data : SpectralData
+        One FID per voxel, after water removal if there was any.
+    height : ndarray of float64, shape (X, Y, Z), or None
+        `water_height` before that; of `data` by default.
 
     Returns
     -------
@@ -276,30 +293,37 @@ def water_ratio(
     >>> float(water_ratio(made.data)[0, 0, 0]) < 100 < float(water_ratio(made.data.water)[0, 0, 0])
     True
     """
-    acquisition = data.acquisition
-    ppm = acquisition.reference_or_water_ppm + (
-        np.fft.fftfreq(data.n_samples, acquisition.dwell_time_s)
-        / acquisition.spectrometer_frequency_mhz
-    )
-    outside = (ppm < _OUTSIDE_PPM[0]) | (ppm > _OUTSIDE_PPM[1])
+    if height is None:
+        height = water_height(data)
+    ppm = _ppm(data)
     narrow = np.flatnonzero((ppm > _NARROW_PPM[0]) & (ppm < _NARROW_PPM[1]))
     narrow = narrow[np.argsort(ppm[narrow])]
-    grid = data.fid.shape[:3]
-    ratio = np.full(int(np.prod(grid)), np.nan)
-    if narrow.size < 2 * _N_SMOOTH or not outside.any():
-        return ratio.reshape(grid)
-    position = (np.arange(narrow.size) + 0.5) / narrow.size
-    smooth = np.linalg.qr(np.cos(np.pi * np.outer(position, np.arange(_N_SMOOTH))))[0]
-    before = data.fid.reshape(-1, data.n_samples)
-    after = before if cleaned is None else cleaned.reshape(-1, data.n_samples)
-    rows = np.flatnonzero(has_signal(before) & has_signal(after))
+    ratio = np.full(height.size, np.nan)
+    if narrow.size >= 2 * _N_SMOOTH:
+        position = (np.arange(narrow.size) + 0.5) / narrow.size
+        smooth = np.linalg.qr(np.cos(np.pi * np.outer(position, np.arange(_N_SMOOTH))))[0]
+        for at, spectrum in _spectra(data):
+            rest = spectrum[:, narrow]
+            rest = np.abs(rest - (rest @ smooth) @ smooth.T).max(axis=1)
+            water = height.ravel()[at]
+            ratio[at] = water / np.maximum(rest, 1e-12 * water)
+    return ratio.reshape(height.shape)
+
+
+def _ppm(data: SpectralData) -> NDArray[np.float64]:
+    """Return the chemical shifts of the plain FFT, shape (N,)."""
+    acquisition = data.acquisition
+    hz = np.asarray(np.fft.fftfreq(data.n_samples, acquisition.dwell_time_s), np.float64)
+    return acquisition.reference_or_water_ppm + hz / acquisition.spectrometer_frequency_mhz
+
+
+def _spectra(data: SpectralData) -> Iterator[tuple[NDArray[np.intp], NDArray[np.complex128]]]:
+    """Yield the voxels with signal, a few at a time: their places (V,) and spectra (V, N)."""
+    fid = data.fid.reshape(-1, data.n_samples)
+    rows = np.flatnonzero(has_signal(fid))
     for first in range(0, rows.size, _FEW_FIDS):
         at = rows[first : first + _FEW_FIDS]
-        water = np.abs(np.fft.fft(before[at], axis=1)[:, outside]).max(axis=1)
-        rest = np.fft.fft(after[at], axis=1)[:, narrow]
-        rest = np.abs(rest - (rest @ smooth) @ smooth.T).max(axis=1)
-        ratio[at] = water / np.maximum(rest, 1e-12 * water)
-    return ratio.reshape(grid)
+        yield at, np.fft.fft(fid[at], axis=1)
 
 
 def _water_by_hlsvd(
