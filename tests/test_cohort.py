@@ -945,6 +945,24 @@ def test_what_is_not_the_lesion_of_a_grid_is_noted(with_masks, tmp_path):
         dataset_units(root, derivatives={"masks": masks / "none"})
 
 
+def test_a_mask_that_is_none_is_said(with_masks, tmp_path):
+    import nibabel
+
+    root, masks = with_masks[0], shutil.copytree(with_masks[1], tmp_path / "masks")
+    path = masks / "sub-01/anat/sub-01_space-T1w_label-lesion_mask.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 1), np.uint8), np.eye(4)), path)
+    out = tmp_path / "out"
+
+    empty = quick(root, out, derivatives={"masks": masks})
+    page = (out / "cohort.html").read_text()
+    path.write_bytes(b"x")
+    broken = quick(root, out, derivatives={"masks": masks})
+
+    assert [one.message for one in empty.outcomes] == [""]
+    assert "the lesion mask does not touch the grid; check its space" in page
+    assert broken.outcomes[0].message.startswith("its mask of the lesion is no image")
+
+
 def test_anatomy_without_a_place_of_the_grid_is_not_used(with_masks, tmp_path):
     root, _ = with_masks
     root = shutil.copytree(root, tmp_path / "raw")

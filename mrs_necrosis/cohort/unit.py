@@ -206,6 +206,8 @@ def _run_locked(unit: Unit, settings: Settings) -> Outcome:
             analysis = analyze_unit(unit, settings)
             contents = render_unit(unit, settings, analysis)
         notes = [*unit.notes, *dict.fromkeys(str(warning.message) for warning in caught)]
+        if analysis.grid_result is not None:
+            notes += [note for note in analysis.grid_result.notes if "lesion mask" in note]
         _write(unit, settings, before, contents, {
             "fingerprint": fingerprint, "summary": _summary(unit, analysis), "notes": notes,
         })  # fmt: skip
@@ -228,7 +230,12 @@ def _run_locked(unit: Unit, settings: Settings) -> Outcome:
 
 def _failure(unit: Unit, error: Exception) -> Outcome:
     if isinstance(error, FormatError):
-        message = error.problem  # without the file's name
+        # without the file's name, but with what it is
+        others = {unit.water: "water reference", unit.anatomy: "anatomical image",
+                  unit.lesion: "mask of the lesion"}  # fmt: skip
+        message = error.problem
+        if error.path in others and error.path != unit.source:
+            message = f"its {others[error.path]} {message}"
     elif isinstance(error, MRSNecrosisError):
         message = str(error)
     elif isinstance(error, OSError):
