@@ -914,6 +914,12 @@ def test_a_grid_gets_its_anatomy_and_its_lesion(with_masks, tmp_path):
     )  # fmt: skip
     links = json.loads((out / "dataset_description.json").read_text())["DatasetLinks"]
     assert set(links) == {"raw", "masks"}
+    import nibabel
+
+    mask = nibabel.load(out / "sub-01/mrs/sub-01_desc-qcmask_mrsmap.nii.gz").get_fdata()
+    snr = nibabel.load(out / "sub-01/mrs/sub-01_desc-snr_mrsmap.nii.gz").get_fdata()
+    assert set(np.unique(mask)) == {0.0, 1.0}
+    assert (snr[mask == 1] >= 5).all()
     page = (out / "cohort.html").read_text()
     assert f'"{fit["grid_assessment"]["lesion"]["favors"]}" data-value=' in page
     assert 'href="sub-01/mrs/sub-01_desc-grid_mrs.html">maps</a>' in page

@@ -344,6 +344,8 @@ def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str,
         }),
     }  # fmt: skip
     contents |= _preprocessed(unit, settings, analysis)
+    if analysis.grid_result is not None:
+        contents |= _quality_mask(unit, analysis)
     for name, content in rendered.items():
         folder, _, file = name.rpartition("/")
         if folder == MAPS:
@@ -355,6 +357,31 @@ def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str,
             description, dot, ending = file.rpartition(".")
             contents[unit.path(description, dot + ending, folder=unit.figures)] = content
     return contents
+
+
+def _quality_mask(unit: Unit, analysis: Analysis) -> dict[str, bytes]:
+    """Return which voxels are good enough to be looked at."""
+    import numpy as np
+
+    from mrs_necrosis.maps import Map, map_files
+    from mrs_necrosis.quality import FitStatus, QualityThresholds
+
+    assert analysis.fit is not None
+    quality, limits = analysis.fit.quality, QualityThresholds()
+    good = np.isin(analysis.fit.status, (FitStatus.OK, FitStatus.AT_BOUND))
+    good &= quality.snr >= limits.snr_fail
+    good &= quality.linewidth_ppm <= limits.linewidth_fail_ppm
+    mask = Map(
+        desc="qcmask",
+        values=good.astype(np.uint8),
+        title="Quality",
+        description=f"1 where the fit converged, SNR is at least {limits.snr_fail:g} and the "
+        f"linewidth at most {limits.linewidth_fail_ppm:g} ppm",
+        kind="code",
+        key={0: "not to be used", 1: "good enough"},
+    )
+    files = map_files(unit.name, [mask], affine=analysis.fit.spectra.affine)
+    return {f"{unit.folder}/{name}": content for name, content in files.items()}
 
 
 def _preprocessed(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str, bytes]:
