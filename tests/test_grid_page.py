@@ -86,7 +86,7 @@ def parts(hostile="", affine=AFFINE):
             Statement("gate", "SNR is below 5 (assumed)", status != 0),
         ],
         "anatomy": anatomy,
-        "lesion": summarise_lesion(weights, labels),
+        "lesion": summarise_lesion(weights, labels, likelihood_ratio=np.where(i < 2, 0.1, 8.0)),
         "lesion_weights": weights,
         "notes": [f"a note {hostile}"],
         "provenance": {"version": "0", "text": hostile},
@@ -105,7 +105,7 @@ def embedded(page):
 def test_page_loads_nothing_and_allows_only_its_own_script():
     page = grid_page(**parts())
 
-    assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:)", page)
+    assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:|#)", page)
     assert not re.search(r"https?://|@import|\burl\(|fetch\(|XMLHttp|eval\(", page)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page).group(1)
     assert "default-src 'none'" in policy
@@ -551,3 +551,17 @@ def test_scalp_lipid_does_not_set_the_scale_of_a_map_of_lipid(browser, tmp_path)
 
 def test_the_interval_says_its_level_and_the_map_its_scale(opened):
     assert opened.text("#ratios thead") == "RatioValue95 % interval"
+
+
+def test_the_lesions_worst_voxel_is_a_click_away(opened):
+    opened.choose("#convention", "neurological")
+    opened.run("location.hash = '#voxel=5,2,1'")
+    opened.settle()
+    before = opened.text("#voxel-title")
+    opened.run("document.querySelector('.lesion a').click()")
+    opened.settle()
+
+    worst = parts()["lesion"].worst_voxel
+    assert opened.text("#voxel-title") == f"Voxel {', '.join(map(str, worst))}" != before
+    # and the view stays what it was
+    assert opened.run("document.getElementById('convention').value") == "neurological"

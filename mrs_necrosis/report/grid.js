@@ -57,7 +57,7 @@
       startingVoxel();
     }
     if (byName[given.get("map")]) state.map = byName[given.get("map")];
-    state.neurological = given.get("view") === "neurological";
+    if (given.has("view")) state.neurological = given.get("view") === "neurological";
   }
 
   function startingVoxel() {
