@@ -164,6 +164,37 @@ def test_the_nearer_and_the_more_specific_sidecar_wins(tmp_path):
     assert found == {"A": "file", "B": "participant", "C": "specific"}
 
 
+def test_the_reporting_table_takes_numbers_and_known_words_of_the_sidecar(tmp_path):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+    path = root / "sub-01/mrs/sub-01_svs.json"
+    more = {
+        "Manufacturer": "Philips Zzdoe", "ManufacturersModelName": "Zzdoe",
+        "NumberOfTransients": 64, "AcquisitionVoxelSize": [30, 25, 15], "BodyPart": "BRAIN",
+        "BodyPartDetails": "Zzdoe", "WaterSuppression": True,
+        "WaterSuppressionTechnique": "VAPOR",
+    }  # fmt: skip
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+    quick(root, out)
+
+    text = (out / "sub-01/mrs/sub-01_desc-mrsinmrs_mrs.tsv").read_text()
+    values = dict(line.split("\t")[1:] for line in text.splitlines())
+    assert values["manufacturer"] == "Philips"
+    assert values["averages"] == "64"
+    assert values["nominal voxel size"] == "30 x 25 x 15 mm"
+    assert values["volume of interest"] == "brain"
+    assert values["water suppression, shim"].startswith("water suppressed (VAPOR)")
+    pages = [one.read_text() for one in out.rglob("*_desc-report_mrs.html")]
+    assert ["water suppressed (VAPOR)" in page for page in pages] == [True]
+    assert not any("Zzdoe" in page for page in pages)
+    more = {
+        "Manufacturer": 3, "NumberOfTransients": "x", "AcquisitionVoxelSize": [1, "x", 0],
+        "WaterSuppression": "yes",
+    }  # fmt: skip
+    assert dataset.reported(more) == {}
+    assert "not" in dataset.reported({"WaterSuppression": False})["water suppression, shim"]
+
+
 @pytest.mark.parametrize(
     "link",
     [

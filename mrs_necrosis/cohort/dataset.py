@@ -57,6 +57,9 @@ _MASK: Final = re.compile(
 _OF_THE_SCANNER: Final = frozenset({None, "orig", "T1w", "T2w", "FLAIR", "individual", "scanner"})
 """Spaces whose world coordinates are those of the spectra; a template's are not."""
 
+_MAKERS: Final = ("Siemens", "Philips", "GE", "UIH", "Bruker", "Agilent", "Varian", "Canon")
+_WATER_SUPPRESSION: Final = ("VAPOR", "WET", "CHESS", "MOIST", "Excitation", "Inversion")
+
 _EDITED: Final = ("EditTarget", "EditCondition", "EditPulse")
 
 _MAX_SIDECAR_BYTES: Final = 2**24
@@ -490,6 +493,42 @@ def given_by(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> dic
         # it quotes the number and its unit
         raise FormatError(path, f"its sidecar is wrong: {error}") from None
     return known
+
+
+def reported(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a sidecar says of items of the MRSinMRS table: numbers and known words only.
+
+    Parameters
+    ----------
+    metadata : mapping
+        The sidecar's fields.
+
+    Returns
+    -------
+    dict of str to str
+        Value by item.
+    """
+    said = {}
+    maker = str(metadata.get("Manufacturer")).casefold().split()
+    for name in _MAKERS:
+        if name.casefold() in maker:
+            said["manufacturer"] = name
+    transients = _scalar(metadata.get("NumberOfTransients"))
+    if transients is not None and transients >= 1:
+        said["averages"] = f"{transients:.0f}"
+    size = metadata.get("AcquisitionVoxelSize")
+    edges = [_scalar(edge) for edge in size] if isinstance(size, list) else []
+    if len(edges) == 3 and all(edge is not None and edge > 0 for edge in edges):
+        said["nominal voxel size"] = " x ".join(f"{edge:.3g}" for edge in edges) + " mm"
+    if metadata.get("BodyPart") == "BRAIN":
+        said["volume of interest"] = "brain"
+    suppressed = metadata.get("WaterSuppression")
+    if isinstance(suppressed, bool):
+        technique = metadata.get("WaterSuppressionTechnique")
+        how = f" ({technique})" if technique in _WATER_SUPPRESSION else ""
+        words = f"water suppressed{how}" if suppressed else "water not suppressed"
+        said["water suppression, shim"] = f"{words}; shim not available"
+    return said
 
 
 def check_consistency(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> None:

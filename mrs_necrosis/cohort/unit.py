@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import mrs_necrosis
-from mrs_necrosis.cohort.dataset import check_consistency, given_by
+from mrs_necrosis.cohort.dataset import check_consistency, given_by, reported
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, MRSNecrosisWarning, OutputError
 
 if TYPE_CHECKING:
@@ -328,7 +328,8 @@ def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str,
     stem = unit.name if unit.suffix else "grid"
     formats = ("svg",) if settings.figures else ()
     page = unit.path("grid", ".html").rpartition("/")[2] if unit.suffix else "grid.html"
-    rendered = render(analysis, formats=formats, stem=stem, grid_page=page)
+    said = reported(unit.metadata or {})
+    rendered = render(analysis, formats=formats, stem=stem, grid_page=page, said=said)
     if not unit.suffix:
         return {f"{unit.folder}/{name}": content for name, content in rendered.items()}
     contents = {

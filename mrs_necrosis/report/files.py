@@ -34,6 +34,7 @@ def render(
     formats: Collection[str] = ("svg", "png"),
     stem: str = "grid",
     grid_page: str = "grid.html",
+    said: Mapping[str, str] | None = None,
 ) -> dict[str, bytes]:
     """Return every output file by its name, ``result.json`` first.
 
@@ -48,6 +49,8 @@ def render(
         Begin of the names of a grid's maps.
     grid_page : str
         How the report links the grid's page.
+    said : mapping of str to str, or None
+        Values of the reporting table that the analysis does not know.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def render(
     contents = {
         "result.json": to_json(analysis).encode(),
         "ratios.tsv": to_tsv([analysis]).encode(),
-        "mrsinmrs.tsv": mrsinmrs_tsv(analysis).encode(),
+        "mrsinmrs.tsv": mrsinmrs_tsv(analysis, said).encode(),
     }
     drawings = {}
     if formats and analysis.shown_voxel is not None:
@@ -77,7 +80,7 @@ def render(
     if analysis.grid_result is not None:
         of_grid = _render_grid(analysis, analysis.grid_result, formats, stem)
     pictures = {name: of_grid[name] for name in _PICTURES if name in of_grid}
-    report = page.to_html(analysis, svgs, pictures=pictures, grid_page=grid_page)
+    report = page.to_html(analysis, svgs, pictures=pictures, grid_page=grid_page, said=said)
     return {**contents, "report.html": report.encode(), **of_grid}
 
 

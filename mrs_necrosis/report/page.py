@@ -53,6 +53,7 @@ def to_html(
     *,
     pictures: Mapping[str, bytes] | None = None,
     grid_page: str = "grid.html",
+    said: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page.
 
@@ -66,6 +67,8 @@ def to_html(
         The grid's ``"label.png"`` and ``"index.png"``, where there are any.
     grid_page : str
         Link to the page of the grid.
+    said : mapping of str to str, or None
+        Values of the reporting table that the analysis does not know.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def to_html(
             grid_counts=_grid_counts(analysis),
             header=_header(analysis),
             methods=methods_paragraph(analysis),
-            mrsinmrs=mrsinmrs_rows(analysis),
+            mrsinmrs=mrsinmrs_rows(analysis, said),
             provenance=_flat(analysis.provenance),
             shown_voxel=", ".join(map(str, analysis.shown_voxel or ())),
             spectrum_figure=inline(svgs.get("spectrum", "")),

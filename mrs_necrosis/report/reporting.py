@@ -12,6 +12,8 @@ import mrs_necrosis
 from mrs_necrosis.report.text import field_words, milliseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mrs_necrosis.analysis import Analysis
 
 NOT_AVAILABLE = "not available"
@@ -83,13 +85,15 @@ def _quantity(analysis: Analysis) -> str:
     ]
 
 
-def mrsinmrs_tsv(analysis: Analysis) -> str:
+def mrsinmrs_tsv(analysis: Analysis, said: Mapping[str, str] | None = None) -> str:
     r"""Return the reporting table as text, tab-separated under a line of titles.
 
     Parameters
     ----------
     analysis : Analysis
         What to report.
+    said : mapping of str to str, or None
+        Values of items that the analysis does not know, from elsewhere.
 
     Returns
     -------
@@ -103,14 +107,16 @@ def mrsinmrs_tsv(analysis: Analysis) -> str:
     >>> text.splitlines()[0].split("\t")
     ['part', 'item', 'value']
     """
-    rows = mrsinmrs_rows(analysis)
+    rows = mrsinmrs_rows(analysis, said)
     return MRSINMRS_TITLES + "".join(
         "\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows
     )
 
 
-def mrsinmrs_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
-    """Return the reporting table as (part, item, value) rows."""
+def mrsinmrs_rows(
+    analysis: Analysis, said: Mapping[str, str] | None = None
+) -> list[tuple[str, str, str]]:
+    """Return the reporting table as (part, item, value) rows; ``said`` fills what is unknown."""
     acquisition, spectra, quality = analysis.acquisition, analysis.spectra, analysis.quality
 
     def known(value: object, form: str = "{}") -> str:
@@ -159,7 +165,10 @@ def mrsinmrs_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
     rows.append(
         ("4 quality", "sample spectrum", "in this report" if analysis.fit else NOT_AVAILABLE)
     )
-    return rows
+    return [
+        (part, item, (said or {}).get(item, value) if value == NOT_AVAILABLE else value)
+        for part, item, value in rows
+    ]
 
 
 def _of_step(analysis: Analysis, name: str, parameter: str) -> object:
