@@ -25,10 +25,12 @@ _LABELLED = CHAIN + r"[\s\S]*?where a label is given: "
 _JUDGED = CHAIN + r"[\s\S]*?AUC +ECE +Brier\n"
 SENTENCES = (
     # page, what it says, the result, where in it
-    ("README.md", r"error is ([\d.]+) % for tNAA", "real_files", r"NAA/Cr  fit .*?([\d.]+) %"),
-    ("README.md", r"and ([\d.]+) % for tCho/tCr", "real_files", r"Cho/Cr  fit .*?([\d.]+) %"),
-    ("README.md", r"\(integration: (\d+) %", "real_files", r"NAA/Cr  integr.*?([\d.]+) %"),
-    ("README.md", r"tion: \d+ % and (\d+) %", "real_files", r"Cho/Cr  integr.*?([\d.]+) %"),
+    ("README.md", r"error is ([\d.]+) % for tNAA", "real_files", r"NAA/Cr  own +([\d.]+)"),
+    ("README.md", r"([\d.]+) % for tCho/tCr", "real_files", r"Cho/Cr  own +([\d.]+)"),
+    ("README.md", r"([\d.]+) % for Ins/tCr", "real_files", r"mI/Cr   own +([\d.]+)"),
+    ("README.md", r"([\d.]+) % for Glx/tCr", "real_files", r"Glx/Cr  own +([\d.]+)"),
+    ("README.md", r"integration: (\d+) %", "real_files", r"NAA/Cr  integration +([\d.]+)"),
+    ("README.md", r"tion: \d+ % and (\d+) %", "real_files", r"Cho/Cr  integration +([\d.]+)"),
     ("README.md", r"([\d,]+) spectra per group", "evidence", r"label, (\d+) spectra per group"),
     ("README.md", r"([\d.]+) % of recurrences and", "evidence", _LABELLED + r"\D+([\d.]+)"),
     ("README.md", r"([\d.]+) % of necroses are", "evidence", _LABELLED + r".*ficity ([\d.]+)"),
