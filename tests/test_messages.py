@@ -17,6 +17,7 @@ from mrs_necrosis.errors import FitError, FormatError, SignalError
 from mrs_necrosis.fitting import default_model
 from mrs_necrosis.fitting.model import Parameter, check_parameters
 from mrs_necrosis.followup import read_timeline
+from mrs_necrosis.io import write_nifti_mrs
 from mrs_necrosis.lesion import mask_weights
 from mrs_necrosis.maps import Map, write_maps
 from mrs_necrosis.preprocessing import correct_eddy_currents, hlsvd, preprocess, remove_water
@@ -225,6 +226,7 @@ COMMANDS = [
     ("analyze", "give inputs, or --table with a list of them"),
     ("analyze a.rda --te fast", "a time is written like 30ms or 0.03s; got 'fast'"),
     ("analyze a.rda --te 1.2.3ms", "a time is written like 30ms or 0.03s; got '1.2.3ms'"),
+    ("analyze a.rda --fit-range 3.0 4.0", "--fit-range must ascend, and hold 2.6 ppm"),
     ("analyze --table x.tsv", "--table needs --out, and has its labels itself"),
     ("criteria a.rda b.rda", "criteria takes one input"),
     (f"criteria {sample_path('grid_te144.nii.gz')}", "criteria takes a single voxel"),
@@ -239,6 +241,14 @@ COMMANDS = [
 def test_a_wrong_command_line_is_said_in_one_sentence(capsys, command, message):
     assert main(command.split(" ") if command else []) == 2
     assert message in capsys.readouterr().err
+
+
+def test_steps_that_cannot_be_left_out_are_said(tmp_path, capsys):
+    made = phantom("mixed", np.random.default_rng(0), coils=2, n_samples=512).data
+    write_nifti_mrs(tmp_path / "a.nii", made)
+
+    assert main(["analyze", str(tmp_path / "a.nii"), "--combine-coils", "off"]) == 2
+    assert "leave out --combine-coils and --average off" in capsys.readouterr().err
 
 
 # ---- none is without ----------------------------------------------------------------------------
