@@ -18,7 +18,7 @@ from pathlib import Path
 import bids_dataset
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_grid_page import browser  # noqa: F401 - a fixture
 
@@ -315,6 +315,45 @@ def test_any_sidecar_is_used_or_refused(fields):
 
     assert "sidecar" in problem
     replace(data.acquisition, **known)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(
+    st.sampled_from(["Manufacturer", "NumberOfTransients", "AcquisitionVoxelSize", "BodyPart",
+                     "WaterSuppression", "WaterSuppressionTechnique"]), JSON))  # fmt: skip
+def test_of_any_sidecar_only_numbers_and_known_words_are_reported(fields):
+    known = re.compile(
+        r"[A-Z][A-Za-z]+|\d+|[\d.e+-]+( x [\d.e+-]+){2} mm|brain|water (not )?suppressed"
+        r"( \([A-Za-z]+\))?; shim not available"
+    )
+
+    assert all(known.fullmatch(text) for text in dataset.reported(fields).values())
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    content=JSON
+    | st.fixed_dictionaries({"svs": JSON})
+    | st.fixed_dictionaries(
+        {"mrsi": st.dictionaries(st.sampled_from(["acquisition", "ses", "run", "colour"]), JSON)}
+    )
+)
+def test_any_filter_file_is_used_or_refused(tmp_path, content):
+    path = tmp_path / "filter.json"
+    path.write_text(json.dumps(content))
+
+    filters, problem = {}, ""
+    try:
+        filters = dataset.read_filters(path)
+    except FormatError as error:
+        problem = error.problem
+
+    assert bool(filters) != bool(problem)
+    assert set(filters) <= {"svs", "mrsi"}
+    assert "\n" not in problem
+    assert dataset.find(tmp_path, filters=filters) == []
 
 
 def test_a_sidecar_without_what_bids_requires_is_noted(tmp_path):

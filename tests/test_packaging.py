@@ -107,3 +107,10 @@ def test_one_command_runs_a_benchmark_and_keeps_its_table(tmp_path, capsys, monk
     assert "import_time" in capsys.readouterr().out
     assert benchmarks.main(["import_time"]) == 0
     assert "mrs-necrosis --help" in (tmp_path / "import_time.txt").read_text()
+
+
+def test_the_pictures_of_the_readme_are_there_and_small():
+    pictures = [ROOT / path for path in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", README)]
+
+    assert len(pictures) == 2
+    assert all(10_000 < picture.stat().st_size < 200_000 for picture in pictures)

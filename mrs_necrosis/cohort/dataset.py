@@ -514,11 +514,11 @@ def reported(metadata: Mapping[str, Any]) -> dict[str, str]:
         if name.casefold() in maker:
             said["manufacturer"] = name
     transients = _scalar(metadata.get("NumberOfTransients"))
-    if transients is not None and transients >= 1:
+    if transients is not None and 1 <= transients <= 1e6:
         said["averages"] = f"{transients:.0f}"
     size = metadata.get("AcquisitionVoxelSize")
     edges = [_scalar(edge) for edge in size] if isinstance(size, list) else []
-    if len(edges) == 3 and all(edge is not None and edge > 0 for edge in edges):
+    if len(edges) == 3 and all(edge is not None and 0 < edge < 1000 for edge in edges):
         said["nominal voxel size"] = " x ".join(f"{edge:.3g}" for edge in edges) + " mm"
     if metadata.get("BodyPart") == "BRAIN":
         said["volume of interest"] = "brain"
