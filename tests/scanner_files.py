@@ -191,8 +191,10 @@ def first_centre_lps():
 
 def vax(values):
     """Return VAX F floats: an IEEE float four times as large with its halves swapped."""
-    # a VAX has no negative zero; its pattern is a fault
-    words = (np.asarray(values, np.float32) * 4 + np.float32(0)).view("<u4")
+    # a VAX has neither a negative zero, whose pattern is a fault, nor numbers as small as that
+    values = np.asarray(values, np.float32)
+    values = np.where(np.abs(values) < np.finfo(np.float32).tiny, np.float32(0), values)
+    words = (values * 4).view("<u4")
     return ((words >> 16) | (words << 16)).astype("<u4").tobytes()
 
 
