@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mrs_necrosis import analyze
 from mrs_necrosis.analysis import Analysis, Source
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Assessment, Evidence, Favors, Finding, Gate
@@ -25,6 +26,7 @@ from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import parse_ratio, ratio
 from mrs_necrosis.report import document, figure, files, page, rows, table, text
+from mrs_necrosis.simulation import phantom
 from mrs_necrosis.spectra import Acquisition, Spectra, Step
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -429,6 +431,14 @@ def test_the_summary_of_a_grid_counts_its_voxels():
     assert re.search(r"6  the fit converged", words)
 
 
+def test_the_summary_of_a_grid_says_what_withholds_the_labels():
+    made = phantom("normal_white_matter", np.random.default_rng(1), grid=(3, 1, 1), snr=30.0)
+
+    words = text.summary(analyze(made.data, preprocessing={"find_mask": False}))
+
+    assert "       3  not-evaluable\nwithheld by: near-normal (3)" in words
+
+
 def test_a_closed_gate_is_in_the_summary():
     gate = Gate(name="snr", is_open=False, checked=True, sentence="SNR is 3, below 5.",
                 gives=Favors.NOT_EVALUABLE)  # fmt: skip
@@ -621,7 +631,6 @@ def test_the_page_template_never_meets_an_undefined_name():
 def test_the_reporting_table_counts_receivers_and_averages():
     from mrs_necrosis import analyze
     from mrs_necrosis.report.reporting import mrsinmrs_rows
-    from mrs_necrosis.simulation import phantom
 
     made = phantom("mixed", np.random.default_rng(0), coils=2, averages=4, n_samples=512)
 

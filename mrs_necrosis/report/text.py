@@ -197,6 +197,14 @@ def _grid_counts(analysis: Analysis) -> str:
         lines.append("of which the published criteria call")
         for favors, count in analysis.grid_assessment.counts().items():
             lines.append(f"  {count:>6}  {favors.value}")
+        withheld = {
+            name: int(closed.sum())
+            for name, closed in analysis.grid_assessment.closed.items()
+            if name in analysis.grid_assessment.withholding and closed.any()
+        }
+        if withheld:
+            most = sorted(withheld.items(), key=lambda item: -item[1])
+            lines.append(wrap("withheld by: " + ", ".join(f"{n} ({c})" for n, c in most)))
     if analysis.grid_result is not None:
         lines += ["", *(wrap(note) for note in analysis.grid_result.notes)]
         if analysis.grid_result.lesion is not None:
