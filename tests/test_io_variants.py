@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
 from scanner_files import (
@@ -27,6 +28,7 @@ from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.io.source import Source
 from mrs_necrosis.io.spec2nii_bridge import convert
 from mrs_necrosis.preprocessing import preprocess
+from mrs_necrosis.simulation import sample_path
 
 FID = grid_fid(1, 1, 1)
 pytestmark = pytest.mark.filterwarnings("ignore:the chemical shift of this spectrum is uncertain")
@@ -455,3 +457,25 @@ def test_uih_has_the_other_sign_and_its_water_beside(tmp_path):
 
     assert np.array_equal(data.fid, FID)
     assert np.allclose(data.water.fid, 50 * FID)
+
+
+@pytest.mark.parametrize(
+    ("given", "in_file"),
+    [({}, 144.0), ({}, "soon"), ({}, -0.144), ({"echo_time_s": 0.03}, 0.144)],
+)
+def test_parts_of_an_echo_time_that_do_not_add_up_to_it_are_left_out(tmp_path, given, in_file):
+    made = nibabel.load(sample_path("reference_case_te144.nii.gz"))
+    header = json.loads(made.header.extensions[0].get_content())
+    assert len(header["EchoTimes"]["Value"]) == 2
+    header["EchoTime"] = in_file
+    made.header.extensions.clear()
+    content = json.dumps(header).encode()
+    made.header.extensions.append(nibabel.nifti1.Nifti1Extension(44, content))
+    nibabel.save(made, tmp_path / "scan.nii.gz")
+
+    data = read(tmp_path / "scan.nii.gz", **given)
+
+    assert data.acquisition.echo_times_s is None
+    assert data.acquisition.echo_time_s == given.get("echo_time_s")
+    assert "do not add up" in data.history[0].note
+    assert given or "no length in s" in data.history[0].note

@@ -166,6 +166,9 @@ def recording_of(
     if frequency_mhz is not None and frequency_mhz > _HZ:
         frequency_mhz /= 1e6
         notes = ("The file gives its frequency in Hz, where the standard says MHz.",)
+    echo_time_s = within(number(extension.get("EchoTime")), 0.0, 2.0)
+    if echo_time_s is None and extension.get("EchoTime") is not None:
+        notes += ("The file's echo time is no length in s and was not used.",)
     times = [number(value) for value in _listed(_user_value(extension, "EchoTimes"))]
     return Recording(
         format=NAME,
@@ -173,7 +176,7 @@ def recording_of(
         dims=tuple(dims),
         spectrometer_frequency_mhz=frequency_mhz,
         dwell_time_s=dwell_time_s if np.isfinite(dwell_time_s) else None,
-        echo_time_s=within(number(extension.get("EchoTime")), 0.0, 2.0),
+        echo_time_s=echo_time_s,
         repetition_time_s=within(number(extension.get("RepetitionTime")), 1e-3, 100.0),
         mixing_time_s=within(number(extension.get("MixingTime")), 0.0, 10.0) or None,
         echo_times_s=tuple(time for time in times if time is not None) or None,

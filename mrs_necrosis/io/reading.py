@@ -8,6 +8,7 @@ does not say stays None unless the user gives it, and what was given stands in t
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -290,6 +291,12 @@ def _assemble(
             )
     notes = list(recording.notes)
     notes += [f"{name} was given and replaced the file's value." for name in replaced]
+    echo_times_s = recording.echo_times_s
+    if echo_times_s and not math.isclose(
+        sum(echo_times_s), values["echo_time_s"] or 0.0, rel_tol=1e-3, abs_tol=1e-4
+    ):
+        echo_times_s = None
+        notes.append("The parts of the echo time do not add up to it and were not used.")
     parameters: dict[str, Any] = {"format": recording.format}
     if given:
         parameters["given"] = dict(given)
@@ -302,7 +309,7 @@ def _assemble(
             array.setflags(write=False)
     try:
         acquisition = Acquisition(
-            **values, echo_times_s=recording.echo_times_s, manufacturer=recording.manufacturer
+            **values, echo_times_s=echo_times_s, manufacturer=recording.manufacturer
         )
         water = None
         if recording.water is not None:
