@@ -912,6 +912,7 @@ def _criteria(options: argparse.Namespace) -> int:
         options.parser.error("criteria takes one input")
     if units:
         from mrs_necrosis.classifier import place
+        from mrs_necrosis.report.rows import finding_text
 
         keywords = _keywords(options)
         found = mrs_necrosis.analyze(units[0].source, **keywords)
@@ -929,8 +930,10 @@ def _criteria(options: argparse.Namespace) -> int:
         _print(f"    {one.statement} favors {one.side}; {one.citation}")
         finding = places.get(one.id)
         if finding is not None:
-            value = "" if finding.value is None else f" ({finding.value:.3g})"
-            _print(f"    this case: {finding.favors.value}{value}")
+            value = "" if finding.value is None else f" ({finding_text(finding)})"
+            # a cut-off of concentrations is another one for areas
+            as_what = "" if finding.statement == one.statement else f", as {finding.statement}"
+            _print(f"    this case: {finding.favors.value}{value}{as_what}")
         if one.note and options.verbose:
             _print(f"    {one.note}")
     return EXIT_OK

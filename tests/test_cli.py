@@ -539,6 +539,13 @@ def test_criteria_places_the_case_at_hand(capsys):
     assert out.count("this case: recurrence-favoring") >= 2
 
 
+def test_criteria_places_areas_by_the_cutoff_of_areas(capsys):
+    _, out, _ = command(capsys, "criteria", "Cho=2", "NAA=1", "Cr=1.5", "LL=1")
+
+    assert "Cho/NAA >= 1.4 (Bulik 2015) favors recurrence" in out
+    assert "this case: necrosis-favoring (2.00), as Cho/NAA >= 4.2 (Bulik 2015)" in out
+
+
 def test_simulate_writes_a_spectrum_and_its_truth(capsys, tmp_path):
     target = tmp_path / "phantom.nii.gz"
     arguments = ["simulate", "radiation_necrosis", "--te", "144ms", "--snr", "50", "--seed", "3"]
