@@ -411,6 +411,33 @@ def test_an_assessment_without_cutoffs_has_no_evidence_figure():
     assert "evidence.svg" not in rendered("no assessment")
 
 
+def test_a_bound_is_never_printed_as_if_it_were_measured():
+    findings = made_assessment(REFERENCE).findings
+    below, above = (
+        dataclasses.replace(finding, is_bound=True, value=value)
+        for finding, value in zip(findings, (0.22, 5.12), strict=False)
+    )
+    several = dataclasses.replace(above, cutoff=None)
+    analysis = table_analysis(
+        assessment=made_assessment(REFERENCE, findings=(below, above, several))
+    )
+
+    words = text.summary(analysis)
+    html = page.to_html(analysis, {})
+    drawn = [label.get_text() for label in figure.evidence(analysis).axes[0].texts]
+
+    for bound in ("below 0.22", "above 5.12"):
+        assert f": {bound}\n" in words
+        assert f">{bound}<" in html
+        assert bound in drawn
+    assert ": bound 5.12\n" in words
+
+
+def test_no_header_promises_an_interval_that_the_source_does_not_give():
+    assert "(interval)" not in page.to_html(table_analysis(), {})
+    assert "value (interval)" in page.to_html(spectrum_analysis(), {})
+
+
 def test_the_summary_fits_a_terminal_and_says_it_all():
     words = text.summary(table_analysis())
 

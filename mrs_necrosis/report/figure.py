@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox
 
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import PEAK_PPM
-from mrs_necrosis.report.rows import DASH, number, ratio_rows, row_of
+from mrs_necrosis.report.rows import finding_text, ratio_rows, row_of
 from mrs_necrosis.report.text import field_words, milliseconds
 
 if TYPE_CHECKING:
@@ -294,12 +294,9 @@ def evidence(analysis: Analysis) -> Figure:
                           linewidth=2.2, alpha=0.45, solid_capstyle="butt")  # fmt: skip
             axes.plot([finding.cutoff] * 2, [height - 0.33, height + 0.33], color=INK,
                       linewidth=1.6)  # fmt: skip
-            axes.plot([finding.value], [height], "o", color=colour, markersize=5.5)
-            words = number(finding.value)
-            if row is not None and row.interval_text != DASH:
-                words += f"  ({row.interval_text})"
-            axes.text(1.02, height, words, transform=axes.get_yaxis_transform(), va="center",
-                      fontsize=7.5, color=INK)  # fmt: skip
+            axes.plot([finding.value], [height], _marker(finding), color=colour, markersize=5.5)
+            axes.text(1.02, height, finding_text(finding, rows), va="center", fontsize=7.5,
+                      transform=axes.get_yaxis_transform(), color=INK)  # fmt: skip
         axes.set_xscale("log")
         axes.set_yticks(range(len(findings)))
         axes.set_yticklabels([f.statement for f in reversed(findings)], parse_math=False)
@@ -316,11 +313,21 @@ def evidence(analysis: Analysis) -> Figure:
                    label=side.value)
             for side in (Favors.NECROSIS, Favors.RECURRENCE)
         ]  # fmt: skip
+        if any(finding.is_bound for finding in findings):
+            keys.append(Line2D([], [], marker="<", linestyle="", markersize=5.5, color=INK,
+                               label="bound: a peak is not detected"))  # fmt: skip
         keys.append(Line2D([], [], marker="|", linestyle="", markersize=9, markeredgewidth=1.6,
                            color=INK, label="published cut-off"))  # fmt: skip
-        figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False)
+        figure.legend(handles=keys, loc="outside upper center", ncols=len(keys), frameon=False)
         settle(figure)
     return figure
+
+
+def _marker(finding: Finding) -> str:
+    """Return a dot, or an arrow to the side on which the true value of a bound lies."""
+    if not finding.is_bound or finding.value is None or finding.cutoff is None:
+        return "o"
+    return ">" if finding.value > finding.cutoff else "<"
 
 
 def _log_ticks(axes: Axes) -> None:

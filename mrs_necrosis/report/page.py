@@ -19,7 +19,7 @@ from mrs_necrosis.assessment import Favors
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.document import RESEARCH_USE
 from mrs_necrosis.report.reporting import methods_paragraph, mrsinmrs_rows
-from mrs_necrosis.report.rows import DASH, number, ratio_rows, row_of
+from mrs_necrosis.report.rows import DASH, finding_text, number, ratio_rows
 from mrs_necrosis.report.text import (
     evidence_words,
     field_words,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.assessment import Assessment, Finding
-    from mrs_necrosis.report.rows import Row
 
 _PEAKS = ("LL", "Cho", "Cr", "NAA", "Lip13", "Lip09", "Lip20", "Lac", "mI", "Glx")
 """Shown where a fit has more peaks than a reader wants; the JSON has them all."""
@@ -116,7 +115,7 @@ def to_html(
             research_use=RESEARCH_USE,
             version=mrs_necrosis.__version__,
             percent=f"{100 * analysis.level:.0f} %",
-            finding_value=_finding_value,
+            finding_value=finding_text,
             weight_words=_weight_words,
             cutoff_words=_cutoff_words,
         )
@@ -201,16 +200,6 @@ def _amount(value: Any) -> str:
 def _groups(assessment: Assessment) -> list[tuple[str, list[Finding]]]:
     by_side = sides(assessment.findings)
     return [(side.value, by_side[side]) for side in _ORDER if side in by_side]
-
-
-def _finding_value(finding: Finding, rows: Mapping[str, Row]) -> str:
-    if finding.value is None:
-        return DASH
-    row = row_of(finding, rows)
-    words = number(finding.value)
-    if row is not None and row.interval_text != DASH:
-        words += f" ({row.interval_text})"
-    return words
 
 
 def _cutoff_words(finding: Finding) -> str:

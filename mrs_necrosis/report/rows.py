@@ -115,6 +115,32 @@ def ratio_rows(analysis: Analysis, voxels: list[Voxel] | None = None) -> Iterato
             yield column.row(voxel)
 
 
+def finding_text(finding: Finding, rows: Mapping[str, Row] | None = None) -> str:
+    """Return what a finding measured, as it is printed: ``"1.14 (1.02 to 1.27)"``.
+
+    A peak that was not detected leaves a bound, which is never printed as if it were measured:
+    ``"below 0.22"``.
+
+    Parameters
+    ----------
+    finding : Finding
+        One criterion beside the case.
+    rows : mapping of str to Row, optional
+        Rows of the same voxel by their names, for the interval.
+    """
+    if finding.value is None:
+        return DASH
+    words = number(finding.value)
+    if finding.is_bound:
+        if finding.cutoff is None:
+            return f"bound {words}"
+        return f"{'above' if finding.value > finding.cutoff else 'below'} {words}"
+    row = None if rows is None else row_of(finding, rows)
+    if row is not None and row.interval_text != DASH:
+        words += f" ({row.interval_text})"
+    return words
+
+
 def row_of(finding: Finding, rows: Mapping[str, Row]) -> Row | None:
     """Return the row of the ratio that a finding looked at.
 

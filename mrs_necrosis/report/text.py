@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.quality import FitStatus
-from mrs_necrosis.report.rows import DASH, number, ratio_rows
+from mrs_necrosis.report.rows import DASH, finding_text, number, ratio_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -143,13 +143,12 @@ def _assessment(assessment: Assessment) -> str:
     for side, findings in sides(assessment.findings).items():
         lines.append(f"  {side.value} ({len(findings)})")
         lines += [
-            f"    {finding.statement}: {number(finding.value)}"
+            f"    {finding.statement}: {finding_text(finding)}"
             if finding.value is not None
             else f"    {finding.statement}"
             for finding in findings
         ]
     closed = [gate for gate in assessment.gates if not gate.is_open and gate is not reason]
-    withheld = "also" if reason else "withheld because"
     withheld = "also" if reason else "withheld because"
     for title, gates in (
         (withheld, [gate for gate in closed if gate.gives is not None]),
