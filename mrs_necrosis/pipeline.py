@@ -332,15 +332,9 @@ def _fitted(
         model = within(model or default_model(spectra.acquisition), fit_range_ppm)
     if np.count_nonzero(spectra.voxels_to_fit) < _LONG_WORK:
         keep = None
-    found = fit(
+    return fit(
         spectra, model, progress=progress, executor=executor, keep=keep, threads=threads
     )  # fmt: skip
-    quality = replace(
-        found.quality,
-        reference_confidence=spectra.reference_confidence,
-        water_ratio=spectra.water_ratio,
-    )
-    return replace(found, quality=quality)
 
 
 def _surroundings(

@@ -1,7 +1,5 @@
 """One call from a source to an analysis, and the same step by step."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -28,12 +26,9 @@ def found():
 def test_analyze_is_read_preprocess_fit_ratio_assess(found):
     spectra = preprocess(read(sample_path(SPECTRUM)))
     fitted = fit(spectra)
-    quality = replace(
-        fitted.quality,
-        reference_confidence=spectra.reference_confidence,
-        water_ratio=spectra.water_ratio,
+    judged = assess(
+        fitted.areas.with_ll(), quality=fitted.quality, acquisition=spectra.acquisition
     )
-    judged = assess(fitted.areas.with_ll(), quality=quality, acquisition=spectra.acquisition)
 
     assert found.ratios["Cho/Cr"].value == ratio(fitted.areas, "Cho", "Cr").value
     assert found.assessment == judged

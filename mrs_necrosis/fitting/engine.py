@@ -649,6 +649,8 @@ def result_of(
         residual_ratio=out.residual.reshape(grid),
         status=status.reshape(grid),
         unexplained_ppm=(reference + out.unexplained / mhz).reshape(grid),
+        reference_confidence=spectra.reference_confidence,
+        water_ratio=spectra.water_ratio,
     )
     theta = out.theta.copy()
     theta.setflags(write=False)
