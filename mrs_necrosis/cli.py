@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import logging
 import math
 import re
@@ -98,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _logging(options), _quiet_warnings() as notes:
         try:
             code: int = options.run(options)
+            sys.stdout.flush()
         except SystemExit as leaving:
             return EXIT_OK if not leaving.code else EXIT_USAGE
         except KeyboardInterrupt:
@@ -109,9 +111,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             # the reader of our output has seen enough
             sys.stderr.close()
             return EXIT_OK
+        except MemoryError:
+            print("mrs-necrosis: there is not enough memory for this", file=sys.stderr)
+            return EXIT_BAD_INPUT
         except Exception as error:
             if options.verbose:
                 raise
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                print("mrs-necrosis: no space is left for the output", file=sys.stderr)
+                return EXIT_OUTPUT
             message = f"internal error ({type(error).__name__}); run with -v to see where"
             print(f"mrs-necrosis: {message}", file=sys.stderr)
             return EXIT_SOME_FAILED
@@ -366,11 +374,22 @@ def _word(name: str | None, what: str, example: str, text: str) -> str:
     return name
 
 
+def _whole(low: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()) or not low <= int(text[:20]) <= 2**32:
+            msg = f"must be a whole number from {low} on; got {text!r}"
+            raise argparse.ArgumentTypeError(msg)
+        return int(text)
+
+    return parse
+
+
 def _samples(text: str) -> int:
-    if not text.isdecimal() or not 16 <= int(text) <= 2**24:
-        msg = f"must be a whole number from 16 on; got {text!r}"
+    value = _whole(16)(text)
+    if value > 2**24:
+        msg = f"must be a whole number up to {2**24}; got {text!r}"
         raise argparse.ArgumentTypeError(msg)
-    return int(text)
+    return value
 
 
 def _prior(text: str) -> float | str:
@@ -777,18 +796,18 @@ def _named_path(text: str) -> tuple[str, Path]:
 
 def _add_cohort(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("many inputs")
-    group.add_argument("--nprocs", "--n-cpus", type=int, metavar="N",
+    group.add_argument("--nprocs", "--n-cpus", type=_whole(1), metavar="N",
                        help="processes; by the number of inputs and processors")  # fmt: skip
-    group.add_argument("--omp-nthreads", type=int, metavar="N",
+    group.add_argument("--omp-nthreads", type=_whole(1), metavar="N",
                        help="threads of one process; as many as processors")  # fmt: skip
-    group.add_argument("--mem-mb", type=int, metavar="N",
+    group.add_argument("--mem-mb", type=_whole(1), metavar="N",
                        help=f"memory of all processes together; each is left {_MEM_MB} MB, so "
                        "that fewer may run")  # fmt: skip
     group.add_argument("--no-figures", action="store_false", dest="figures",
                        help="reports without figures; a third of the time")  # fmt: skip
     group.add_argument("-w", "--work-dir", type=Path, metavar="DIR",
                        help="for temporary files")  # fmt: skip
-    group.add_argument("--random-seed", type=int, default=0, metavar="N",
+    group.add_argument("--random-seed", type=_whole(0), default=0, metavar="N",
                        help="of the draws from the errors of the areas (0)")  # fmt: skip
     group.add_argument("--config", type=Path, metavar="FILE.toml",
                        help='options in a file: nprocs = 4, participant-label = ["01", "02"]; '
@@ -959,6 +978,7 @@ def _add_followup(parser: argparse.ArgumentParser) -> None:
 
 def _followup(options: argparse.Namespace) -> int:
     from mrs_necrosis.followup import Timeline, Visit, followup, read_timeline
+    from mrs_necrosis.ratios import parse_ratio
     from mrs_necrosis.report import course
     from mrs_necrosis.report.files import refuse_existing_file, write_files
 
@@ -968,10 +988,11 @@ def _followup(options: argparse.Namespace) -> int:
         refuse_existing_file(options.out / "followup.json", overwrite=options.overwrite)
     scatter = {}
     for text in options.reproducibility:
-        ratio, _, value = text.partition("=")
+        name, _, value = text.partition("=")
         try:
-            scatter[ratio.strip()] = _number(0, 10)(value)
-        except argparse.ArgumentTypeError as error:
+            parse_ratio(name.strip())
+            scatter[name.strip()] = _number(0, 10)(value)
+        except (ValueError, argparse.ArgumentTypeError) as error:
             options.parser.error(f"--reproducibility {text!r}: {error}")
     timeline = Timeline(visits=()) if options.timeline is None else read_timeline(options.timeline)
     visits = list(timeline.visits)
@@ -1005,7 +1026,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.nii.gz",
                         help="NIfTI-MRS; the truth goes to FILE.truth.json")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument("--seed", type=int, default=0, help="of all chance (0)")
+    parser.add_argument("--seed", type=_whole(0), default=0, help="of all chance (0)")
     parser.add_argument("--grid", type=int, nargs=3, default=(1, 1, 1), metavar=("X", "Y", "Z"),
                         help="voxels (1 1 1)")  # fmt: skip
     parser.add_argument("--echo-time", "--te", type=_TIME, default=0.03, metavar="30ms")
@@ -1034,6 +1055,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from mrs_necrosis.io import write_nifti_mrs
     from mrs_necrosis.report.files import write_atomically
     from mrs_necrosis.simulation import phantom
+    from mrs_necrosis.simulation.spins import known_sequence
 
     name = options.out.name
     if not name.endswith((".nii", ".nii.gz")):
@@ -1041,6 +1063,10 @@ def _simulate(options: argparse.Namespace) -> int:
     truth_path = options.out.with_name(name.removesuffix(".gz").removesuffix(".nii"))
     truth_path = truth_path.with_name(truth_path.name + ".truth.json")
     targets = [options.out, truth_path, *filter(None, [options.water_reference])]
+    if options.water_reference in targets[:2]:
+        options.parser.error("--water-reference and --out must be two files")
+    if known_sequence(options.sequence) is None:
+        options.parser.error(f"--sequence is PRESS, STEAM or sLASER; got {options.sequence!r}")
     for target in targets:
         if target.exists() and not options.overwrite:
             msg = f"{target.name} exists already; choose another place or give --overwrite"

@@ -1,5 +1,6 @@
 """The command: what it prints, what it writes, how it ends."""
 
+import errno
 import gzip
 import json
 import os
@@ -256,12 +257,25 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
         (["analyze", "x.rda", "--nucleus", "foo"], "a nucleus is written like 1H; got 'foo'"),
         (["analyze", "x.rda", "--sequence", "a b"], "a sequence is written like PRESS, STEAM or"),
         (["analyze", "x.rda", "--samples", "5"], "must be a whole number from 16 on; got '5'"),
+        (["analyze", "x.rda", "--random-seed=-1"], "a whole number from 0 on; got '-1'"),
+        (["analyze", "x.rda", "--nprocs", "0"], "a whole number from 1 on; got '0'"),
+        (["analyze", "x.rda", "--samples", "99999999"], "a whole number up to 16777216"),
+        (["analyze", "x.rda", "--fit-range", "4", "2"], "--fit-range must ascend, and hold 2.6"),
         (["analyze", "x.rda", "--prior", "1.5"], "between 0 and 1"),
         (["analyze", "x.rda", "--prior", "narloch"], "--months-since-irradiation"),
         (["analyze", "x.rda", "--level", "95"], "between 0 and 1"),
         (["analyze", "Cho=many", "Cr=1"], "NAME=VALUE"),
         (["analyze", "Cho=1", "Cho=2"], "a peak twice"),
         (["simulate", "radiation_necrosis", "--out", "x.txt"], ".nii or .nii.gz"),
+        (
+            ["simulate", "radiation_necrosis", "--out", "x.nii", "--sequence", "FOO"],
+            "--sequence is PRESS, STEAM or sLASER; got 'FOO'",
+        ),
+        (
+            ["simulate", "radiation_necrosis", "--out", "x.nii", "--water-reference", "x.nii"],
+            "--water-reference and --out must be two files",
+        ),
+        (["followup", "--reproducibility", "Cho=1", "--visit", "2012", "x.rda"], "like 'Cho/Cr'"),
     ],
 )
 def test_a_wrong_command_line_is_a_usage_error(capsys, arguments, message):
@@ -272,6 +286,25 @@ def test_a_wrong_command_line_is_a_usage_error(capsys, arguments, message):
     assert out == ""
 
 
+@pytest.mark.parametrize(
+    ("error", "exit_code", "message"),
+    [
+        (MemoryError(), cli.EXIT_BAD_INPUT, "there is not enough memory for this"),
+        (OSError(errno.ENOSPC, "full"), cli.EXIT_OUTPUT, "no space is left for the output"),
+    ],
+)
+def test_a_full_machine_is_said_in_one_sentence(capsys, monkeypatch, error, exit_code, message):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(cli, "_print", fail)
+
+    code, _, err = command(capsys, "criteria")
+
+    assert code == exit_code
+    assert err == f"mrs-necrosis: {message}\n"
+
+
 def test_a_step_that_cannot_be_left_out_is_a_usage_error(capsys, tmp_path):
     made = phantom("normal_white_matter", np.random.default_rng(1), averages=2)
     write_nifti_mrs(tmp_path / "scan.nii.gz", made.data)
@@ -279,7 +312,7 @@ def test_a_step_that_cannot_be_left_out_is_a_usage_error(capsys, tmp_path):
     code, out, err = command(capsys, "analyze", tmp_path / "scan.nii.gz", "--average", "off")
 
     assert code == cli.EXIT_USAGE
-    assert "a fit takes one FID per voxel; leave out" in err
+    assert "a fit takes one FID per voxel; leave out --combine-coils and --average off" in err
     assert out == ""
 
 
