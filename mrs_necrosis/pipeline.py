@@ -18,9 +18,10 @@ import mrs_necrosis
 from mrs_necrosis.analysis import Analysis, Source
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA, STANDARD_RATIOS
+from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.ratios import parse_ratio, ratio
-from mrs_necrosis.spectra import Spectra, SpectralData
+from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,9 @@ _UNFINISHED = ".unfinished"
 
 _LONG_WORK = 512
 """Fewer voxels are done again sooner than kept."""
+
+_LOWEST_MHZ = 8.0
+"""Below, the gap that the fit leaves beside water reaches NAA; scanners begin at 20 MHz."""
 
 _SOFTWARE = ("numpy", "scipy", "numba")
 _TABLES = frozenset({".toml", ".csv", ".tsv"})
@@ -320,6 +324,13 @@ def _fitted(
     if nucleus not in {None, "1H"}:
         msg = f"the spectra are of {nucleus}; only 1H is analysed"
         raise SignalError(msg)
+    mhz = spectra.acquisition.spectrometer_frequency_mhz
+    if mhz < _LOWEST_MHZ:
+        msg = (
+            f"at {mhz:g} MHz water covers the metabolites; the frequency is in MHz, "
+            "such as 127.7, and no field in T"
+        )
+        raise SignalError(msg)
     if not np.isfinite(spectra.fid).all(axis=3).any():
         msg = "no voxel has a finite FID; there is nothing to analyse"
         raise SignalError(msg)
@@ -332,9 +343,26 @@ def _fitted(
         model = within(model or default_model(spectra.acquisition), fit_range_ppm)
     if np.count_nonzero(spectra.voxels_to_fit) < _LONG_WORK:
         keep = None
-    return fit(
+    found = fit(
         spectra, model, progress=progress, executor=executor, keep=keep, threads=threads
     )  # fmt: skip
+    notes = _assumed(spectra.acquisition)
+    return replace(found, notes=(*found.notes, *notes)) if notes else found
+
+
+def _assumed(acquisition: Acquisition) -> list[str]:
+    """Return what a model of coupled spins took for granted."""
+    from mrs_necrosis.simulation.spins import known_sequence
+
+    te = acquisition.echo_time_s
+    if te is None or te_class(te) == "short" or acquisition.is_edited:
+        return []
+    if known_sequence(acquisition.sequence) is not None:
+        return []
+    return [
+        "The sequence is unknown: lactate was fitted with the sign that it has in a PRESS; give "
+        "the sequence if it was another."
+    ]
 
 
 def _surroundings(

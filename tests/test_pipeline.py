@@ -1,5 +1,7 @@
 """One call from a source to an analysis, and the same step by step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -116,6 +118,27 @@ def test_one_bad_voxel_stops_nothing():
 def test_a_source_without_signal_is_refused(type_, fid, message):
     with pytest.raises(SignalError, match=message):
         analyze(type_(fid=fid, acquisition=ACQUISITION))
+
+
+@pytest.mark.parametrize(
+    ("sequence", "echo_time_s", "is_said"),
+    [(None, 0.144, True), ("PRIME", 0.144, True), ("STEAM", 0.144, False), (None, 0.03, False)],
+)
+def test_an_unknown_sequence_is_said_where_it_turns_lactate(sequence, echo_time_s, is_said):
+    made = phantom("radiation_necrosis", np.random.default_rng(1), echo_time_s=echo_time_s)
+    acquisition = replace(made.data.acquisition, sequence=sequence, echo_times_s=None)
+
+    found = analyze(replace(made.data, acquisition=acquisition))
+
+    assert any("the sign that it has in a PRESS" in note for note in found.fit.notes) is is_said
+
+
+def test_a_field_in_the_place_of_a_frequency_is_refused():
+    acquisition = Acquisition(spectrometer_frequency_mhz=3.0, dwell_time_s=5e-4)
+    fid = np.exp(-np.arange(64) / 20)[np.newaxis, np.newaxis, np.newaxis] + 0j
+
+    with pytest.raises(SignalError, match="at 3 MHz water covers the metabolites"):
+        analyze(Spectra(fid=fid, acquisition=acquisition))
 
 
 @pytest.mark.parametrize("type_", [SpectralData, Spectra])
