@@ -278,7 +278,11 @@ def _read(
         known = replace(source.acquisition, **_without_field(given))
         data: SpectralData | Spectra = replace(source, acquisition=known)
         return data
-    if not isinstance(source, os.PathLike) and not isinstance(source, str):
+    if not isinstance(source, (os.PathLike, str)):
+        words_or_not: object = source  # a notebook has no type checker
+        if not isinstance(words_or_not, Sequence):
+            msg = f"source must be a path, spectra or peak areas; got {type(source).__name__}"
+            raise TypeError(msg)
         return read_peak_table(source, **_of_a_table(given))
     if Path(source).suffix.lower() in _TABLES or is_peak_table(source):
         return read_peak_table(source, **_of_a_table(given))

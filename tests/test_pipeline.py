@@ -8,6 +8,7 @@ import pytest
 import mrs_necrosis
 from mrs_necrosis import analyze, assess, fit, preprocess, ratio, read
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, SignalError
 from mrs_necrosis.pipeline import ratios_of, sha256
 from mrs_necrosis.report import document
@@ -131,6 +132,20 @@ def test_an_unknown_sequence_is_said_where_it_turns_lactate(sequence, echo_time_
     found = analyze(replace(made.data, acquisition=acquisition))
 
     assert any("the sign that it has in a PRESS" in note for note in found.fit.notes) is is_said
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: analyze(None), "source must be a path, spectra or peak areas; got NoneType"),
+        (lambda: preprocess("scan.rda"), "SpectralData, as read returns it; got str"),
+        (lambda: assess({"Cho": 1.0}), r"PeakAreas, such as fit\(...\).areas; got dict"),
+        (lambda: assess_grid(None), r"PeakAreas, such as fit\(...\).areas; got NoneType"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_with_the_way_out(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 def test_a_field_in_the_place_of_a_frequency_is_refused():

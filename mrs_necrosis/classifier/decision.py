@@ -231,6 +231,8 @@ def assess(
 
     Raises
     ------
+    TypeError
+        If `areas` are something else, such as the whole fit.
     ValueError
         If there is more than one voxel, or the prior is not a probability.
 
@@ -242,6 +244,7 @@ def assess(
     >>> found.favors.value, round(found.evidence.likelihood_ratio, 3)
     ('necrosis-favoring', 0.28)
     """
+    _check_areas(areas)
     if areas.values.size != len(areas.names):
         msg = (
             f"assess takes one voxel; got values of shape {areas.values.shape} "
@@ -342,6 +345,7 @@ def assess_grid(
     >>> [LABELS[code].value for code in assess_grid(areas).codes]
     ['necrosis-favoring', 'recurrence-favoring']
     """
+    _check_areas(areas)
     scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
     context = context or Context()
     _check_prior(prior)
@@ -442,6 +446,12 @@ def place(
 
 
 # ---- preparation ------------------------------------------------------------------------------
+
+
+def _check_areas(areas: object) -> None:
+    if not isinstance(areas, PeakAreas):
+        msg = f"areas must be PeakAreas, such as fit(...).areas; got {type(areas).__name__}"
+        raise TypeError(msg)
 
 
 def _check_prior(prior: float) -> None:

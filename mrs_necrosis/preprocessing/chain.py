@@ -99,6 +99,8 @@ def preprocess(
     SignalError
         If there is nothing to process: no voxel holds finite samples other than zero, the data
         are edited or of another nucleus than 1H, or a step that was asked for cannot be done.
+    TypeError
+        If the data are something else, such as a path.
     ValueError
         If a switch is none of the three, or the result could not have one FID per voxel.
 
@@ -114,6 +116,10 @@ def preprocess(
     >>> [step.name for step in spectra.history][1:4]
     ['combine_coils', 'align_averages', 'average']
     """
+    given: object = data  # a notebook has no type checker
+    if not isinstance(given, SpectralData):
+        msg = f"data must be SpectralData, as read returns it; got {type(given).__name__}"
+        raise TypeError(msg)
     switches = {
         "combine_coils": combine_coils,
         "align_averages": align_averages,
