@@ -106,6 +106,15 @@ def test_the_axis_shows_dates(dates, tick):
     assert tick in [label.get_text() for label in drawing.axes[-1].get_xticklabels()]
 
 
+def test_the_first_visit_is_not_cut_by_the_axis(reference):
+    bottom = course.course_figure(reference).axes[-1]
+
+    first, last = bottom.get_xlim()
+    years = [found.date.decimal_year for found in reference.visits]
+    assert years[0] - first == pytest.approx(last - years[-1])
+    assert years[0] - first > 0.03 * (last - first)
+
+
 def test_the_command_follows_files_and_tables(capsys, tmp_path):
     table = tmp_path / "later.toml"
     table.write_text("[peaks]\nCho = 40000\nCr = 29534\nNAA = 31278\n")

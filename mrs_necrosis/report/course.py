@@ -241,6 +241,8 @@ def _draw_lanes(axes: Axes, found: FollowUp, lanes: list[str]) -> None:
                   color=INK if has_values else "white")  # fmt: skip
         axes.text(year, -0.03, str(index), ha="center", va="center", fontsize=7,
                   color="white" if has_values else INK)  # fmt: skip
+    for one in axes.figure.axes:
+        one.use_sticky_edges = False  # the first bar would cut the first visit in half
     axes.margins(x=0.04)
     axes.set_yticks([0, *(-1 - i for i in range(len(lanes)))])
     axes.set_yticklabels(["visits", *lanes], parse_math=False)
