@@ -25,7 +25,7 @@ from mrs_necrosis.errors import OutputError
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import parse_ratio, ratio
-from mrs_necrosis.report import document, figure, files, page, rows, table, text
+from mrs_necrosis.report import cohort_page, document, figure, files, page, rows, table, text
 from mrs_necrosis.simulation import phantom
 from mrs_necrosis.spectra import Acquisition, Spectra, Step
 
@@ -433,6 +433,23 @@ def test_a_bound_is_never_printed_as_if_it_were_measured():
     assert ": bound 5.12\n" in words
 
 
+def test_a_ratio_that_only_a_criterion_uses_has_its_interval():
+    areas = PeakAreas(("Cho", "Cr", "Lac"), [3.4, 2.9, 4.1], np.diag([0.1, 0.1, 0.2]) ** 2)
+    finding = Finding(
+        id="lac", statement="Lac/Cho > 1.05 (Nakajima 2009)", citation="1", expression="Lac/Cho",
+        comparator=">", cutoff=1.05, value=4.1 / 3.4, favors=Favors.NECROSIS, scored=True,
+    )  # fmt: skip
+    assert "Lac/Cho" not in ratios_of(areas)
+    interval = ratio(areas, "Lac", "Cho").interval(0.95)
+    shown = f"1.21 ({float(interval.lower):.2f} to {float(interval.upper):.2f})"
+
+    analysis = table_analysis(areas, assessment=made_assessment(REFERENCE, findings=(finding,)))
+
+    assert shown in text.summary(analysis)
+    assert shown in page.to_html(analysis, {})
+    assert shown in [words.get_text() for words in figure.evidence(analysis).axes[0].texts]
+
+
 def test_no_header_promises_an_interval_that_the_source_does_not_give():
     assert "(interval)" not in page.to_html(table_analysis(), {})
     assert "value (interval)" in page.to_html(spectrum_analysis(), {})
@@ -665,3 +682,13 @@ def test_the_reporting_table_counts_receivers_and_averages():
 
     assert values["coils"] == "2 receivers, combined here"
     assert values["averages"] == "4, averaged here"
+
+
+@pytest.mark.parametrize(("label", "shown"), [("indeterminate", True), ("not-evaluable", False)])
+def test_a_cohort_shows_no_likelihood_ratio_where_the_label_is_withheld(label, shown):
+    summary = {"favors": label, "likelihood_ratio": 0.2451, "ratios": {}}
+    marker = {"unit": "sub-01_svs", "state": "done", "files": {}, "summary": summary}
+
+    html = cohort_page.cohort_page([marker])
+
+    assert ("0.245" in html) is shown

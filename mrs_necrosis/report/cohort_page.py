@@ -192,11 +192,14 @@ def _row(marker: Mapping[str, Any]) -> dict[str, Any]:
         spread = ", ".join(f"{count} {label}" for label, count in counts.items() if count)
     remarks = [str(text) for text in (marker.get("message", ""), *marker.get("notes", ()))]
     ratios = summary.get("ratios", {})
+    # a number beside "not-evaluable" would be read all the same
+    is_judged = favors != "not-evaluable"
+    weight = _number(summary, "likelihood_ratio") if is_judged else None
     cells = [
         Cell(text=name, sort=name, link=report, page=grid, small=" ".join(filter(None, remarks))),
         Cell(text=favors, sort=favors, small=spread, style=favors),
-        _numeric(_number(summary, "likelihood_ratio"), 3),
-        *(_ratio(ratios.get(ratio, {})) for ratio in RATIOS),
+        _numeric(weight, 3),
+        *(_ratio(ratios.get(one, {})) for one in RATIOS),
         _fixed(_number(summary, "snr"), 0),
         _fixed(_number(summary, "linewidth_hz"), 1),
         _time(_number(summary, "echo_time_s")),

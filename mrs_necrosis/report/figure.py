@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox
 
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import PEAK_PPM
-from mrs_necrosis.report.rows import finding_text, ratio_rows, row_of
+from mrs_necrosis.report.rows import finding_rows, finding_text, row_of
 from mrs_necrosis.report.text import field_words, milliseconds
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def evidence(analysis: Analysis) -> Figure:
     if not findings:
         msg = "there is no criterion with a value and a cut-off to draw"
         raise ValueError(msg)
-    rows = {row.name: row for row in ratio_rows(analysis, [analysis.first_voxel])}
+    rows = finding_rows(analysis)
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.27 * len(findings)), layout="constrained")
         axes = figure.subplots()

@@ -19,7 +19,7 @@ from mrs_necrosis.assessment import Favors
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.document import RESEARCH_USE
 from mrs_necrosis.report.reporting import methods_paragraph, mrsinmrs_rows
-from mrs_necrosis.report.rows import DASH, finding_text, number, ratio_rows
+from mrs_necrosis.report.rows import DASH, finding_rows, finding_text, number, ratio_rows
 from mrs_necrosis.report.text import (
     evidence_words,
     field_words,
@@ -99,7 +99,7 @@ def to_html(
             verdict_words=verdict_words,
             unusable=unusable_words(assessment) if assessment else "",
             rows=rows,
-            by_name={row.name: row for row in rows},
+            by_name=finding_rows(analysis) if assessment is not None else {},
             peaks=_peaks(analysis) if analysis.is_single else [],
             groups=_groups(assessment) if assessment else [],
             other=[f for f in assessment.findings if not f.scored] if assessment else [],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrs_necrosis.ratios import RatioStatus
+from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -113,6 +113,25 @@ def ratio_rows(analysis: Analysis, voxels: list[Voxel] | None = None) -> Iterato
     for voxel in np.ndindex(analysis.grid) if voxels is None else voxels:
         for column in columns:
             yield column.row(voxel)
+
+
+def finding_rows(analysis: Analysis) -> dict[str, Row]:
+    """Return the rows of a single voxel by name, with those of ratios that only a finding uses.
+
+    Lac/Cho is none of the standard ratios, but a criterion looks at it, and no ratio leaves
+    without its interval.
+    """
+    voxel = analysis.first_voxel
+    rows = {row.name: row for row in ratio_rows(analysis, [voxel])}
+    findings = () if analysis.assessment is None else analysis.assessment.findings
+    for name in {finding.expression for finding in findings} - set(rows):
+        try:
+            peaks = parse_ratio(name)
+        except ValueError:  # a sum of ratios, or a reading
+            continue
+        if all(peak in analysis.areas for peak in peaks):
+            rows[name] = _Columns(ratio(analysis.areas, *peaks), analysis.level).row(voxel)
+    return rows
 
 
 def finding_text(finding: Finding, rows: Mapping[str, Row] | None = None) -> str:

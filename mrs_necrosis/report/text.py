@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.quality import FitStatus
-from mrs_necrosis.report.rows import DASH, finding_text, number, ratio_rows
+from mrs_necrosis.report.rows import DASH, finding_rows, finding_text, number, ratio_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mrs_necrosis.analysis import Analysis, Source, Voxel
     from mrs_necrosis.assessment import Assessment, Evidence, Finding, Gate
     from mrs_necrosis.quality import Quality
+    from mrs_necrosis.report.rows import Row
 
 WIDTH = 96
 _OF_QUALITY = frozenset({
@@ -36,7 +37,7 @@ def summary(analysis: Analysis) -> str:
     if analysis.fit is not None:
         parts += [wrap(note) for note in analysis.fit.notes]
     if analysis.assessment is not None:
-        parts.append(_assessment(analysis.assessment))
+        parts.append(_assessment(analysis.assessment, finding_rows(analysis)))
     parts.append(RESEARCH_LINE)
     return "\n\n".join(part for part in parts if part)
 
@@ -133,7 +134,7 @@ def sides(findings: Iterable[Finding]) -> dict[Favors, list[Finding]]:
     return by_side
 
 
-def _assessment(assessment: Assessment) -> str:
+def _assessment(assessment: Assessment, rows: Mapping[str, Row]) -> str:
     reason = closing_gate(assessment)
     verdict = evidence_words(assessment.evidence) if reason is None else reason.sentence
     lines = [wrap(f"{assessment.favors.value.upper()}: {verdict}")]
@@ -143,7 +144,7 @@ def _assessment(assessment: Assessment) -> str:
     for side, findings in sides(assessment.findings).items():
         lines.append(f"  {side.value} ({len(findings)})")
         lines += [
-            f"    {finding.statement}: {finding_text(finding)}"
+            f"    {finding.statement}: {finding_text(finding, rows)}"
             if finding.value is not None
             else f"    {finding.statement}"
             for finding in findings
