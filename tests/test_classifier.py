@@ -23,6 +23,7 @@ from mrs_necrosis.classifier import (
 from mrs_necrosis.classifier.decision import LABELS
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.ratios import ratio
 from mrs_necrosis.simulation.tissues import cohort
 from mrs_necrosis.spectra import Acquisition
 
@@ -1005,3 +1006,24 @@ def test_a_finding_names_the_ratio_that_it_looked_at():
     assert by_id["nakajima2009_lac_cho"].statement == "Lac/Cho > 1.05 (Nakajima 2009)"
     assert by_id["nakajima2009_lac_cho"].value == pytest.approx(1.5)
     assert of_sum["nakajima2009_lac_cho"].expression == "LL/Cho"
+
+
+def test_the_gate_of_normal_brain_tells_absent_lipid_by_its_bound():
+    names = ("LL", "Cho", "Cr", "NAA")
+    areas = PeakAreas(names, [-0.02, 0.9, 1.0, 1.6], np.diag([0.1, 0.03, 0.03, 0.04]) ** 2)
+    bound = float(ratio(areas, "LL", "Cr").bound())
+
+    gates = {gate.name: gate for gate in assess(areas).gates}
+
+    assert f"LL/Cr is below {bound:.2f}: a near-normal" in gates["near-normal"].sentence
+
+
+def test_an_echo_time_is_told_in_four_digits():
+    areas = PeakAreas(("LL", "Cho", "Cr", "NAA"), [1.0, 1.5, 1.0, 1.0])
+    acquisition = Acquisition(
+        spectrometer_frequency_mhz=63.9, dwell_time_s=5e-4, echo_time_s=0.0319136
+    )
+
+    gates = {gate.name: gate for gate in assess(areas, acquisition=acquisition).gates}
+
+    assert "(31.91 ms)" in gates["echo-time"].sentence

@@ -16,7 +16,7 @@ from mrs_necrosis.assessment import Favors, Gate
 from mrs_necrosis.classifier.scoring import involves_lipid
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.quality import FitStatus
-from mrs_necrosis.ratios import ratio
+from mrs_necrosis.ratios import RatioStatus, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -540,12 +540,18 @@ def _normality(
 
 
 def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
+    cho_naa, naa_cr = _found(areas, "Cho", "NAA"), _found(areas, "NAA", "Cr")
+    ll_cr = _found(areas, "LL", "Cr")
+
     def sentence(i: int) -> str:
         if not normal.is_known[i]:
             return "Not checked: Cho/NAA or NAA/Cr has no number."
-        found = f"Cho/NAA is {normal.cho_naa[i]:.2f} and NAA/Cr is {normal.naa_cr[i]:.2f}"
+        found = (
+            f"Cho/NAA is {cho_naa(i, normal.cho_naa[i])} and "
+            f"NAA/Cr is {naa_cr(i, normal.naa_cr[i])}"
+        )
         if np.isfinite(normal.ll_cr[i]):
-            found = f"{found}, LL/Cr is {normal.ll_cr[i]:.2f}"
+            found = f"{found}, LL/Cr is {ll_cr(i, normal.ll_cr[i])}"
         if normal.is_near_normal[i]:
             return f"{found}: a near-normal spectrum; the voxel may miss the lesion."
         return f"{found}: not the spectrum of normal brain."
@@ -559,6 +565,21 @@ def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
         source=normal.source,
         gives=Favors.NOT_EVALUABLE,
     )
+
+
+def _found(areas: PeakAreas, numerator: str, denominator: str) -> Callable[[int, float], str]:
+    """Return how a ratio is told: by its value, or by the bound of what was not detected."""
+    are_there = numerator in areas and denominator in areas
+    known = ratio(areas, numerator, denominator) if are_there else None
+    bound = None if known is None else known.bound()
+
+    def words(i: int, value: float) -> str:
+        if known is None or bound is None or not np.isfinite(bound[i]):
+            return f"{value:.2f}"
+        is_upper = known.status[i] == RatioStatus.BELOW_DETECTION
+        return f"{'below' if is_upper else 'above'} {bound[i]:.2f}"
+
+    return words
 
 
 def _low_metabolites_check(areas: PeakAreas, context: Context, scoring: Scoring) -> Check:
@@ -609,7 +630,7 @@ def _mismatch_check(
     enabled = [one for one in criteria if one.criterion.enabled]
     given = None
     if acquisition is not None and aspect == "echo time" and acquisition.echo_time_s is not None:
-        given = f"{acquisition.echo_time_s * 1e3:g} ms"
+        given = f"{acquisition.echo_time_s * 1e3:.4g} ms"
     elif acquisition is not None and aspect == "field" and acquisition.field_t is not None:
         given = f"{acquisition.field_t:.2g} T"
     if given is None:

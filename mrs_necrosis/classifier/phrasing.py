@@ -137,7 +137,7 @@ def _acquisition_caveats(facts: Facts) -> Iterable[str]:
             "Cho/Cr differs by some 20 % between 30 and 144 ms."
         )
     elif te_class(te) == "between":
-        yield f"No criterion was measured near this echo time ({te * 1e3:g} ms)."
+        yield f"No criterion was measured near this echo time ({te * 1e3:.4g} ms)."
     if tesla is None:
         yield "The field strength is unknown."
     elif tesla > 2.5:
