@@ -541,6 +541,10 @@ def _analyze(options: argparse.Namespace) -> int:
         refuse_existing(options.out, overwrite=options.overwrite)
     if options.json and not to_stdout:
         refuse_existing_file(Path(options.json), overwrite=options.overwrite)
+    if options.dicom_source is not None:
+        from mrs_necrosis.report.dicom import check_source
+
+        check_source(options.dicom_source)
     done: list[Analysis] = []
     failed: list[MRSNecrosisError] = []
     for number, unit in enumerate(options.units, 1):

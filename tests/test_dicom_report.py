@@ -378,3 +378,25 @@ def test_the_command_writes_the_report(source, tmp_path):
     read = pydicom.dcmread(out / "assessment.dcm")
     assert read.SOPClassUID.name == "Comprehensive 3D SR Storage"
     assert main(["analyze", table, "--dicom-source", str(source)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "is no DICOM object that can be read"),
+        (lambda path: path.write_text("a note"), "is no DICOM object that can be read"),
+        (lambda path: path.mkdir(), "is a folder without DICOM files"),
+    ],
+    ids=["missing", "text", "empty folder"],
+)
+def test_a_source_that_is_none_stops_before_anything_is_written(tmp_path, capsys, make, message):
+    make(tmp_path / "source")
+    table = str(sample_path("reference_case.toml"))
+    arguments = ["--out", str(tmp_path / "out"), "--dicom-source", str(tmp_path / "source")]
+
+    assert main(["analyze", table, *arguments]) == 3
+
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert not (tmp_path / "out").exists()

@@ -242,7 +242,7 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            msg = f"there must be at least two classes; got one class: {self.classes_[0]!r}"
+            msg = f"there must be at least two classes; got one class: {str(self.classes_[0])!r}"
             raise ValueError(msg)
         covariance = _error_covariance(error, x.shape)
         log_priors = self._log_priors(codes)

@@ -502,6 +502,25 @@ def _map(
 # ---- files ------------------------------------------------------------------------------------
 
 
+def check_source(path: Path) -> None:
+    """Refuse what cannot be the DICOM source, before anything is computed or written.
+
+    Parameters
+    ----------
+    path : Path
+        A DICOM object, or a folder of them.
+
+    Raises
+    ------
+    FormatError
+        If the file, or the first file of the folder, is no DICOM object of a study.
+    """
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    if not files:
+        raise FormatError(path, "is a folder without DICOM files")
+    _read(files[0])
+
+
 def _read(path: str | os.PathLike[str]) -> Any:
     pydicom: Any = import_module("pydicom")
     with warnings.catch_warnings():
