@@ -348,7 +348,9 @@ def _number(low: float, high: float) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not low < value < high:
-            msg = f"must be a number between {low:g} and {high:g}; got {text!r}"
+            # zero is allowed where the limit lies a hair below it
+            least = 0.0 if -1e-6 < low < 0 else low
+            msg = f"must be a number between {least:g} and {high:g}; got {text!r}"
             raise argparse.ArgumentTypeError(msg)
         return value
 

@@ -262,6 +262,7 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
         (["analyze", "x.rda", "--samples", "99999999"], "a whole number up to 16777216"),
         (["analyze", "x.rda", "--fit-range", "4", "2"], "--fit-range must ascend, and hold 2.6"),
         (["analyze", "x.rda", "--prior", "1.5"], "between 0 and 1"),
+        (["analyze", "x.rda", "--rcbv-grey", "-1"], "between 0 and 100; got '-1'"),
         (["analyze", "x.rda", "--prior", "narloch"], "--months-since-irradiation"),
         (["analyze", "x.rda", "--level", "95"], "between 0 and 1"),
         (["analyze", "Cho=many", "Cr=1"], "NAME=VALUE"),
