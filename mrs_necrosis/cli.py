@@ -1131,7 +1131,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from mrs_necrosis.report.text import ratio_table, summary
+    from mrs_necrosis.report.text import ratio_table, summary, verdict_words
     from mrs_necrosis.simulation import sample_path
 
     _print("The reference case: peak values as a console printed them (Zhuang et al. 2016)\n")
@@ -1146,6 +1146,7 @@ def _demo(options: argparse.Namespace) -> int:
         _print(f"\nA simulated spectrum with the same areas, echo time {echo_time} ms\n")
         _print(ratio_table(found))
         assert found.assessment is not None
-        _print(f"\n  {found.assessment.favors.value}")
+        label, why = found.assessment.favors.value, verdict_words(found.assessment)
+        _print(f"\n{label.upper()}: {why}")
     _print(f"\nThe reports are in {options.out}: open report.html in each folder.")
     return EXIT_OK

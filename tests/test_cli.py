@@ -553,6 +553,8 @@ def test_demo_shows_the_reference_case(capsys, tmp_path):
     assert "NECROSIS-FAVORING: likelihood ratio 0.28" in out
     for folder in ("peak-table", "spectrum-te30", "spectrum-te144"):
         assert (tmp_path / "demo" / folder / "report.html").exists()
+    # no label without its evidence
+    assert out.count(": likelihood ratio ") == 3
 
 
 def test_criteria_lists_what_counts_and_what_is_off(capsys):
