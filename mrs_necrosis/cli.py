@@ -802,11 +802,11 @@ def _named_path(text: str) -> tuple[str, Path]:
 
 def _add_cohort(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("many inputs")
-    group.add_argument("--nprocs", "--n-cpus", type=_whole(1), metavar="N",
+    group.add_argument("--nprocs", "--n-cpus", type=int, metavar="N",
                        help="processes; by the number of inputs and processors")  # fmt: skip
-    group.add_argument("--omp-nthreads", type=_whole(1), metavar="N",
+    group.add_argument("--omp-nthreads", type=int, metavar="N",
                        help="threads of one process; as many as processors")  # fmt: skip
-    group.add_argument("--mem-mb", type=_whole(1), metavar="N",
+    group.add_argument("--mem-mb", type=int, metavar="N",
                        help=f"memory of all processes together; each is left {_MEM_MB} MB, so "
                        "that fewer may run")  # fmt: skip
     group.add_argument("--no-figures", action="store_false", dest="figures",

@@ -258,7 +258,6 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
         (["analyze", "x.rda", "--sequence", "a b"], "a sequence is written like PRESS, STEAM or"),
         (["analyze", "x.rda", "--samples", "5"], "must be a whole number from 16 on; got '5'"),
         (["analyze", "x.rda", "--random-seed=-1"], "a whole number from 0 on; got '-1'"),
-        (["analyze", "x.rda", "--nprocs", "0"], "a whole number from 1 on; got '0'"),
         (["analyze", "x.rda", "--samples", "99999999"], "a whole number up to 16777216"),
         (["analyze", "x.rda", "--fit-range", "4", "2"], "--fit-range must ascend, and hold 2.6"),
         (["analyze", "x.rda", "--prior", "1.5"], "between 0 and 1"),
