@@ -1027,3 +1027,13 @@ def test_an_echo_time_is_told_in_four_digits():
     gates = {gate.name: gate for gate in assess(areas, acquisition=acquisition).gates}
 
     assert "(31.91 ms)" in gates["echo-time"].sentence
+
+
+@pytest.mark.parametrize(("cho", "measured", "absent"), [(1.0, 0.3, 0.5), (1.6, 0.5, 0.6)])
+def test_a_choline_that_drowns_in_noise_makes_no_label(cho, measured, absent):
+    def label(sd):
+        covariance = np.diag([sd, 0.1, 0.1]) ** 2
+        return assess(PeakAreas(("Cho", "Cr", "NAA"), [cho, 1.0, 1.0], covariance)).favors
+
+    assert label(measured) is Favors.INDETERMINATE
+    assert label(absent) is Favors.INDETERMINATE

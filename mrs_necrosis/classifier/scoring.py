@@ -554,6 +554,7 @@ def score(
     """
     sums: dict[str, NDArray[np.float64]] = {}
     numbers: dict[str, NDArray[np.float64]] = {}
+    asked: dict[str, NDArray[np.float64]] = {}
     outcomes: dict[str, tuple[Outcome, NDArray[np.float64]]] = {}
     masks: dict[str, list[NDArray[np.bool_]]] = {}
     for one in criteria:
@@ -589,12 +590,16 @@ def score(
         family = one.criterion.family
         sums[family] = sums[family] + own if family in sums else own
         numbers[family] = numbers.get(family, 0.0) + takes_part.astype(np.float64)
+        # what a bound leaves open says nothing, and does not leave the mean to what it decides
+        is_asked = ~lipid_off if involves_lipid(one.criterion) else np.ones(1, dtype=bool)
+        asked[family] = asked.get(family, 0.0) + (takes_part | is_asked).astype(np.float64)
     total = np.zeros(shape)
     k = np.zeros(shape)
     families: dict[str, NDArray[np.float64]] = {}
     for family, summed in sums.items():
         with np.errstate(invalid="ignore"):
-            families[family] = np.broadcast_to(summed / numbers[family], shape)
+            mean = np.where(numbers[family] > 0, summed / asked[family], np.nan)
+            families[family] = np.broadcast_to(mean, shape)
         has_any = numbers[family] > 0
         total = total + np.where(has_any, families[family], 0.0)
         k = k + has_any
