@@ -266,3 +266,13 @@ def test_a_line_under_an_unknown_one_is_refused():
 
     with pytest.raises(ValueError, match="tied to 'nobody', which is not there"):
         model.with_components(other)
+
+
+def test_what_is_no_spectra_is_refused():
+    with pytest.raises(TypeError, match="fit takes Spectra, such as preprocess returns; got None"):
+        fit(None)
+
+
+def test_an_unknown_kind_of_model_is_refused():
+    with pytest.raises(ValueError, match="kind must be 'auto', 'metabolites' or 'peaks'"):
+        default_model(ACQUISITION, kind="foo")

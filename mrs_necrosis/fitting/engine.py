@@ -117,6 +117,8 @@ def fit(
         If the model cannot be laid under these spectra at all.
     ValueError
         If ``chunk`` or ``threads`` is not positive, or there is no such backend.
+    TypeError
+        If ``spectra`` is something else, such as data that were not preprocessed.
 
     Examples
     --------
@@ -128,6 +130,10 @@ def fit(
     >>> int(fitted.status[0, 0, 0]), fitted.areas.covariance is not None
     (0, True)
     """
+    given: object = spectra  # a notebook has no type checker
+    if not isinstance(given, Spectra):
+        msg = f"fit takes Spectra, such as preprocess returns; got {type(given).__name__}"
+        raise TypeError(msg)
     for name, value in (("chunk", chunk), ("threads", threads)):
         if value is not None and value < 1:
             msg = f"{name} must be at least 1; got {value!r}"

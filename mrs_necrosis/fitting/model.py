@@ -372,7 +372,7 @@ def default_model(
     Raises
     ------
     ValueError
-        If the nucleus is known and is not 1H.
+        If the nucleus is known and is not 1H, or there is no such kind.
 
     Examples
     --------
@@ -382,6 +382,9 @@ def default_model(
     """
     if acquisition.nucleus not in {None, "1H"}:
         msg = f"the models are for 1H; the acquisition says {acquisition.nucleus!r}"
+        raise ValueError(msg)
+    if kind not in {"auto", "metabolites", "peaks"}:
+        msg = f"kind must be 'auto', 'metabolites' or 'peaks'; got {kind!r}"
         raise ValueError(msg)
     echo_time = acquisition.echo_time_s
     if kind == "auto":
