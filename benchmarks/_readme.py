@@ -86,9 +86,23 @@ def written(readme: str) -> str:
     return readme
 
 
+def coverage(table: str) -> tuple[int, int]:
+    """Return the least and the largest coverage of all cells of the fit's accuracy, in %."""
+    cells = [
+        int(cell.split()[-2])  # the columns before may touch
+        for line in table.splitlines()
+        if re.match(r"[a-z_]+ +\d+ \|", line)
+        for cell in line.split("|")[1:]
+    ]
+    return min(cells), max(cells)
+
+
 def stale() -> list[str]:
     """Return the numbers in sentences that are not those of the results."""
     wrong = []
+    least, largest = coverage(result("fit_accuracy"))
+    if f"cover {least} to {largest} %" not in (ROOT / "README.md").read_text("utf-8"):
+        wrong.append(f"README.md: intervals cover {least} to {largest} % in fit_accuracy.txt")
     for page, said, name, measured in SENTENCES:
         found = re.search(said, (ROOT / page).read_text("utf-8"))
         known = re.search(measured, result(name))
