@@ -18,7 +18,7 @@ from scipy.optimize import lsq_linear
 
 from mrs_necrosis import preprocess, read
 from mrs_necrosis.fitting.model import GAUSS_RATE
-from mrs_necrosis.fitting.problem import penalty_of, smooth_modes
+from mrs_necrosis.fitting.problem import shrinkage_of, smooth_modes
 from mrs_necrosis.simulation.tissues import tissue_data
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -50,7 +50,7 @@ def comb_of(fid, dwell_s, mhz, reference, rest=()):
     data = np.fft.fft(fid)[band]
     # a penalised baseline, eliminated: what it takes of each smooth mode is left out of all
     modes, roughness = smooth_modes(band.size)
-    taken = 1.0 / (1.0 + penalty_of(tuple(roughness), DIMENSIONS) * roughness)
+    taken = shrinkage_of(roughness, DIMENSIONS)
     kept = modes * (1 - np.sqrt(1 - taken))
 
     def less(curves):

@@ -109,14 +109,9 @@ class Problem:
         """Return the positions of the parameters of one kind."""
         return [i for i, k in enumerate(self.kind) if k == kind]
 
-    def penalty_for(self, dimensions: float) -> float:
-        """Return the factor of ``roughness`` that leaves so many effective dimensions."""
-        return penalty_of(tuple(self.roughness), dimensions)
-
     def shrinkage(self, dimensions: float) -> NDArray[np.float64]:
         """Return how much of each mode the baseline takes, shape (B,)."""
-        taken: NDArray[np.float64] = 1.0 / (1.0 + self.penalty_for(dimensions) * self.roughness)
-        return taken
+        return shrinkage_of(self.roughness, dimensions)
 
     def candidates(self) -> NDArray[np.float64]:
         """Return ``shrinkage`` for every candidate of the model's baseline, shape (L, B)."""
@@ -134,7 +129,7 @@ class Problem:
 
 
 @lru_cache(maxsize=64)
-def penalty_of(roughness: tuple[float, ...], dimensions: float) -> float:
+def _penalty_for(roughness: tuple[float, ...], dimensions: float) -> float:
     """Return the factor of ``roughness`` that leaves so many effective dimensions."""
     r = np.array(roughness)
     low, high = -12.0, 12.0
@@ -145,6 +140,14 @@ def penalty_of(roughness: tuple[float, ...], dimensions: float) -> float:
         else:
             high = middle
     return float(10.0**middle)
+
+
+def shrinkage_of(roughness: NDArray[np.float64], dimensions: float) -> NDArray[np.float64]:
+    """Return how much a baseline of so many dimensions takes of each of its modes, shape (B,)."""
+    taken: NDArray[np.float64] = 1.0 / (
+        1.0 + _penalty_for(tuple(roughness), dimensions) * roughness
+    )
+    return taken
 
 
 @lru_cache(maxsize=16)
