@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mrs_necrosis.arguments import check_type, read_only
 from mrs_necrosis.constants import LL_PARTS
 
 if TYPE_CHECKING:
@@ -19,19 +20,6 @@ QUANTITIES: tuple[Quantity, ...] = ("area", "height", "molar")
 
 DETECTION_SD = 3.0
 """A peak is detected when its area is at least this many standard deviations."""
-
-
-def _frozen(values: Any) -> NDArray[np.float64]:
-    # what nobody can change need not be copied: a large grid's covariance is a gigabyte
-    if (
-        isinstance(values, np.ndarray)
-        and values.dtype == np.float64
-        and not values.flags.writeable
-    ):
-        return values
-    array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array
 
 
 _BLOCK = 4096  # voxels that are looked at together
@@ -73,6 +61,8 @@ class PeakAreas:
     ------
     ValueError
         If the shapes do not fit, a name appears twice, or the covariance is not one.
+    TypeError
+        If the names are no names, or the values no numbers.
     """
 
     names: tuple[str, ...]
@@ -82,14 +72,18 @@ class PeakAreas:
     quantity: Quantity = "area"
 
     def __post_init__(self) -> None:
+        wanted = "a tuple of names, such as ('Cho', 'Cr')"
+        check_type("names", self.names, (tuple, list), wanted)
         names = tuple(self.names)
+        for name in names:
+            check_type("the name of a peak", name, str, "text")
         if not names or len(set(names)) != len(names) or not all(names):
             msg = f"names must be distinct and not empty; got {names}"
             raise ValueError(msg)
         if self.quantity not in QUANTITIES:
             msg = f"quantity must be one of {QUANTITIES}; got {self.quantity!r}"
             raise ValueError(msg)
-        values = _frozen(self.values)
+        values = read_only(self.values, np.float64, "values")
         if values.ndim == 0 or values.shape[-1] != len(names):
             msg = f"values must have {len(names)} areas on its last axis; got {values.shape}"
             raise ValueError(msg)
@@ -99,7 +93,7 @@ class PeakAreas:
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "values", values)
         if self.covariance is not None:
-            covariance = _frozen(self.covariance)
+            covariance = read_only(self.covariance, np.float64, "covariance")
             if covariance.shape != (*values.shape, len(names)):
                 msg = (
                     f"covariance must have shape {(*values.shape, len(names))}; "
@@ -196,3 +190,19 @@ class PeakAreas:
             return self
         parts = [name for name in LL_PARTS if name in self.names]
         return self.with_sum("LL", parts) if parts else self
+
+
+def check_areas(areas: object) -> None:
+    """Refuse what is no PeakAreas, such as the whole fit.
+
+    Parameters
+    ----------
+    areas : object
+        What was given.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    check_type("areas", areas, PeakAreas, "PeakAreas, such as fit(...).areas")

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mrs_necrosis.areas import QUANTITIES
+from mrs_necrosis.arguments import check_path
 from mrs_necrosis.constants import PROTONS
 from mrs_necrosis.errors import FormatError
 
@@ -383,12 +384,15 @@ def load_criteria(path: str | PathLike[str] | None = None) -> tuple[Criterion, .
     ------
     FormatError
         If a file is malformed: the message names line and reason.
+    TypeError
+        If `path` is no path.
 
     Examples
     --------
     >>> sum(one.enabled and one.kind == "spectroscopy" for one in load_criteria())
     11
     """
+    check_path("path", path, optional=True)
     shipped, entries = _shipped()
     if path is None:
         return shipped

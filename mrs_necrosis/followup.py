@@ -25,6 +25,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.arguments import check_each, check_path, check_probability, check_type
 from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
@@ -167,6 +168,8 @@ class Visit:
     ------
     ValueError
         If there are many voxels and no mask, or the mask does not fit.
+    TypeError
+        If `areas` are something else.
     """
 
     date: Date
@@ -183,6 +186,7 @@ class Visit:
     def __post_init__(self) -> None:
         if self.areas is None:
             return
+        check_type("areas", self.areas, PeakAreas, "PeakAreas", optional=True)
         voxels = self.areas.values.shape[:-1]
         if self.mask is None:
             if math.prod(voxels) != 1:
@@ -462,6 +466,8 @@ def followup(
     ------
     ValueError
         If there is no visit, or the level is no probability.
+    TypeError
+        If the visits are something else.
 
     Examples
     --------
@@ -482,9 +488,8 @@ def followup(
     if not visits:
         msg = "a course needs at least one visit"
         raise ValueError(msg)
-    if not 0 < level < 1:
-        msg = f"level must be between 0 and 1; got {level!r}"
-        raise ValueError(msg)
+    check_each("visits", visits, Visit, "a Timeline or visits")
+    check_probability("level", level)
     ordered = tuple(sorted(visits, key=lambda visit: visit.date.decimal_year))
     treated = tuple(sorted(treatments, key=lambda treatment: treatment.start.decimal_year))
     measured = [visit for visit in ordered if visit.areas is not None]
@@ -839,6 +844,8 @@ def read_timeline(path: str | PathLike[str]) -> Timeline:
     ------
     FormatError
         If the file is not a timeline; the message says which entry and why.
+    TypeError
+        If `path` is no path.
 
     Examples
     --------
@@ -847,6 +854,7 @@ def read_timeline(path: str | PathLike[str]) -> Timeline:
     >>> len(timeline.visits), timeline.treatments[0].name
     (8, 'erlotinib')
     """
+    check_path("path", path)
     try:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -17,6 +17,14 @@ import numpy as np
 import mrs_necrosis
 from mrs_necrosis.analysis import Analysis, Source
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.arguments import (
+    NUMBER,
+    check_number,
+    check_path,
+    check_probability,
+    check_range,
+    check_type,
+)
 from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA, STANDARD_RATIOS
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import FormatError, SignalError
@@ -54,6 +62,11 @@ _LONG_WORK = 512
 
 _LOWEST_MHZ = 8.0
 """Below, the gap that the fit leaves beside water reaches NAA; scanners begin at 20 MHz."""
+
+_CAN_BE_GIVEN = frozenset({
+    "echo_time_s", "repetition_time_s", "mixing_time_s", "sequence", "spectrometer_frequency_mhz",
+    "dwell_time_s", "nucleus", "reference_ppm", "n_samples", "field_t", "quantity",
+})  # fmt: skip
 
 _SOFTWARE = ("numpy", "scipy", "numba")
 _TABLES = frozenset({".toml", ".csv", ".tsv"})
@@ -145,6 +158,8 @@ def analyze(
     ------
     MRSNecrosisError
         If the source cannot be read, holds no signal, or is not of protons.
+    TypeError, ValueError
+        If an argument is not what its name says.
     OutputError
         If `out` holds a result already and `overwrite` is False.
 
@@ -159,6 +174,11 @@ def analyze(
     from mrs_necrosis.classifier import assess, assess_grid
     from mrs_necrosis.report import files
 
+    _check_arguments(
+        water_reference=water_reference, out=out, preprocessing=preprocessing, model=model,
+        fit_range_ppm=fit_range_ppm, context=context, level=level, prior=prior,
+        acquisition=acquisition,
+    )  # fmt: skip
     if out is not None:
         files.refuse_existing(Path(out), overwrite=overwrite)
     around = _surroundings(lesion_mask, contralateral_mask, anatomy, point_spread, midline_mm)
@@ -264,25 +284,72 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _check_arguments(
+    *,
+    water_reference: object,
+    out: object,
+    preprocessing: object,
+    model: object,
+    fit_range_ppm: object,
+    context: object,
+    level: object,
+    prior: object,
+    acquisition: Mapping[str, Any],
+) -> None:
+    """Refuse a slip before a long fit, and not after it."""
+    from mrs_necrosis.classifier import Context
+
+    check_path("water_reference", water_reference, optional=True)
+    check_path("out", out, optional=True)
+    check_type("preprocessing", preprocessing, Mapping, "a mapping", optional=True)
+    if model is not None and not isinstance(model, str):
+        from mrs_necrosis.fitting import Model
+
+        check_type("model", model, Model, "a Model, 'metabolites', 'peaks' or None")
+    check_type("context", context, Context, "a Context", optional=True)
+    check_probability("level", level)
+    check_probability("prior", prior)
+    if fit_range_ppm is not None:
+        given = fit_range_ppm if isinstance(fit_range_ppm, Sequence) else ()
+        if len(given) != 2 or not all(isinstance(end, NUMBER) for end in given):
+            msg = f"fit_range_ppm must be two numbers in ppm; got {fit_range_ppm!r}"
+            raise ValueError(msg)
+    unknown = sorted(acquisition.keys() - _CAN_BE_GIVEN)
+    if unknown:
+        msg = (
+            f"analyze takes no {unknown[0]}; what a source does not say is given as "
+            f"{', '.join(sorted(_CAN_BE_GIVEN))}"
+        )
+        raise TypeError(msg)
+    for name, low, high, unit in (
+        ("field_t", 0.01, 25.0, "T"),
+        ("spectrometer_frequency_mhz", 1.0, 1000.0, "MHz"),
+    ):
+        if acquisition.get(name) is not None:
+            check_range(name, acquisition[name], low, high, unit)
+
+
 def _read(
     source: Input, water_reference: str | os.PathLike[str] | None, given: Mapping[str, Any]
 ) -> SpectralData | Spectra | PeakTable:
     from mrs_necrosis.io import PeakTable, is_peak_table, read, read_peak_table
 
     if isinstance(source, PeakAreas):
-        return PeakTable(source, **_of_a_table(given))
+        known = _of_a_table(given)
+        quantity = known.pop("quantity", source.quantity)
+        return PeakTable(replace(source, quantity=quantity), **known)
     if isinstance(source, Mapping):
+        for name, value in source.items():
+            check_type("the name of a peak", name, str, "text")
+            check_number(f"the value of {name}", value)
         words = [f"{name}={float(value)!r}" for name, value in source.items()]
         return read_peak_table(words, **_of_a_table(given))
     if isinstance(source, (SpectralData, Spectra)):
-        known = replace(source.acquisition, **_without_field(given))
-        data: SpectralData | Spectra = replace(source, acquisition=known)
+        told = replace(source.acquisition, **_without_field(given))
+        data: SpectralData | Spectra = replace(source, acquisition=told)
         return data
     if not isinstance(source, (os.PathLike, str)):
-        words_or_not: object = source  # a notebook has no type checker
-        if not isinstance(words_or_not, Sequence):
-            msg = f"source must be a path, spectra or peak areas; got {type(source).__name__}"
-            raise TypeError(msg)
+        check_type("source", source, (tuple, list), "a path, spectra or peak areas")
         return read_peak_table(source, **_of_a_table(given))
     if Path(source).suffix.lower() in _TABLES or is_peak_table(source):
         return read_peak_table(source, **_of_a_table(given))
@@ -378,9 +445,11 @@ def _surroundings(
 ) -> Surroundings | None:
     from mrs_necrosis.maps import Anatomy, Surroundings
 
-    def image(given: Image | None) -> Anatomy | None:
+    def image(name: str, given: Image | None) -> Anatomy | None:
         if given is None:
             return None
+        kinds = (str, os.PathLike, tuple, list)
+        check_type(name, given, kinds, "a path, (array, affine)", optional=True)
         if isinstance(given, (str, os.PathLike)):
             from mrs_necrosis.io import read_image
 
@@ -394,9 +463,9 @@ def _surroundings(
     if lesion is None and reference is None and anatomy is None:
         return None
     return Surroundings(
-        lesion=image(lesion),
-        reference=image(reference),
-        anatomy=image(anatomy),
+        lesion=image("lesion_mask", lesion),
+        reference=image("contralateral_mask", reference),
+        anatomy=image("anatomy", anatomy),
         point_spread=point_spread,
         midline_mm=midline_mm,
     )

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from mrs_necrosis.areas import PeakAreas, check_areas
+from mrs_necrosis.arguments import check_number, check_probability
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from mrs_necrosis.areas import PeakAreas
 
 SIGNED_NUMERATORS = frozenset({"Lac"})
 """Areas whose error is heavy-tailed and signed: their interval is the symmetric delta one."""
@@ -146,14 +147,15 @@ class Ratio:
         Raises
         ------
         ValueError
-            If ``level`` is not between 0 and 1.
+            If ``level`` is not between 0 and 1, or there is no such method.
 
         References
         ----------
         Fieller, J. R. Stat. Soc. B 16, 175 (1954).
         """
-        if not 0 < level < 1:
-            msg = f"level must be between 0 and 1; got {level!r}"
+        check_probability("level", level)
+        if method not in {"auto", "fieller", "delta"}:
+            msg = f"method must be 'auto', 'fieller' or 'delta'; got {method!r}"
             raise ValueError(msg)
         if self.moments is None:
             return None
@@ -208,7 +210,13 @@ class Ratio:
         -------
         ndarray of float64 or None
             NaN where the denominator is not detected; None if there is no covariance.
+
+        Raises
+        ------
+        TypeError
+            If ``cutoff`` is no number.
         """
+        check_number("cutoff", cutoff)
         if self.moments is None:
             return None
         n, d, var_n, var_d, cov = self.moments
@@ -234,7 +242,13 @@ class Ratio:
             Upper bound ("below x") where the numerator is absent, lower bound ("above x") where
             the denominator is, NaN where both are detected or neither is; None without a
             covariance. An estimate below zero counts as zero, so a bound is never negative.
+
+        Raises
+        ------
+        ValueError
+            If ``level`` is not between 0 and 1.
         """
+        check_probability("level", level)
         if self.moments is None:
             return None
         n, d, var_n, var_d, cov = self.moments
@@ -277,6 +291,8 @@ def ratio(areas: PeakAreas, numerator: str, denominator: str) -> Ratio:
     ------
     KeyError
         If a name is not among the peaks; the message lists them.
+    TypeError
+        If `areas` are something else, such as the whole fit.
 
     References
     ----------
@@ -290,6 +306,7 @@ def ratio(areas: PeakAreas, numerator: str, denominator: str) -> Ratio:
     >>> round(float(ratio(areas, "Cho", "Cr").value), 5)
     1.14008
     """
+    check_areas(areas)
     n, d = areas.value(numerator), areas.value(denominator)
     has_n, has_d = areas.detected(numerator), areas.detected(denominator)
     status = np.where(

@@ -16,13 +16,13 @@ Conventions, stated once and used everywhere inside the library:
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
+from mrs_necrosis.arguments import check_range, check_type, read_only
 from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA, WATER_PPM
 
 if TYPE_CHECKING:
@@ -38,44 +38,11 @@ DIMS = frozenset({
 """Names of the axes after N, as NIfTI-MRS defines them."""
 
 
-def read_only(values: Any, dtype: Any) -> NDArray[Any]:
-    """Return ``values`` as an array that nobody can change.
-
-    Parameters
-    ----------
-    values : array_like
-        Copied, unless it is a read-only array of that type already (a memory map, or an array
-        that came from here).
-    dtype : dtype
-        Type of the result.
-
-    Returns
-    -------
-    ndarray
-        Read-only.
-    """
-    if isinstance(values, np.ndarray) and values.dtype == dtype and not values.flags.writeable:
-        return values
-    array = np.array(values, dtype=dtype)
-    array.setflags(write=False)
-    return array
-
-
-def _in_range(name: str, value: float | None, low: float, high: float, unit: str) -> None:
-    if value is None:
-        return
-    if not (isinstance(value, (int, float, np.number)) and math.isfinite(value)):
-        msg = f"{name} must be a finite number in {unit} or None; got {value!r}"
-        raise ValueError(msg)
-    if not low <= value <= high:
-        msg = f"{name} must be in {unit}, between {low:g} and {high:g}; got {value!r}"
-        raise ValueError(msg)
-
-
 EDITED: Final = r"mega|hermes|hercules|edit|m(?:press|slaser)|jpress"
 """What the names of sequences have that edit the spectrum (a regular expression)."""
 
 
+@runtime_checkable
 class Conditions(Protocol):
     """What must be known of a measurement to judge it: an ``Acquisition``, or a peak table."""
 
@@ -116,6 +83,8 @@ class Acquisition:
     ------
     ValueError
         If a number is outside its range: the unit is probably another one.
+    TypeError
+        If a name is no text.
     """
 
     spectrometer_frequency_mhz: float
@@ -130,14 +99,19 @@ class Acquisition:
     manufacturer: str | None = None
 
     def __post_init__(self) -> None:
-        _in_range(
-            "spectrometer_frequency_mhz", self.spectrometer_frequency_mhz, 1.0, 1000.0, "MHz"
-        )
-        _in_range("dwell_time_s", self.dwell_time_s, 1e-5, 1e-2, "s")
-        _in_range("echo_time_s", self.echo_time_s, 0.0, 2.0, "s")
-        _in_range("repetition_time_s", self.repetition_time_s, 1e-3, 100.0, "s")
-        _in_range("mixing_time_s", self.mixing_time_s, 0.0, 10.0, "s")
-        _in_range("reference_ppm", self.reference_ppm, -1000.0, 1000.0, "ppm")
+        for name, low, high, unit in (
+            ("spectrometer_frequency_mhz", 1.0, 1000.0, "MHz"),
+            ("dwell_time_s", 1e-5, 1e-2, "s"),
+            ("echo_time_s", 0.0, 2.0, "s"),
+            ("repetition_time_s", 1e-3, 100.0, "s"),
+            ("mixing_time_s", 0.0, 10.0, "s"),
+            ("reference_ppm", -1000.0, 1000.0, "ppm"),
+        ):
+            value = getattr(self, name)
+            if value is not None or name in {"spectrometer_frequency_mhz", "dwell_time_s"}:
+                check_range(name, value, low, high, unit)
+        for name in ("sequence", "nucleus", "manufacturer"):
+            check_type(name, getattr(self, name), str, "text", optional=True)
 
     @property
     def spectral_width_hz(self) -> float:
@@ -189,7 +163,7 @@ def _frequency_axis(n_samples: int, dwell_time_s: float) -> NDArray[np.float64]:
 def _check_affine(affine: Any) -> NDArray[np.float64] | None:
     if affine is None:
         return None
-    matrix = read_only(affine, np.float64)
+    matrix = read_only(affine, np.float64, "affine")
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         msg = f"affine must be a finite 4 x 4 matrix in mm; got shape {matrix.shape}"
         raise ValueError(msg)
@@ -231,6 +205,8 @@ class SpectralData:
     ------
     ValueError
         If shapes, names or numbers do not fit each other.
+    TypeError
+        If something is no array, or not of its type.
     """
 
     fid: NDArray[np.complex128]
@@ -242,7 +218,11 @@ class SpectralData:
     source_format: str | None = None
 
     def __post_init__(self) -> None:
-        fid = read_only(self.fid, np.complex128)
+        check_type("acquisition", self.acquisition, Acquisition, "an Acquisition")
+        check_type("water", self.water, SpectralData, "SpectralData", optional=True)
+        check_type("dims", self.dims, (tuple, list), "a tuple of names, such as ('DIM_COIL',)")
+        object.__setattr__(self, "dims", tuple(self.dims))
+        fid = read_only(self.fid, np.complex128, "fid")
         if fid.ndim != 4 + len(self.dims):
             msg = (
                 f"fid must have 4 axes (X, Y, Z, N) and one per name in dims {self.dims}; "
@@ -322,6 +302,8 @@ class Spectra:
     ------
     ValueError
         If shapes do not fit each other.
+    TypeError
+        If something is no array, or not of its type.
     """
 
     fid: NDArray[np.complex128]
@@ -338,14 +320,15 @@ class Spectra:
     water_ratio: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        fid = read_only(self.fid, np.complex128)
+        check_type("acquisition", self.acquisition, Acquisition, "an Acquisition")
+        fid = read_only(self.fid, np.complex128, "fid")
         if fid.ndim != 4 or 0 in fid.shape or fid.shape[3] < 16:
             msg = f"fid must have shape (X, Y, Z, N) with N >= 16; got {fid.shape}"
             raise ValueError(msg)
         grid = fid.shape[:3]
         mask = np.ones(grid, dtype=bool) if self.mask is None else self.mask
         object.__setattr__(self, "fid", fid)
-        object.__setattr__(self, "mask", read_only(mask, np.bool_))
+        object.__setattr__(self, "mask", read_only(mask, np.bool_, "mask"))
         object.__setattr__(self, "affine", _check_affine(self.affine))
         per_voxel = {
             "water_area": np.float64,
@@ -356,7 +339,8 @@ class Spectra:
         }
         for name, dtype in per_voxel.items():
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, read_only(getattr(self, name), dtype))
+                values = read_only(getattr(self, name), dtype, name)
+                object.__setattr__(self, name, values)
         for name in ("mask", *per_voxel):
             value = getattr(self, name)
             if value is not None and value.shape != grid:

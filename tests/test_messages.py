@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrs_necrosis import PeakAreas, analyze, fit
+from mrs_necrosis import PeakAreas, Spectra, analyze, assess, fit, ratio, read, read_peaks
 from mrs_necrosis.classifier import NecrosisClassifier, Reading, assess_grid, place
 from mrs_necrosis.classifier.calibration import reliability
 from mrs_necrosis.cli import main
@@ -16,7 +16,7 @@ from mrs_necrosis.criteria import AppliesTo, Comparison, _shipped, load_criteria
 from mrs_necrosis.errors import FitError, FormatError, SignalError
 from mrs_necrosis.fitting import default_model
 from mrs_necrosis.fitting.model import Parameter, check_parameters
-from mrs_necrosis.followup import read_timeline
+from mrs_necrosis.followup import Visit, followup, read_timeline
 from mrs_necrosis.io import write_nifti_mrs
 from mrs_necrosis.lesion import mask_weights
 from mrs_necrosis.maps import Map, write_maps
@@ -30,6 +30,7 @@ from mrs_necrosis.spectra import Acquisition, SpectralData
 ROOT = Path(__file__).resolve().parents[1]
 ACQUISITION = Acquisition(spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4, nucleus="1H")
 FID = np.exp(-np.arange(512) / 100.0).reshape(1, 1, 1, 512).astype(complex)
+CASE = {"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278}
 TWO = PeakAreas(("Cho", "Cr"), np.ones((2, 1, 1, 2)))
 ONE = next(one for one in load_criteria() if one.counts is not None)
 
@@ -55,6 +56,10 @@ def phase():
 def two_maps():
     one = Map(desc="snr", values=np.ones((1, 1, 1)), title="SNR", description="For a test.")
     return [one, one]
+
+
+def numbered(cases):
+    return [f"{at} {text[:40]}" for at, (_, text) in enumerate(cases)]
 
 
 MISUSE = [
@@ -108,17 +113,105 @@ MISUSE = [
         "there is no criterion with a value and a cut-off to draw",
     ),
     (lambda: Lines(np.zeros((1, 2)), np.zeros(2)), "must both have shape (L,); got"),
-    (lambda: replace(ACQUISITION, echo_time_s=np.nan), "must be a finite number in s or None"),
+    (lambda: replace(ACQUISITION, echo_time_s=np.nan), "must be a finite number in s; got"),
+    (
+        lambda: replace(ACQUISITION, echo_time_s=30),
+        "echo_time_s must be in s, between 0 and 2; got 30",
+    ),
+    (
+        lambda: replace(ACQUISITION, dwell_time_s=None),
+        "dwell_time_s must be a finite number in s; got None",
+    ),
     (lambda: data(affine=np.eye(3)), "affine must be a finite 4 x 4 matrix in mm; got shape"),
     (lambda: data(affine=np.zeros((4, 4))), "affine must be invertible; its three axes lie in"),
     (lambda: data(FID[0]), "fid must have 4 axes (X, Y, Z, N) and one per name in dims"),
+    (lambda: read_peaks("Cho=1 Cr=2", echo_time_s="30ms"), "must be a finite number in s; got"),
+    (lambda: read_peaks("Cho=1 Cr=2", echo_time_s=30), "echo_time_s must be in s, between"),
+    (lambda: analyze(CASE, field_t="3 T"), "field_t must be a finite number in T; got '3 T'"),
+    (lambda: analyze(data(), field_t=300), "field_t must be in T, between 0.01 and 25; got 300"),
+    (lambda: analyze(CASE, level=95), "level must be between 0 and 1; got 95"),
+    (lambda: analyze(CASE, prior="low"), "prior must be between 0 and 1; got 'low'"),
+    (lambda: analyze(CASE, fit_range_ppm=3), "fit_range_ppm must be two numbers in ppm; got 3"),
+    (lambda: ratio(TWO, "Cho", "Cr").bound(95), "level must be between 0 and 1; got 95"),
+    (
+        lambda: ratio(TWO, "Cho", "Cr").interval(method="exact"),
+        "method must be 'auto', 'fieller' or 'delta'; got 'exact'",
+    ),
+    (lambda: preprocess(data(), phase_deg="90"), "phase_deg must be a finite number; got '90'"),
+    (lambda: preprocess(data(), phase=[1]), 'phase must be "auto", True or False; got [1]'),
+    (lambda: preprocess(data(), zero_fill_to=32), "zero_fill_to must give three numbers"),
+    (lambda: read("scan.dat", n_samples=0), "n_samples must be a whole number above 0; got 0"),
 ]
 
 
-@pytest.mark.parametrize(("misuse", "message"), MISUSE, ids=[text[:40] for _, text in MISUSE])
+@pytest.mark.parametrize(("misuse", "message"), MISUSE, ids=numbered(MISUSE))
 def test_misuse_is_refused_in_one_sentence(misuse, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         misuse()
+
+
+WRONG_TYPES = [
+    (lambda: read(3), "path must be a path; got int"),
+    (lambda: read("a.rda", water_reference=3), "water_reference must be a path or None; got int"),
+    (lambda: read_peaks(3), "source must be a path or words such as 'Cho=33671'; got int"),
+    (lambda: read_peaks(CASE), "source must be a path or words such as 'Cho=33671'; got dict"),
+    (lambda: write_nifti_mrs(data(), "a.nii"), "path must be a path; got SpectralData"),
+    (lambda: write_nifti_mrs("a.nii", FID), "data must be SpectralData or Spectra; got ndarray"),
+    (lambda: load_criteria(3), "path must be a path or None; got int"),
+    (lambda: read_timeline(3), "path must be a path; got int"),
+    (lambda: followup([3]), "visits must be a Timeline or visits; got int"),
+    (lambda: followup(3), "visits must be a Timeline or visits; got int"),
+    (lambda: Visit.of("2012", CASE), "areas must be PeakAreas or None; got dict"),
+    (lambda: analyze(3), "source must be a path, spectra or peak areas; got int"),
+    (lambda: analyze(FID), "source must be a path, spectra or peak areas; got ndarray"),
+    (lambda: analyze({"Cho": None}), "the value of Cho must be a number; got NoneType"),
+    (lambda: analyze({"Cho": "high"}), "the value of Cho must be a number; got str"),
+    (lambda: analyze({1: 2.0}), "the name of a peak must be text; got int"),
+    (lambda: analyze(CASE, out=3), "out must be a path or None; got int"),
+    (lambda: analyze(CASE, water_reference=3), "water_reference must be a path or None; got int"),
+    (lambda: analyze(CASE, preprocessing=3), "preprocessing must be a mapping or None; got int"),
+    (lambda: analyze(data(), model=3), "model must be a Model, 'metabolites', 'peaks' or None"),
+    (lambda: analyze(CASE, lesion_mask=3), "lesion_mask must be a path, (array, affine) or None"),
+    (lambda: analyze(CASE, echo_time=0.03), "analyze takes no echo_time; what a source does not"),
+    (lambda: analyze(CASE, criteria="Plotkin"), "criteria must be Criterion objects, as load_"),
+    (lambda: analyze(CASE, criteria=3), "criteria must be Criterion objects, as load_criteria"),
+    (lambda: analyze(CASE, context={"population": "glioma"}), "context must be a Context or None"),
+    (lambda: ratio(3, "Cho", "Cr"), "areas must be PeakAreas, such as fit(...).areas; got int"),
+    (lambda: ratio(CASE, "Cho", "Cr"), "areas must be PeakAreas, such as fit(...).areas; got"),
+    (lambda: ratio(TWO, "Cho", "Cr").probability_above("1"), "cutoff must be a number; got str"),
+    (lambda: assess(3), "areas must be PeakAreas, such as fit(...).areas; got int"),
+    (lambda: assess_grid(CASE), "areas must be PeakAreas, such as fit(...).areas; got dict"),
+    (lambda: place(3), "areas must be PeakAreas, such as fit(...).areas; got int"),
+    (lambda: assess_grid(TWO, quality=3), "quality must be a Quality, such as fit(...).quality"),
+    (
+        lambda: assess_grid(TWO, acquisition=data()),
+        "acquisition must be an Acquisition, such as spectra.acquisition; got SpectralData",
+    ),
+    (lambda: assess_grid(TWO, scoring=3), "scoring must be a Scoring or None; got int"),
+    (lambda: assess_grid(TWO, thresholds=3), "thresholds must be QualityThresholds or None; got"),
+    (lambda: PeakAreas("Cho", [1.0]), "names must be a tuple of names, such as ('Cho', 'Cr')"),
+    (lambda: PeakAreas((1, 2), [1.0, 2.0]), "the name of a peak must be text; got int"),
+    (lambda: PeakAreas(("Cho", "Cr"), ["a", "b"]), "values must be an array of numbers; got list"),
+    (lambda: replace(ACQUISITION, sequence=3), "sequence must be text or None; got int"),
+    (lambda: data("no fid"), "fid must be an array of numbers; got str"),
+    (lambda: data(FID[..., None], dims="DIM_COIL"), "dims must be a tuple of names, such as"),
+    (lambda: data(water=FID), "water must be SpectralData or None; got ndarray"),
+    (lambda: SpectralData(fid=FID, acquisition=3), "acquisition must be an Acquisition; got int"),
+    (lambda: Spectra(fid=FID, acquisition=None), "acquisition must be an Acquisition; got None"),
+    (lambda: phantom("mixed", 1), "rng must be a numpy random Generator, such as numpy.random."),
+]
+
+
+@pytest.mark.parametrize(("misuse", "message"), WRONG_TYPES, ids=numbered(WRONG_TYPES))
+def test_another_type_is_refused_in_one_sentence(misuse, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        misuse()
+
+
+def test_what_a_table_says_of_itself_can_be_given_with_areas():
+    areas = PeakAreas(("Cho", "Cr", "NAA"), [3.0, 2.0, 1.0])
+
+    assert analyze(areas, quantity="height").areas.quantity == "height"
 
 
 def test_a_criterion_that_is_no_entry_is_refused():

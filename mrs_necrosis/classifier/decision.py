@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.areas import PeakAreas, check_areas
+from mrs_necrosis.arguments import check_each, check_probability, check_type
 from mrs_necrosis.assessment import Assessment, Evidence, Favors, Finding
 from mrs_necrosis.classifier import phrasing
 from mrs_necrosis.classifier.context import Context
@@ -33,13 +34,12 @@ from mrs_necrosis.classifier.scoring import (
 )
 from mrs_necrosis.criteria import Criterion, load_criteria
 from mrs_necrosis.quality import Quality, QualityThresholds
+from mrs_necrosis.spectra import Conditions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from mrs_necrosis.spectra import Conditions
 
 LABELS: Final = (
     Favors.NECROSIS,
@@ -244,7 +244,7 @@ def assess(
     >>> found.favors.value, round(found.evidence.likelihood_ratio, 3)
     ('necrosis-favoring', 0.28)
     """
-    _check_areas(areas)
+    check_areas(areas)
     if areas.values.size != len(areas.names):
         msg = (
             f"assess takes one voxel; got values of shape {areas.values.shape} "
@@ -253,7 +253,7 @@ def assess(
         raise ValueError(msg)
     scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
     context = context or Context()
-    _check_prior(prior)
+    check_probability("prior", prior)
     case = _prepare(areas, quality, acquisition, criteria, scoring, thresholds, context)
     nominal = _score(case)
     draws = _draw(case, nominal, n_draws, seed, each_criterion=True)
@@ -345,10 +345,10 @@ def assess_grid(
     >>> [LABELS[code].value for code in assess_grid(areas).codes]
     ['necrosis-favoring', 'recurrence-favoring']
     """
-    _check_areas(areas)
+    check_areas(areas)
     scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
     context = context or Context()
-    _check_prior(prior)
+    check_probability("prior", prior)
     shape = areas.values.shape[:-1]
     case = _prepare(
         areas, quality, acquisition, criteria, scoring, thresholds, context,
@@ -428,7 +428,10 @@ def place(
     ------
     ValueError
         If there is more than one voxel.
+    TypeError
+        If `areas` are something else, such as the whole fit.
     """
+    check_areas(areas)
     if areas.values.size != len(areas.names):
         msg = f"place takes one voxel; got values of shape {areas.values.shape}"
         raise ValueError(msg)
@@ -446,18 +449,6 @@ def place(
 
 
 # ---- preparation ------------------------------------------------------------------------------
-
-
-def _check_areas(areas: object) -> None:
-    if not isinstance(areas, PeakAreas):
-        msg = f"areas must be PeakAreas, such as fit(...).areas; got {type(areas).__name__}"
-        raise TypeError(msg)
-
-
-def _check_prior(prior: float) -> None:
-    if not 0 < prior < 1:
-        msg = f"prior must be a probability between 0 and 1; got {prior!r}"
-        raise ValueError(msg)
 
 
 def _flat(areas: PeakAreas) -> PeakAreas:
@@ -493,10 +484,22 @@ def _prepare(
     context: Context,
     near_skull: NDArray[np.bool_] | None = None,
 ) -> _Case:
+    for name, value, kind, wanted in (
+        ("quality", quality, Quality, "a Quality, such as fit(...).quality"),
+        ("context", context, Context, "a Context"),
+        ("scoring", scoring, Scoring, "a Scoring"),
+        ("thresholds", thresholds, QualityThresholds, "QualityThresholds"),
+    ):
+        check_type(name, value, kind, wanted, optional=True)
+    if acquisition is not None:
+        wanted = "an Acquisition, such as spectra.acquisition"
+        check_type("acquisition", acquisition, Conditions, wanted)
+    criteria = load_criteria() if criteria is None else criteria
+    check_each("criteria", criteria, Criterion, "Criterion objects, as load_criteria returns")
     flat = _flat(areas)
     v = len(flat.values)
     weighted = weigh(
-        load_criteria() if criteria is None else criteria,
+        criteria,
         quantity=flat.quantity,
         acquisition=acquisition,
         population=context.population,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
+from mrs_necrosis.arguments import read_only
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.lcmodel import settings_of
@@ -23,7 +24,6 @@ from mrs_necrosis.io.reading import read
 from mrs_necrosis.io.recording import number, scaled, sequence_name, whole
 from mrs_necrosis.io.source import Source, complex_pairs
 from mrs_necrosis.io.text_samples import text_numbers
-from mrs_necrosis.spectra import read_only
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mrs_necrosis.arguments import check_path, check_type
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.io.recording import (
     Recording,
@@ -34,7 +35,7 @@ from mrs_necrosis.io.recording import (
     within,
 )
 from mrs_necrosis.io.silence import no_warnings
-from mrs_necrosis.spectra import DIMS
+from mrs_necrosis.spectra import DIMS, Spectra, SpectralData
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.io.source import Source
-    from mrs_necrosis.spectra import Spectra, SpectralData
 
 NAME: Final = "NIfTI-MRS"
 _EXTENSION_CODE: Final = 44
@@ -242,6 +242,8 @@ def write_nifti_mrs(path: str | PathLike[str], data: SpectralData | Spectra) -> 
         If the name has another ending, there are more axes, or the nucleus is unknown.
     OutputError
         If the file cannot be written.
+    TypeError
+        If the two arguments change places, or are something else.
 
     Examples
     --------
@@ -256,6 +258,8 @@ def write_nifti_mrs(path: str | PathLike[str], data: SpectralData | Spectra) -> 
     >>> bool((copy.fid == data.fid).all())
     True
     """
+    check_path("path", path)
+    check_type("data", data, (SpectralData, Spectra), "SpectralData or Spectra")
     target = Path(path)
     if not target.name.endswith((".nii", ".nii.gz")):
         msg = f"a NIfTI-MRS file must be named .nii or .nii.gz; got {target.name!r}"

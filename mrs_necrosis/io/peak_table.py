@@ -30,6 +30,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 
 from mrs_necrosis.areas import QUANTITIES, PeakAreas, Quantity
+from mrs_necrosis.arguments import check_range, check_type
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.recording import number
 from mrs_necrosis.io.source import Source, decode
@@ -99,14 +100,14 @@ class PeakTable:
     title: str | None = None
 
     def __post_init__(self) -> None:
-        for name, low, high, unit in (
-            ("echo_time_s", 0.0, 2.0, "s"),
-            ("field_t", 0.01, 25.0, "T"),
-        ):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                msg = f"{name} must be in {unit}, between {low:g} and {high:g}; got {value!r}"
-                raise ValueError(msg)
+        _check_given(self.echo_time_s, self.field_t)
+
+
+def _check_given(echo_time_s: float | None, field_t: float | None) -> None:
+    if echo_time_s is not None:
+        check_range("echo_time_s", echo_time_s, 0.0, 2.0, "s")
+    if field_t is not None:
+        check_range("field_t", field_t, 0.01, 25.0, "T")
 
 
 def read_peaks(
@@ -130,6 +131,10 @@ def read_peaks(
     ------
     FormatError
         If the file or the text is no peak table.
+    ValueError
+        If a given value is not what its name says.
+    TypeError
+        If the source is something else.
 
     Examples
     --------
@@ -165,6 +170,10 @@ def read_peak_table(
     ------
     FormatError
         If the file or the text is no peak table.
+    ValueError
+        If a given value is not what its name says.
+    TypeError
+        If the source is something else.
 
     Examples
     --------
@@ -172,6 +181,9 @@ def read_peak_table(
     >>> table.areas.names, table.field_t
     (('LL', 'Cho', 'Cr', 'NAA'), 3.0)
     """
+    wanted = "a path or words such as 'Cho=33671'"
+    check_type("source", source, (str, PathLike, tuple, list), wanted)
+    _check_given(echo_time_s, field_t)
     path: Path | None = None
     if isinstance(source, (str, PathLike)) and not is_assignments(source):
         path = Path(source)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mrs_necrosis.arguments import check_path
 from mrs_necrosis.errors import FormatError, MissingMetadataError, MRSNecrosisError
 from mrs_necrosis.io.recording import NUCLEI, Recording, nucleus_name, sequence_name
 from mrs_necrosis.io.source import Source
@@ -118,6 +119,8 @@ def read(
         If the format needs an optional dependency that is not installed.
     ValueError
         If a given value is not what its name says.
+    TypeError
+        If a path is something else.
 
     Examples
     --------
@@ -126,6 +129,11 @@ def read(
     >>> data.fid.shape, data.acquisition.echo_time_s
     ((1, 1, 1, 2048), 0.03)
     """
+    check_path("path", path)
+    check_path("water_reference", water_reference, optional=True)
+    if n_samples is not None and not (isinstance(n_samples, int) and n_samples > 0):
+        msg = f"n_samples must be a whole number above 0; got {n_samples!r}"
+        raise ValueError(msg)
     given = {
         "echo_time_s": echo_time_s,
         "repetition_time_s": repetition_time_s,

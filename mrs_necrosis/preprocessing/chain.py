@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mrs_necrosis.arguments import NUMBER, check_type
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import MRSNecrosisWarning, SignalError
 from mrs_necrosis.preprocessing import (
@@ -116,10 +118,7 @@ def preprocess(
     >>> [step.name for step in spectra.history][1:4]
     ['combine_coils', 'align_averages', 'average']
     """
-    given: object = data  # a notebook has no type checker
-    if not isinstance(given, SpectralData):
-        msg = f"data must be SpectralData, as read returns it; got {type(given).__name__}"
-        raise TypeError(msg)
+    check_type("data", data, SpectralData, "SpectralData, as read returns it")
     switches = {
         "combine_coils": combine_coils,
         "align_averages": align_averages,
@@ -133,11 +132,11 @@ def preprocess(
         "flag_scalp_lipid": flag_scalp_lipid,
     }
     for name, switch in switches.items():
-        if switch not in {True, False, "auto"}:
+        if not isinstance(switch, (bool, str)) or switch not in {True, False, "auto"}:
             msg = f'{name} must be "auto", True or False; got {switch!r}'
             raise ValueError(msg)
     for name, number in (("phase_deg", phase_deg), ("shift_ppm", shift_ppm)):
-        if number is not None and not np.isfinite(number):
+        if number is not None and not (isinstance(number, NUMBER) and math.isfinite(number)):
             msg = f"{name} must be a finite number; got {number!r}"
             raise ValueError(msg)
     if data.acquisition.nucleus not in {None, "1H"}:

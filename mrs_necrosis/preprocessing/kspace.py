@@ -61,7 +61,8 @@ def filter_kspace(
     (16, 16, 1, 512)
     """
     grid = data.fid.shape[:3]
-    new = grid if zero_fill_to is None else tuple(int(n) for n in zero_fill_to)
+    given = (zero_fill_to,) if isinstance(zero_fill_to, int) else zero_fill_to
+    new = grid if given is None else tuple(int(n) for n in given)
     if len(new) != 3 or any(n < old for n, old in zip(new, grid, strict=True)):
         msg = f"zero_fill_to must give three numbers, none below the grid's {grid}; got {new}"
         raise ValueError(msg)

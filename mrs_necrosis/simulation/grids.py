@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mrs_necrosis.arguments import check_generator, read_only
 from mrs_necrosis.simulation.phantoms import BaselineKind, LipidShape, Phantom, Truth, phantom
 from mrs_necrosis.simulation.tissues import LIPIDS, sums, typical, with_sums
-from mrs_necrosis.spectra import read_only
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,6 +100,8 @@ def grid_phantom(
         If a tissue class is not known.
     ValueError
         If a share is not between 0 and 1.
+    TypeError
+        If `rng` is no random generator, such as a seed.
 
     Examples
     --------
@@ -107,6 +109,7 @@ def grid_phantom(
     >>> made.data.fid.shape, made.truth.labels.shape
     ((8, 8, 1, 256), (8, 8, 1))
     """
+    check_generator(rng)
     for label, share in (("spoiled", spoiled), ("water_share", water_share)):
         if not 0 <= share <= 1:
             msg = f"{label} is a share of the voxels, between 0 and 1; got {share!r}"

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import numpy as np
 
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.arguments import check_generator, check_type, read_only
 from mrs_necrosis.constants import PEAK_PPM, WATER_PPM
 from mrs_necrosis.simulation.spins import metabolite_group_area, metabolite_lines, spin_systems
 from mrs_necrosis.simulation.tissues import (
@@ -32,7 +33,7 @@ from mrs_necrosis.simulation.tissues import (
     tissue_data,
     with_sums,
 )
-from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData, Step, read_only
+from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -306,6 +307,8 @@ def phantom(
         If a tissue class or a peak is not known.
     ValueError
         If a number is outside its range, or SNR is asked of a spectrum without NAA, Cr and Cho.
+    TypeError
+        If `rng` is no random generator, such as a seed.
 
     Examples
     --------
@@ -313,6 +316,8 @@ def phantom(
     >>> made.spectra.fid.shape, made.truth.ratio("LL", "Cr").shape
     ((4, 1, 1, 1024), (4, 1, 1))
     """
+    check_type("tissue", tissue, (str, PeakAreas), "the name of a class or PeakAreas")
+    check_generator(rng)
     acquisition = Acquisition(
         spectrometer_frequency_mhz=spectrometer_frequency_mhz,
         dwell_time_s=dwell_time_s,

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mrs_necrosis.arguments import read_only
 from mrs_necrosis.constants import WATER_PPM
-from mrs_necrosis.spectra import read_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

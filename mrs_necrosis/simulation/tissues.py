@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.arguments import check_generator
 from mrs_necrosis.constants import LL_PARTS
 from mrs_necrosis.simulation.spins import metabolite_group_area
 
@@ -150,6 +151,8 @@ def cohort(
         If there is no such class; the message lists them.
     ValueError
         If n is not positive.
+    TypeError
+        If `rng` is no random generator, such as a seed.
 
     Examples
     --------
@@ -157,6 +160,7 @@ def cohort(
     >>> areas.value("LL").shape
     (5,)
     """
+    check_generator(rng)
     numbers = _class(group)
     if n < 1:
         msg = f"n must be at least 1; got {n!r}"
