@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from mrs_necrosis import Acquisition, Spectra, ratio
-from mrs_necrosis.fitting import Baseline, default_model, fit
+from mrs_necrosis.fitting import Baseline, default_model, engine, fit
+from mrs_necrosis.fitting.engine import noise_in_fit, optimise
 from mrs_necrosis.fitting.model import misshapen
 from mrs_necrosis.fitting.problem import noise_sd, prepare
 from mrs_necrosis.fitting.solver import NumpySolver
-from mrs_necrosis.fitting.start import revived
+from mrs_necrosis.fitting.start import other_starts
 from mrs_necrosis.fitting.varpro import evaluate, normal_equations, time_columns
 from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.simulation import phantom
 
 ACQUISITION = Acquisition(
     spectrometer_frequency_mhz=123.2,
@@ -209,29 +211,56 @@ def test_acetate_is_reported_and_not_called_naa():
     assert not result.areas.detected("NAA").any()
 
 
-def test_a_lipid_that_strayed_from_its_signal_is_searched_again():
-    spectra, model = made_of_the_model(3, 40)
+def test_a_lipid_that_strayed_or_lies_at_a_wall_is_looked_for_elsewhere():
+    spectra, model = made_of_the_model(4, 40)
     problem = prepare(spectra, model)
-    data = problem.in_band(spectra.fid.reshape(3, N))
-    data = data / np.abs(data).max(axis=1, keepdims=True) * 200
     names = [p.name for p in model.parameters]
     place, width = names.index("lip13:shift_hz"), names.index("lip13:gauss2_hz2")
-    turned = names.index("phase_rad"), names.index("shift_hz")
-    theta = np.tile(problem.start, (3, 1))
-    for p, values in zip(turned, fit(spectra, model).parameters[:, 0, 0, turned].T, strict=True):
-        theta[:, p] = values
-    theta[:2, place], theta[:2, width] = problem.upper[place], problem.lower[width]
-    k = len(model.components)
-    rest = (np.tile(1e-2 * np.eye(k), (3, 1, 1)), np.zeros((3, k)))
-    rest += (np.tile(problem.candidates()[3], (3, 1)),)
-    lost = evaluate(problem, data, theta, *rest)
+    theta = np.tile(problem.start, (4, 1))
+    theta[0, place] = problem.upper[place]
+    theta[1, width] = problem.lower[width]
+    theta[2, [place, width]] = problem.upper[[place, width]]
+    box = np.tile(problem.lower, (4, 1)), np.tile(problem.upper, (4, 1))
 
-    at, again = revived(problem, NumpySolver(problem), data, lost, *rest)
+    ((at, start),) = other_starts(problem, theta, np.ones((4, len(model.components))), box)
 
-    assert at.tolist() == [0, 1]
-    np.testing.assert_array_equal(again[:, place], problem.start[place])
-    found = evaluate(problem, data[at], again, *(one[at] for one in rest))
-    assert (found.objective < lost.objective[at]).all()
+    assert at.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(start[:, place], problem.start[place])
+    assert start[1, width] > theta[1, width]  # broad where it was narrow
+    assert (start[[0, 2], width] < theta[[0, 2], width]).all()  # and the other way round
+
+
+def test_a_metabolite_that_came_out_negative_is_looked_for_on_the_other_side():
+    spectra, model = made_of_the_model(2, 40)
+    problem = prepare(spectra, model)
+    place = [p.name for p in model.parameters].index("mI:shift_hz")
+    theta = np.tile(problem.start, (2, 1))
+    theta[:, place] = -1.5 * problem.sd[place]
+    amplitudes = np.ones((2, len(model.components)))
+    amplitudes[1, model.names.index("mI")] = -0.1
+    box = np.tile(problem.lower, (2, 1)), np.tile(problem.upper, (2, 1))
+
+    ((at, start),) = other_starts(problem, theta, amplitudes, box)
+
+    assert at.tolist() == [1]
+    np.testing.assert_allclose(start[:, place], 1.5 * problem.sd[place])
+
+
+def test_the_deeper_valley_is_found_and_kept(monkeypatch):
+    made = phantom(
+        "recurrent_gbm_high_lipid", np.random.default_rng(21), grid=(6, 1, 1), echo_time_s=0.144,
+        n_samples=1024, snr=40.0, linewidth_hz=8.0, baseline=0.3, lipid_variation=0.1,
+    )  # fmt: skip
+    problem = prepare(made.spectra, default_model(made.spectra.acquisition))
+    data = problem.in_band(made.spectra.fid.reshape(6, -1))
+    data /= noise_in_fit(made.spectra, problem)[:, None]
+
+    found = optimise(problem, NumpySolver(problem), data).state.objective
+    monkeypatch.setattr(engine, "other_starts", lambda *_: iter(()))
+    once = optimise(problem, NumpySolver(problem), data).state.objective
+
+    assert (found <= once).all()
+    assert (once - found).max() > 10
 
 
 def test_what_is_wrong_with_a_lipids_shape_is_taken_by_the_line_above_it():

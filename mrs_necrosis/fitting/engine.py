@@ -18,8 +18,14 @@ from mrs_necrosis.fitting.pieces import PIECE, run
 from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.fitting.solver import choose_backend, solver_for
-from mrs_necrosis.fitting.start import revived, starting_values
-from mrs_necrosis.fitting.varpro import rotation, row_by_row, time_columns
+from mrs_necrosis.fitting.start import other_starts, starting_values
+from mrs_necrosis.fitting.varpro import (
+    MOST_ITERATIONS,
+    TOLERANCE,
+    rotation,
+    row_by_row,
+    time_columns,
+)
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.spectra import Spectra
 
@@ -66,6 +72,9 @@ around zero with its own standard deviation: it may stay negative, within its er
 
 FIRST_TOLERANCE = 0.1
 """The first search stops when the next step is predicted to lower chi-square by less."""
+
+SECOND_LOOK = ((FIRST_ITERATIONS, FIRST_TOLERANCE), (MOST_ITERATIONS, TOLERANCE))
+"""Iterations and tolerance of a search from another start: roughly, then to the end."""
 
 BROAD_TRIALS = ((0.05, 0.05), (0.15, 0.15), (0.4, 0.3))
 """Starting widths of the lipids, as fractions of their boxes."""
@@ -386,7 +395,7 @@ def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> 
     """Find the optimum of every voxel.
 
     The search runs twice: with a middling baseline, then with what was learnt from that; where a
-    lipid was lost on the way, once more.
+    lipid may lie in the wrong valley, once more from the other one.
 
     Parameters
     ----------
@@ -447,18 +456,45 @@ def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> 
     precision[:, index, index] += np.where(negative, sd**-2.0, 0.0)
     shrink = table[post.weight.argmax(axis=1)]
     state, converged = solver.minimise(data, state.theta, box, precision, pull, shrink)
-    again, other = revived(problem, solver, data, state, precision, pull, shrink)
-    if again.size:
-        walls = (box[0][again], box[1][again])
-        some = (precision[again], pull[again], shrink[again])
-        other_state, converged[again] = solver.minimise(data[again], other, walls, *some)
-        state.put(again, other_state, slice(None))
+    _look_elsewhere(problem, solver, data, box, (precision, pull, shrink), state, converged)
     post = solver.average(state, _stuck(state.theta, box), precision, pull)
     residual = _residual(problem, solver, data, state, post)
     begun_at = (theta, begun)
     return Optimum(
         begun_at, state, box, converged, precision, pull, shrink, post, loudness, residual
     )
+
+
+def _look_elsewhere(
+    problem: Problem,
+    solver: Solver,
+    data: NDArray[np.complex128],
+    box: tuple[NDArray[np.float64], NDArray[np.float64]],
+    weighing: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    state: State,
+    converged: NDArray[np.bool_],
+) -> None:
+    """Search again where another valley may be deeper, and keep in ``state`` what is lower.
+
+    A rough search shows which starts lead lower: most come back to where the search was.
+    """
+    for at, start in other_starts(problem, state.theta.copy(), state.amplitudes.copy(), box):
+        for iterations, tolerance in SECOND_LOOK:
+            other, done = solver.minimise(
+                data[at],
+                start,
+                (box[0][at], box[1][at]),
+                *(one[at] for one in weighing),
+                most_iterations=iterations,
+                tolerance=tolerance,
+            )
+            lower = other.objective < state.objective[at]
+            at, start = at[lower], other.theta[lower]
+            if at.size == 0:
+                break
+        else:
+            state.put(at, other, lower)
+            converged[at] = done[lower]
 
 
 def _residual(

@@ -19,11 +19,12 @@ from mrs_necrosis.fitting.model import GAUSS_RATE
 from mrs_necrosis.fitting.varpro import row_by_row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.solver import Solver
-    from mrs_necrosis.fitting.varpro import State
 
 SEARCH_PPM = 0.10
 """Half the range of shifts that are searched; preprocessing has referenced the spectrum."""
@@ -40,11 +41,12 @@ NUISANCE_PPM = 0.15
 SMOOTH_MODES = 10
 """Modes of the baseline that are projected out."""
 
-STRAYED_SD = 2.0
+STRAYED_SD = 1.0
 """A broad component so many standard deviations from its place may have lost its signal there."""
 
-REVIVED_WIDTH = 0.2
-"""Width with which it is tried again, as a fraction of its box."""
+NARROW, HALFWAY, WIDE = 0.02, 0.15, 0.4
+"""Width with which it is tried again, as a fraction of its box: wide if it was narrow, and the
+other way round."""
 
 
 def _nuisance(problem: Problem) -> NDArray[np.complex128]:
@@ -223,53 +225,63 @@ def starting_values(
     return np.stack(trials)[choice], (lower, upper), amplitudes, sd
 
 
-def revived(
+def other_starts(
     problem: Problem,
-    solver: Solver,
-    data: NDArray[np.complex128],
-    state: State,
-    precision: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    shrink: NDArray[np.float64],
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Find voxels where a broad component strayed from its place and is missed there.
+    theta: NDArray[np.float64],
+    amplitudes: NDArray[np.float64],
+    box: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    """Find voxels where the search may lie in the wrong valley, and where else to look.
 
-    A lipid that comes out at zero on the way has no slope left, wanders off, and never comes
-    back to the signal that the metabolites then bend to explain. Put back where it belongs, with
-    all else unchanged, it lowers the objective at once, and the search can go on from there.
+    Lipid beside lactate, and lipid beside macromolecules, have two valleys: a narrow line and a
+    broad one. A search that ends at a wall of the width, or away from the line's place, may have
+    lost the signal there: with the amplitude at zero no slope leads back. A metabolite that came
+    out negative away from its place may belong to the other side of it.
 
     Parameters
     ----------
-    problem, solver, data, precision, pull, shrink
-        As for ``starting_values``.
-    state : State
+    problem : Problem
+        With K components and P parameters.
+    theta : ndarray of float64, shape (V, P)
         Where the search ended.
+    amplitudes : ndarray of float64, shape (V, K)
+        Amplitudes there.
+    box : tuple of ndarray of float64, shapes (V, P)
+        Lower and upper bounds.
 
-    Returns
-    -------
+    Yields
+    ------
     at : ndarray of int, shape (R,)
-        Voxels to search again.
-    theta : ndarray of float64, shape (R, P)
-        From where.
+        Voxels to search again, for one class of components at a time.
+    start : ndarray of float64, shape (R, P)
+        From where: all else unchanged.
     """
+    lower, upper = box
     names = [p.name for p in problem.model.parameters]
-    theta, best = state.theta.copy(), state.objective.copy()
-    changed = np.zeros(len(theta), dtype=bool)
-    for shape in problem.model.shapes:
-        if f"{shape}:shift_hz" not in names or f"{shape}:gauss2_hz2" not in names:
+    for c, shape in enumerate(problem.model.shapes):
+        if f"{shape}:shift_hz" not in names:
             continue
-        place, width = names.index(f"{shape}:shift_hz"), names.index(f"{shape}:gauss2_hz2")
-        away = np.abs(theta[:, place] - problem.start[place])
-        at = np.flatnonzero(away > STRAYED_SD * problem.sd[place])
+        place = names.index(f"{shape}:shift_hz")
+        expected = problem.start[place]
+        suspect = np.abs(theta[:, place] - expected) > STRAYED_SD * problem.sd[place]
+        broad = f"{shape}:gauss2_hz2" in names
+        if broad:
+            width = names.index(f"{shape}:gauss2_hz2")
+            walls = (theta <= lower) | (theta >= upper)
+            suspect |= walls[:, width] & (theta[:, width] != problem.start[width])
+        else:
+            suspect &= amplitudes[:, problem.shape_of == c].sum(axis=1) < 0
+        at = np.flatnonzero(suspect)
         if at.size == 0:
             continue
-        trial = theta[at]
-        trial[:, place] = problem.start[place]
-        span = problem.upper[width] - problem.lower[width]
-        trial[:, width] = problem.lower[width] + REVIVED_WIDTH * span
-        found = solver.eliminate(data[at], trial, precision[at], pull[at], shrink[at])[0]
-        lower = found < best[at]
-        theta[at[lower]], best[at[lower]] = trial[lower], found[lower]
-        changed[at[lower]] = True
-    again = np.flatnonzero(changed)
-    return again, theta[again]
+        start = theta[at]
+        if broad:
+            start[:, place] = expected
+            span = upper[at, width] - lower[at, width]
+            narrow = theta[at, width] - lower[at, width] < HALFWAY * span
+            start[:, width] = lower[at, width] + np.where(narrow, WIDE, NARROW) * span
+        else:
+            start[:, place] = np.clip(
+                2 * expected - theta[at, place], lower[at, place], upper[at, place]
+            )
+        yield at, start
