@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -21,6 +21,10 @@ QUANTITIES: tuple[Quantity, ...] = ("area", "height", "molar")
 DETECTION_SD = 3.0
 """A peak is detected when its area is at least this many standard deviations."""
 
+
+LARGEST_QUOTIENT = 1e6
+"""Peaks of one spectrum differ by less: no spectrum has that much more signal than noise
+(assumed)."""
 
 _BLOCK = 4096  # voxels that are looked at together
 
@@ -190,6 +194,62 @@ class PeakAreas:
             return self
         parts = [name for name in LL_PARTS if name in self.names]
         return self.with_sum("LL", parts) if parts else self
+
+
+def as_printed(areas: PeakAreas) -> PeakAreas:
+    """Return the numbers that a console or another program printed, as the magnitudes they are.
+
+    Lactate below zero is an inverted doublet and becomes its magnitude. What lies below zero by
+    less than ``DETECTION_SD`` of its error is noise, and kept, and so is a net value, ``LL_net``.
+    Anything else below zero is a slip.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        Of one voxel.
+
+    Returns
+    -------
+    PeakAreas
+        The same peaks.
+
+    Raises
+    ------
+    ValueError
+        If an area is negative, or two differ by more than ``LARGEST_QUOTIENT``.
+    """
+    k, covariance = len(areas.names), areas.covariance
+    values = areas.values.reshape(k)
+    # without an error nothing below zero is noise
+    noise = np.zeros(k)
+    if covariance is not None:
+        noise = DETECTION_SD * np.sqrt(np.diagonal(covariance.reshape(k, k)))
+    signs = np.ones(k)
+    for i in np.flatnonzero(values < -noise):
+        name = areas.names[i]
+        if name == "Lac":
+            signs[i] = -1.0
+        elif name != "LL_net":
+            far = "" if covariance is None else f", more than {DETECTION_SD:g} sd below zero"
+            net = "; a net LL of 120 to 160 ms needs its echo time" if name == "LL" else ""
+            msg = (
+                f"the area of {name} is {values[i]:g}{far}; an area is a magnitude, so write 0 "
+                f"for a peak that was not found{net}"
+            )
+            raise ValueError(msg)
+    found = [i for i in range(k) if values[i] > noise[i]]
+    if found:
+        high, low = max(found, key=values.item), min(found, key=values.item)
+        quotient = values[high] / values[low]
+        if quotient > LARGEST_QUOTIENT:
+            msg = (
+                f"the areas of {areas.names[high]} and {areas.names[low]} differ by a factor of "
+                f"{quotient:.0e}; peaks of one spectrum, in one unit, do not"
+            )
+            raise ValueError(msg)
+    if covariance is not None:
+        covariance = covariance * signs[:, np.newaxis] * signs
+    return replace(areas, values=areas.values * signs, covariance=covariance)
 
 
 def check_areas(areas: object) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.special import ndtri
 
-from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.areas import PeakAreas, as_printed
 from mrs_necrosis.arguments import check_each, check_path, check_probability, check_type
 from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.errors import FormatError
@@ -971,9 +971,8 @@ def _read_peaks(entry: dict[str, Any], echo_time_s: float | None) -> PeakAreas |
         covariance = np.diag([float(errors[name]) ** 2 for name in peaks])
     is_net = echo_time_s is not None and 0.12 <= echo_time_s <= 0.16
     names = tuple("LL_net" if name == "LL" and is_net else name for name in peaks)
-    return PeakAreas(
-        names, np.array(list(peaks.values()), dtype=float), covariance, _word("peaks_unit", entry)
-    )
+    values = np.array(list(peaks.values()), dtype=float)
+    return as_printed(PeakAreas(names, values, covariance, _word("peaks_unit", entry)))
 
 
 def _read_treatment(where: str, entry: dict[str, Any]) -> Treatment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import shutil
@@ -16,7 +17,7 @@ import numpy as np
 
 import mrs_necrosis
 from mrs_necrosis.analysis import Analysis, Source
-from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.areas import PeakAreas, as_printed
 from mrs_necrosis.arguments import (
     NUMBER,
     check_number,
@@ -335,6 +336,8 @@ def _read(
     from mrs_necrosis.io import PeakTable, is_peak_table, read, read_peak_table
 
     if isinstance(source, PeakAreas):
+        if source.covariance is None and source.values.size == len(source.names):
+            source = as_printed(source)
         known = _of_a_table(given)
         quantity = known.pop("quantity", source.quantity)
         return PeakTable(replace(source, quantity=quantity), **known)
@@ -342,6 +345,9 @@ def _read(
         for name, value in source.items():
             check_type("the name of a peak", name, str, "text")
             check_number(f"the value of {name}", value)
+            if math.isinf(value):
+                msg = f"an area cannot be infinite, as that of {name}; NaN means no answer"
+                raise ValueError(msg)
         words = [f"{name}={float(value)!r}" for name, value in source.items()]
         return read_peak_table(words, **_of_a_table(given))
     if isinstance(source, (SpectralData, Spectra)):

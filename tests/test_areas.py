@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrs_necrosis.areas import DETECTION_SD, PeakAreas
+from mrs_necrosis.areas import DETECTION_SD, PeakAreas, as_printed
 
 NAMES = ("Lip13", "Lip09", "Lac", "Cr")
 
@@ -95,3 +95,49 @@ def test_no_answer_is_allowed():
 
     assert np.isnan(areas.sd("Cr")).all()
     assert not areas.detected("Cr").any()
+
+
+@pytest.mark.parametrize(
+    ("values", "sd", "message"),
+    [
+        ([-5, 3, 4], None, "the area of Cho is -5; an area is a magnitude, so write 0 for a peak"),
+        ([5, -3, 4], [1, 0.9, 1], "the area of Cr is -3, more than 3 sd below zero; an area is"),
+        (
+            [5, 1e-300, 4],
+            None,
+            "the areas of Cho and Cr differ by a factor of 5e.300; peaks of one",
+        ),
+    ],
+)
+def test_no_console_prints_such_a_number(values, sd, message):
+    areas = PeakAreas(("Cho", "Cr", "NAA"), values, None if sd is None else np.diag(sd) ** 2)
+
+    with pytest.raises(ValueError, match=message):
+        as_printed(areas)
+
+
+def test_a_negative_ll_may_be_a_net_value():
+    with pytest.raises(ValueError, match="a net LL of 120 to 160 ms needs its echo time"):
+        as_printed(PeakAreas(("LL", "Cr"), [-5.0, 3.0]))
+
+    net = PeakAreas(("LL_net", "Cr"), [-5.0, 3.0])
+    assert as_printed(net).value("LL_net") == -5.0
+
+
+def test_zero_and_noise_below_zero_are_no_mistakes():
+    zero = PeakAreas(("Cho", "Cr"), [0.0, 3.0])
+    noise = PeakAreas(("Cho", "Cr"), [-2.0, 3.0], np.diag([1.0, 1.0]))
+
+    assert as_printed(zero).value("Cho") == 0.0
+    assert as_printed(noise).value("Cho") == -2.0
+
+
+def test_the_area_of_inverted_lactate_is_its_magnitude():
+    covariance = np.array([[4.0, 1.0], [1.0, 9.0]])
+
+    found = as_printed(PeakAreas(("Lac", "Cr"), [-50.0, 30.0], covariance))
+    unsure = as_printed(PeakAreas(("Lac", "Cr"), [-5.0, 30.0], covariance))
+
+    assert found.value("Lac") == 50.0
+    np.testing.assert_array_equal(found.covariance, [[4.0, -1.0], [-1.0, 9.0]])
+    assert unsure.value("Lac") == -5.0

@@ -1037,3 +1037,10 @@ def test_a_choline_that_drowns_in_noise_makes_no_label(cho, measured, absent):
 
     assert label(measured) is Favors.INDETERMINATE
     assert label(absent) is Favors.INDETERMINATE
+
+
+def test_an_absent_peak_without_an_error_has_no_number_in_a_gate():
+    found = assess(PeakAreas(("Cho", "Cr", "NAA"), [0.0, 3.0, 4.0]))
+
+    sentence = gate(found, "near-normal").sentence
+    assert sentence.startswith("Cho/NAA has no number (Cho is not detected) and NAA/Cr is 1.33")

@@ -326,6 +326,7 @@ def test_a_printed_ll_at_144_ms_is_net(tmp_path):
         ("echo_time_ms = 30", "echo_time_ms = -1", "visit 1: echo_time_ms must be a number"),
         ("echo_time_ms = 30", "echo_tim = 30", "visit 1 has an unknown key 'echo_tim'"),
         ("Cho = 1.2", 'Cho = "much"', "visit 1: peaks must be a table of numbers"),
+        ("Cho = 1.2", "Cho = -1.2", "visit 1: the area of Cho is -1.2"),
         ("LL = 0.1, Cho", "Cho", "a standard deviation for each peak"),
         ('name = "bevacizumab"\n', "", "treatment 1: a treatment needs a name"),
         ('end = "not reported"', 'end = "2011"', "ends .2011. before it starts"),
@@ -333,7 +334,7 @@ def test_a_printed_ll_at_144_ms_is_net(tmp_path):
         ("[[treatments]]", "[treatments]", r"written as \[\[treatments\]\]"),
         ('title = "a case"', "title = ", "not a TOML timeline"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_malformed_timeline_is_refused_with_the_reason(tmp_path, old, new, reason):
     path = tmp_path / "case.toml"

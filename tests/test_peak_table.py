@@ -199,3 +199,20 @@ def test_a_result_of_lcmodel_is_named_as_one(tmp_path):
 
     with pytest.raises(FormatError, match="is a result of LCModel, not a peak table"):
         read_peaks(path)
+
+
+def test_a_negative_area_is_refused_and_says_which(tmp_path):
+    path = tmp_path / "case.csv"
+    path.write_text("peak,area\nCho,-5\nCr,3\nNAA,4\n")
+
+    with pytest.raises(FormatError, match="a wrong number: the area of Cho is -5; an area is"):
+        read_peaks(path)
+    with pytest.raises(FormatError, match="the area of Cho is -5; an area is"):
+        read_peaks("Cho=-5 Cr=3 NAA=4")
+
+
+def test_printed_lactate_that_is_inverted_is_there():
+    areas = read_peaks("Lac=-20000 Cho=33671 Cr=29534", echo_time_s=0.144)
+
+    assert areas.detected("Lac")
+    assert areas.value("Lac") == 20000.0

@@ -281,3 +281,10 @@ def test_a_range_given_leaves_out_what_lies_beside_it():
     assert "LL/Cr" not in found.ratios
     assert "Cho/Cr" in found.ratios
     assert found.provenance["parameters"]["fit_range_ppm"] == [1.9, 4.0]
+
+
+def test_a_negative_area_without_an_error_is_refused_from_memory_too():
+    with pytest.raises(ValueError, match="the area of Cho is -5; an area is a magnitude"):
+        analyze(PeakAreas(("Cho", "Cr", "NAA"), [-5.0, 3.0, 4.0]))
+    with pytest.raises(ValueError, match="an area cannot be infinite"):
+        analyze({"Cho": np.inf, "Cr": 1.0})

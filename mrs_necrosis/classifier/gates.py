@@ -546,12 +546,9 @@ def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
     def sentence(i: int) -> str:
         if not normal.is_known[i]:
             return "Not checked: Cho/NAA or NAA/Cr has no number."
-        found = (
-            f"Cho/NAA is {cho_naa(i, normal.cho_naa[i])} and "
-            f"NAA/Cr is {naa_cr(i, normal.naa_cr[i])}"
-        )
+        found = f"Cho/NAA {cho_naa(i, normal.cho_naa[i])} and NAA/Cr {naa_cr(i, normal.naa_cr[i])}"
         if np.isfinite(normal.ll_cr[i]):
-            found = f"{found}, LL/Cr is {ll_cr(i, normal.ll_cr[i])}"
+            found = f"{found}, LL/Cr {ll_cr(i, normal.ll_cr[i])}"
         if normal.is_near_normal[i]:
             return f"{found}: a near-normal spectrum; the voxel may miss the lesion."
         return f"{found}: not the spectrum of normal brain."
@@ -568,16 +565,16 @@ def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
 
 
 def _found(areas: PeakAreas, numerator: str, denominator: str) -> Callable[[int, float], str]:
-    """Return how a ratio is told: by its value, or by the bound of what was not detected."""
+    """Return what is said of a ratio: its value, or the bound of what was not detected."""
     are_there = numerator in areas and denominator in areas
     known = ratio(areas, numerator, denominator) if are_there else None
     bound = None if known is None else known.bound()
 
     def words(i: int, value: float) -> str:
-        if known is None or bound is None or not np.isfinite(bound[i]):
-            return f"{value:.2f}"
-        is_upper = known.status[i] == RatioStatus.BELOW_DETECTION
-        return f"{'below' if is_upper else 'above'} {bound[i]:.2f}"
+        is_upper = known is not None and known.status[i] == RatioStatus.BELOW_DETECTION
+        if bound is not None and np.isfinite(bound[i]):
+            return f"is {'below' if is_upper else 'above'} {bound[i]:.2f}"
+        return f"has no number ({numerator} is not detected)" if is_upper else f"is {value:.2f}"
 
     return words
 

@@ -29,7 +29,7 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 
-from mrs_necrosis.areas import QUANTITIES, PeakAreas, Quantity
+from mrs_necrosis.areas import QUANTITIES, PeakAreas, Quantity, as_printed
 from mrs_necrosis.arguments import check_range, check_type
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.recording import number
@@ -385,6 +385,10 @@ def _built(path: Path | None, table: dict[str, Any]) -> PeakTable:
             table.get("unit"),
             table.get("quantity", "area"),
         )
+        areas = as_printed(areas)
+    except ValueError as error:
+        _refuse(where, f"has a wrong number: {error}")
+    try:
         return PeakTable(
             areas,
             echo_time_s,
