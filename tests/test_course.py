@@ -85,6 +85,21 @@ def test_an_absent_peak_is_drawn_as_a_bound():
     assert "&gt; " in html
 
 
+def test_the_intervals_of_one_visit_stand_side_by_side(rising):
+    drawing = course.course_figure(rising)
+    drawing.canvas.draw()
+
+    upright = [
+        line.get_transform().transform(line.get_xydata())[:, 0]
+        for line in drawing.axes[0].lines
+        if line.get_linewidth() == 1.4
+    ]
+    places = sorted({round(float(at[0]), 1) for at in upright})
+    # three ratios at two visits, none on another, further apart than a point is wide
+    assert len(upright) == len(places) == 6
+    assert np.diff(places).min() >= 5 * drawing.dpi / 72
+
+
 def test_visits_without_numbers_have_no_upper_panel():
     found = followup([Visit.of("2013-01", None), Visit.of("2013-05", None)])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 import mrs_necrosis
 from mrs_necrosis.report.document import RESEARCH_USE, plain
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 SCHEMA = "mrs-necrosis/followup/1"
 DRAWN = ("Cho/Cr", "Cho/NAA", "NAA/Cr", "LL/Cr")
 """Ratios in the figure and in the table of visits; the JSON has all of them."""
+_ASIDE = 6.0
+"""Points between the ratios of one visit, a little more than their dots are wide."""
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
@@ -185,10 +188,11 @@ def course_figure(found: FollowUp) -> Figure:
 
 
 def _draw_ratios(axes: Axes, found: FollowUp, names: list[str]) -> None:
-    for name, colour in zip(DRAWN, _COLOURS, strict=True):
+    for year in {point.date.decimal_year for point in found.points}:
+        axes.axvline(year, color=FAINT, linewidth=0.5, zorder=0)
+    for at, name in enumerate(names):
+        colour, before = _COLOURS[DRAWN.index(name)], len(axes.lines)
         points = [p for p in found.points if p.ratio == name]
-        if name not in names:
-            continue
         shown = [p for p in points if p.value is not None and p.value > 0]
         axes.plot(
             [p.date.decimal_year for p in shown], [p.value for p in shown if p.value], "o-",
@@ -203,6 +207,13 @@ def _draw_ratios(axes: Axes, found: FollowUp, names: list[str]) -> None:
                 axes.plot([year], [high], marker=7, color=colour, markersize=7)
             elif point.status == "denominator-not-detected" and low is not None and low > 0:
                 axes.plot([year], [low], marker=6, color=colour, markersize=7)
+        # side by side, because the intervals of one visit would hide each other; only now, as
+        # what is moved does not count for the limits of the axes
+        aside = _ASIDE / 72 * (at - (len(names) - 1) / 2)
+        for line in axes.lines[before:]:
+            line.set_transform(
+                axes.transData + ScaledTranslation(aside, 0, axes.figure.dpi_scale_trans)
+            )
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     low, high = low / 1.15, high * 1.15
