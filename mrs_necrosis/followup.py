@@ -819,10 +819,12 @@ _VISIT_KEYS = frozenset({
     *_READINGS, "date", "event", "peaks", "peaks_unit", "peaks_sd", "echo_time_ms", "field_t",
     "sequence", "manufacturer",
 })  # fmt: skip
-_TREATMENT_KEYS = frozenset({
-    "name", "kind", "start", "end", "cycles", "interval_weeks", "dose_mg", "dose_mg_per_kg",
-    "dose_gy", "fractions", "isodose_percent", "target",
-})  # fmt: skip
+_AMOUNTS = {
+    "cycles": 1000, "interval_weeks": 520, "dose_mg": 1e5, "dose_mg_per_kg": 1e3, "dose_gy": 1e3,
+    "fractions": 1000, "isodose_percent": 100,
+}  # fmt: skip
+"""Details of a treatment that are numbers, and what they do not exceed."""
+_TREATMENT_KEYS = frozenset({"name", "kind", "start", "end", "target", *_AMOUNTS})
 _TOP_KEYS = frozenset({"title", "citation", "diagnosis", "lesion", "visits", "treatments"})
 
 
@@ -981,7 +983,12 @@ def _read_treatment(where: str, entry: dict[str, Any]) -> Treatment:
         name, start, end = (_word(key, entry) for key in ("name", "start", "end"))
         first = None if start is None else Date.parse(start)
         last = None if end is None else Date.parse(end)
-        kind = _word("kind", entry) or ""
+        kind, _ = _word("kind", entry) or "", _word("target", entry)
+        for key, high in _AMOUNTS.items():
+            given = _value(entry, key)
+            several = isinstance(given, list) and key == "interval_weeks"
+            for one in given if several else [given]:
+                _number(key, {key: one}, 0, high)
     except (ValueError, TypeError) as error:
         msg = f"{where}: {error}"
         raise ValueError(msg) from None

@@ -330,11 +330,16 @@ def test_a_printed_ll_at_144_ms_is_net(tmp_path):
         ("LL = 0.1, Cho", "Cho", "a standard deviation for each peak"),
         ('name = "bevacizumab"\n', "", "treatment 1: a treatment needs a name"),
         ('end = "not reported"', 'end = "2011"', "ends .2011. before it starts"),
+        ('end = "not', 'target = 3\nend = "not', "treatment 1: target must be text; got 3"),
+        ('end = "not', 'dose_gy = "36"\nend = "not', "dose_gy must be a number from 0 to 1000 or"),
+        ('end = "not', 'dose_gy = [36]\nend = "not', "dose_gy must be a number from 0 to 1000 or"),
+        ('end = "not', 'cycles = -1\nend = "not', "treatment 1: cycles must be a number from 0"),
+        ('end = "not', 'interval_weeks = [3, "4"]\nend = "not', "interval_weeks must be a number"),
         ('title = "a case"', "title = 7", "title must be text"),
         ("[[treatments]]", "[treatments]", r"written as \[\[treatments\]\]"),
         ('title = "a case"', "title = ", "not a TOML timeline"),
     ],
-    ids=range(12),
+    ids=range(17),
 )
 def test_a_malformed_timeline_is_refused_with_the_reason(tmp_path, old, new, reason):
     path = tmp_path / "case.toml"
