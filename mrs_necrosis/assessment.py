@@ -6,12 +6,15 @@ medical conclusion.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_WIDTH: Final = 96  # of a terminal
 
 
 class Favors(StrEnum):
@@ -149,7 +152,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """What one voxel, or one lesion, favours and why. Prints as a paragraph.
+    """What one voxel, or one lesion, favours and why. Prints as short paragraphs.
 
     Parameters
     ----------
@@ -168,7 +171,8 @@ class Assessment:
     combined : Evidence or None
         With perfusion and MRI, where they were given.
     paragraph : str
-        The whole in words that a tumour board can read.
+        The whole in words that a tumour board can read: short paragraphs between empty lines;
+        a line that begins with ``"- "`` is one of a list.
     """
 
     favors: Favors
@@ -181,4 +185,13 @@ class Assessment:
     paragraph: str = ""
 
     def __str__(self) -> str:
-        return self.paragraph or self.favors.value
+        lines = (self.paragraph or self.favors.value).split("\n")
+        return "\n".join(
+            textwrap.fill(
+                line,
+                _WIDTH,
+                break_on_hyphens=False,
+                subsequent_indent="  " if line.startswith("- ") else "",
+            )
+            for line in lines
+        )

@@ -978,7 +978,21 @@ def test_no_text_says_diagnosis():
             *(one.sentence for one in found.gates), *(one.note for one in found.findings),
         ]  # fmt: skip
         assert not any("diagnos" in text.lower() for text in texts)
-        assert str(found) == found.paragraph
+
+
+def test_the_whole_in_words_is_short_paragraphs_and_lists():
+    for name, found in cases().items():
+        blocks = found.paragraph.split("\n\n")
+        lines = str(found).split("\n")
+
+        assert len(blocks) >= 3, name
+        assert all(len(line) <= 600 for block in blocks for line in block.split("\n")), name
+        assert max(map(len, lines)) <= 96
+        assert " ".join(str(found).split()) == " ".join(found.paragraph.split())
+    assert (
+        "\n- Cho/NAA 1.08, below 1.17 (Plotkin 2004, by only 8 %)"
+        in cases()["reference"].paragraph
+    )
 
 
 def test_a_table_with_errors_and_without_lipid_is_judged_by_what_it_has():

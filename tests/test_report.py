@@ -80,7 +80,7 @@ def made_assessment(areas, *, hostile="", **changes):
         ),
         "caveats": ("The echo time is unknown.", "No uncertainty is reported."),
         "suggestions": ("Perfusion imaging would help.",),
-        "paragraph": "The spectrum favours necrosis.",
+        "paragraph": f"The spectrum favours necrosis.\n\nFor it:\n- choline{hostile}\n- lipid",
     }  # fmt: skip
     return Assessment(**{**base, **changes})
 
@@ -350,6 +350,14 @@ def test_the_page_shows_what_disagrees_beside_what_agrees():
     assert "Only 2.7 % over." in html
     assert "low perfusion" in html
     assert "The source reports no uncertainty" in html
+
+
+def test_the_page_tells_paragraphs_and_lists():
+    html = html_of("peak table")
+
+    assert "<p>The spectrum favours necrosis.</p>" in html
+    assert "<p>For it:</p>" in html
+    assert "<li>lipid</li></ul>" in html
 
 
 def test_the_page_says_what_was_not_detected():

@@ -1,4 +1,4 @@
-"""An assessment in words: caveats, what would change it, and one paragraph for a tumour board.
+"""An assessment in words: caveats, what would change it, and a page for a tumour board.
 
 It states what published criteria favour and how strongly. It never names a condition as fact.
 """
@@ -309,11 +309,11 @@ def suggestions(found: Assessment, facts: Facts) -> tuple[str, ...]:
     return tuple(given)
 
 
-# ---- the paragraph ----------------------------------------------------------------------------
+# ---- the whole in words ----------------------------------------------------------------------
 
 
 def paragraph(found: Assessment, facts: Facts) -> str:
-    """Return one paragraph that a tumour board can read.
+    """Return the whole in words that a tumour board can read.
 
     Parameters
     ----------
@@ -325,34 +325,46 @@ def paragraph(found: Assessment, facts: Facts) -> str:
     Returns
     -------
     str
-        Label, strength, what agrees, what disagrees, other examinations, limits, what would
+        Short paragraphs between empty lines; a line that begins with ``"- "`` is one of a list.
+        Label and strength, what agrees, what disagrees, other examinations, limits, what would
         change it.
     """
     closed = [gate for gate in found.gates if not gate.is_open]
     deciding = [gate for gate in closed if gate.gives is not None]
-    parts = [_headline(found, deciding)]
-    not_evaluable = found.evidence.favors == Favors.NOT_EVALUABLE
-    if not_evaluable:
-        parts.extend(_closing_gates(deciding))
-    else:
-        parts.append(_strength(found.evidence, facts.scoring))
-        parts.append(_why_no_label(found.evidence, facts.scoring))
-        parts.extend(gate.sentence for gate in deciding if gate.name not in {"near-normal"})
-        parts.extend(_agreement(found, facts))
-    parts.extend(_other_examinations(found, facts.scoring))
-    if not not_evaluable:
-        parts.extend(
+    label, limits = [_headline(found, deciding)], []
+    for_and_against: list[str] = []
+    is_evaluable = found.evidence.favors != Favors.NOT_EVALUABLE
+    if is_evaluable:
+        label.append(_strength(found.evidence, facts.scoring))
+        label.append(_why_no_label(found.evidence, facts.scoring))
+        label.extend(gate.sentence for gate in deciding if gate.name not in {"near-normal"})
+        for_and_against = list(_agreement(found, facts))
+        limits.append(_weightiest(found, facts))
+        limits.extend(
             gate.sentence for gate in closed if gate.gives is None and gate.name != "sampling"
         )
-        parts.extend(_key_limits(found, facts))
-    parts.append(f"What would change this: {'; '.join(found.suggestions[:4])}.")
-    if not not_evaluable:
-        parts.extend(gate.sentence for gate in closed if gate.name == "sampling")
-    parts.append(
+        limits.extend(_key_limits(found, facts))
+        limits.extend(gate.sentence for gate in closed if gate.name == "sampling")
+    else:
+        label.extend(_closing_gates(deciding))
+    blocks = [
+        _sentences(label),
+        *for_and_against,
+        _sentences(_other_examinations(found, facts.scoring)),
+        _sentences(limits),
+        _list("What would change this:", found.suggestions[:4]),
         "Research use only: published cut-offs come from small studies; this replaces neither "
-        "follow-up nor histology."
-    )
+        "follow-up nor histology.",
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _sentences(parts: Iterable[str]) -> str:
     return " ".join(part for part in parts if part)
+
+
+def _list(title: str, items: Iterable[str]) -> str:
+    return "\n- ".join([title, *items])
 
 
 def _headline(found: Assessment, deciding: Sequence[Gate]) -> str:
@@ -443,22 +455,25 @@ def _agreement(found: Assessment, facts: Facts) -> Iterable[str]:
     word = "necrosis" if side == Favors.NECROSIS else "recurrence"
     if agree:
         verb = "points" if len(agree) == 1 else "point"
-        yield (
-            f"{len(agree)} of {len(scored)} published criteria {verb} to {word}: "
-            f"{_listed(agree, facts)}."
-        )
+        title = f"{len(agree)} of {len(scored)} published criteria {verb} to {word}:"
+        yield _list(title, _listed(agree, facts))
     if disagree:
         verb = "points" if len(disagree) == 1 else "point"
-        yield f"{len(disagree)} {verb} the other way: {_listed(disagree, facts)}."
-    families = found.evidence.family_scores
-    if families:
-        choose = min if side == Favors.NECROSIS else max
-        strongest = choose(families, key=lambda name: families[name])
-        lipid = families.get(LIPID_FAMILY)
-        rest = f"It rests most on {_FAMILY_WORDS.get(strongest, strongest)}"
-        if lipid is not None and strongest != LIPID_FAMILY and abs(lipid) < facts.scoring.opposed:
-            rest += "; lipid and lactate say little, because studies disagree on their direction"
-        yield f"{rest}."
+        yield _list(f"{len(disagree)} {verb} the other way:", _listed(disagree, facts))
+
+
+def _weightiest(found: Assessment, facts: Facts) -> str:
+    """Return which family of criteria the evidence rests on most."""
+    ratio, families = found.evidence.likelihood_ratio, found.evidence.family_scores
+    if ratio is None or not families:
+        return ""
+    choose = min if ratio < 1 else max
+    strongest = choose(families, key=lambda name: families[name])
+    lipid = families.get(LIPID_FAMILY)
+    rest = f"The evidence rests most on {_FAMILY_WORDS.get(strongest, strongest)}"
+    if lipid is not None and strongest != LIPID_FAMILY and abs(lipid) < facts.scoring.opposed:
+        rest += "; lipid and lactate say little, because studies disagree on their direction"
+    return f"{rest}."
 
 
 _FAMILY_WORDS = {
@@ -469,12 +484,12 @@ _FAMILY_WORDS = {
 }
 
 
-def _listed(findings: Sequence[Finding], facts: Facts) -> str:
+def _listed(findings: Sequence[Finding], facts: Facts) -> list[str]:
     """Return findings with those that share a ratio together: value first, then cut-offs."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.expression, []).append(finding)
-    return "; ".join(_group(expression, group, facts) for expression, group in groups.items())
+    return [_group(expression, group, facts) for expression, group in groups.items()]
 
 
 def _group(expression: str, group: Sequence[Finding], facts: Facts) -> str:
