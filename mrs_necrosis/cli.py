@@ -859,12 +859,17 @@ def _bids(options: argparse.Namespace) -> int:
 
 
 def _list_units(units: list[Unit]) -> int:
+    from mrs_necrosis.cohort.unit import why_refused
+
+    refused = 0
     for unit in units:
         used = [name for name in ("water", "anatomy", "lesion") if getattr(unit, name)]
         _print(f"{unit.folder}/{unit.key}" + (f"  ({', '.join(used)})" if used else ""))
-        for text in filter(None, (unit.problem, *unit.notes)):
+        reason = why_refused(unit)
+        refused += bool(reason)
+        for text in filter(None, (reason, *unit.notes)):
             _print(f"    {text}")
-    return EXIT_SOME_FAILED if any(unit.problem for unit in units) else EXIT_OK
+    return EXIT_SOME_FAILED if refused else EXIT_OK
 
 
 @contextlib.contextmanager

@@ -182,7 +182,7 @@ def analyze(
     )  # fmt: skip
     if out is not None:
         files.refuse_existing(Path(out), overwrite=overwrite)
-    around = _surroundings(lesion_mask, contralateral_mask, anatomy, point_spread, midline_mm)
+    around = surroundings(lesion_mask, contralateral_mask, anatomy, point_spread, midline_mm)
     data = _read(source, water_reference, acquisition)
     if around is not None:
         _check_position(data)
@@ -442,13 +442,32 @@ def _assumed(acquisition: Acquisition) -> list[str]:
     ]
 
 
-def _surroundings(
+def surroundings(
     lesion: Image | None,
-    reference: Image | None,
-    anatomy: Image | None,
-    point_spread: PointSpread,
-    midline_mm: float,
+    reference: Image | None = None,
+    anatomy: Image | None = None,
+    point_spread: PointSpread = "hamming",
+    midline_mm: float = 0.0,
 ) -> Surroundings | None:
+    """Read what lies around a grid.
+
+    Parameters
+    ----------
+    lesion, reference, anatomy : path, (array, affine) or None
+        Masks and image.
+    point_spread, midline_mm :
+        As in ``analyze``.
+
+    Returns
+    -------
+    Surroundings or None
+        None if there is nothing.
+
+    Raises
+    ------
+    FormatError
+        If an image cannot be read, or has more than three axes.
+    """
     from mrs_necrosis.maps import Anatomy, Surroundings
 
     def image(name: str, given: Image | None) -> Anatomy | None:

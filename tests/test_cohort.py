@@ -1139,6 +1139,61 @@ def test_a_dry_run_tells_what_is_wrong(tmp_path, capsys):
     assert "    The sidecar lacks ResonantNucleus" in said
 
 
+def spoil_sidecar(root, **fields):
+    """Say more beside spectra whose own header says little."""
+    path = root / "sub-01/mrs/sub-01_svs.nii.gz"
+    known = read(path).acquisition
+    spoil_spectra(root, acquisition=replace(known, repetition_time_s=None, sequence=None))
+    sidecar = root / "sub-01/mrs/sub-01_svs.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | fields))
+
+
+def spoil_spectra(root, **changes):
+    path = root / "sub-01/mrs/sub-01_svs.nii.gz"
+    write_nifti_mrs(path, replace(read(path), **changes))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda root: spoil_sidecar(root, EchoTime=0.03), "contradict each other: EchoTime"),
+        (lambda root: spoil_sidecar(root, RepetitionTime=3000), "its sidecar is wrong: "),
+        (lambda root: spoil_sidecar(root, EditCondition=["ON", "OFF"]), "an edited acquisition"),
+        (lambda root: spoil_sidecar(root, PulseSequenceType="MEGA-PRESS"), "edits the spectrum"),
+        (lambda root: (root / "sub-01/mrs/sub-01_svs.nii.gz").write_bytes(b"no"), "is none of"),
+        (
+            lambda root: spoil_spectra(root, fid=np.zeros((1, 1, 1, 512), complex)),
+            "every sample of the data is zero",
+        ),
+    ],
+    ids=range(6),
+)
+def test_a_dry_run_finds_what_a_run_refuses(tmp_path, capsys, spoil, reason):
+    root = small(tmp_path / "raw", 1)
+    spoil(root)
+
+    assert main(["bids", str(root), str(tmp_path / "out"), "participant", "--dry-run"]) == 1
+
+    found = capsys.readouterr().out.splitlines()[1].strip()
+    (outcome,) = quick(root, tmp_path / "out").outcomes
+    assert reason in found
+    assert found == outcome.message
+
+
+def test_a_dry_run_finds_a_mask_that_is_none(tmp_path, capsys):
+    root, masks = tmp_path / "raw", tmp_path / "lesions"
+    bids_dataset.describe(root)
+    grid = replace(bids_dataset.made("mixed", 1, grid=(2, 2, 1)), affine=np.eye(4))
+    bids_dataset.add(root, "sub-01", grid, suffix="mrsi")
+    (masks / "sub-01/anat").mkdir(parents=True)
+    (masks / "sub-01/anat/sub-01_label-lesion_mask.nii.gz").write_bytes(b"no image")
+
+    command = ["bids", str(root), str(tmp_path / "out"), "participant", "-d", f"x={masks}"]
+    assert main([*command, "--dry-run"]) == 1
+
+    assert "its mask of the lesion " in capsys.readouterr().out
+
+
 def test_the_exit_code_tells(tmp_path, capsys):
     root, out = small(tmp_path / "raw", 1), tmp_path / "out"
     command = ["bids", str(root), str(out), "participant", "--no-figures"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mrs_necrosis.analysis import Analysis
+    from mrs_necrosis.spectra import SpectralData
 
 STATUS_SCHEMA: Final = "mrs-necrosis/status/1"
 STATUS_ENDING: Final = "_desc-status.json"
@@ -281,28 +282,67 @@ def analyze_unit(unit: Unit, settings: Settings) -> Analysis:
     MRSNecrosisError
         If the input cannot be used.
     """
-    from mrs_necrosis.io import read
     from mrs_necrosis.pipeline import analyze, sha256
 
     keywords = {**settings.keywords, **unit.given, "threads": settings.threads}
     if unit.metadata is None:
         return analyze(unit.source, water_reference=unit.water, label=unit.name, **keywords)
-    data = read(unit.source, water_reference=unit.water)
-    check_consistency(unit.metadata, data, unit.source)
-    known = given_by(unit.metadata, data, unit.source)
+    data = _read(unit, unit.metadata)
     if unit.anatomy or unit.lesion:
-        if data.affine is not None and data.fid.shape[:3] != (1, 1, 1):
+        if _is_placed(data):
             keywords |= {"anatomy": unit.anatomy, "lesion_mask": unit.lesion}
         else:
             msg = "the file does not say where a grid lies: anatomy and mask were not used"
             warnings.warn(msg, MRSNecrosisWarning, stacklevel=2)
-    analysis = analyze(data, label=unit.key, **{**known, **keywords})
+    analysis = analyze(data, label=unit.key, **keywords)
     source = replace(
         analysis.source,
         sha256=sha256(unit.source),
         water_sha256=None if unit.water is None else sha256(unit.water),
     )
     return replace(analysis, source=source)
+
+
+def why_refused(unit: Unit) -> str:
+    """Return why a unit of a dataset would be refused, without analysing it.
+
+    Parameters
+    ----------
+    unit : Unit
+        Its files are read and looked at as ``run_unit`` would.
+
+    Returns
+    -------
+    str
+        One sentence; empty if only the analysis itself could still fail.
+    """
+    from mrs_necrosis.pipeline import surroundings
+    from mrs_necrosis.preprocessing.chain import check_data
+
+    if unit.problem:
+        return unit.problem
+    try:
+        data = _read(unit, unit.metadata or {})
+        if _is_placed(data):
+            surroundings(unit.lesion, anatomy=unit.anatomy)
+        check_data(data)
+    except MRSNecrosisError as error:
+        return _failure(unit, error).message
+    return ""
+
+
+def _read(unit: Unit, metadata: Mapping[str, Any]) -> SpectralData:
+    """Return the data of a dataset's unit with what its sidecar says, too."""
+    from mrs_necrosis.io import read
+
+    data = read(unit.source, water_reference=unit.water)
+    check_consistency(metadata, data, unit.source)
+    known = given_by(metadata, data, unit.source)
+    return replace(data, acquisition=replace(data.acquisition, **known))
+
+
+def _is_placed(data: SpectralData) -> bool:
+    return data.affine is not None and data.fid.shape[:3] != (1, 1, 1)
 
 
 def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str, bytes]:

@@ -139,18 +139,8 @@ def preprocess(
         if number is not None and not (isinstance(number, NUMBER) and math.isfinite(number)):
             msg = f"{name} must be a finite number; got {number!r}"
             raise ValueError(msg)
-    if data.acquisition.nucleus not in {None, "1H"}:
-        msg = f"the data are of {data.acquisition.nucleus}; only 1H is processed"
-        raise SignalError(msg)
-    if data.acquisition.is_edited:
-        msg = (
-            f"the sequence ({data.acquisition.sequence}) edits the spectrum, and the ratios of an "
-            "edited spectrum have another meaning; if this is an unedited one, give its sequence, "
-            'such as "PRESS" (on the command line --sequence PRESS)'
-        )
-        raise SignalError(msg)
+    check_data(data)
     data = _without_single_steps(data)
-    _check_signal(data.fid)
     for name, axes in (("combine_coils", ("DIM_COIL",)), ("average", averages.AVERAGING_DIMS)):
         present = [axis for axis in axes if axis in data.dims]
         if switches[name] is False and present:
@@ -219,6 +209,32 @@ def preprocess(
         if flag_scalp_lipid is True or (flag_scalp_lipid == "auto" and is_grid):
             referenced = lipids.flag_scalp_lipid(referenced)
         return lipids.suppress_lipids(referenced) if suppress_lipids else referenced
+
+
+def check_data(data: SpectralData) -> None:
+    """Refuse what cannot be processed, whatever the steps.
+
+    Parameters
+    ----------
+    data : SpectralData
+        As read.
+
+    Raises
+    ------
+    SignalError
+        If there is nothing to process, or the data are edited or of another nucleus than 1H.
+    """
+    if data.acquisition.nucleus not in {None, "1H"}:
+        msg = f"the data are of {data.acquisition.nucleus}; only 1H is processed"
+        raise SignalError(msg)
+    if data.acquisition.is_edited:
+        msg = (
+            f"the sequence ({data.acquisition.sequence}) edits the spectrum, and the ratios of an "
+            "edited spectrum have another meaning; if this is an unedited one, give its sequence, "
+            'such as "PRESS" (on the command line --sequence PRESS)'
+        )
+        raise SignalError(msg)
+    _check_signal(data.fid)
 
 
 def _without_single_steps(data: SpectralData) -> SpectralData:
