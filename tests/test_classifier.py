@@ -581,6 +581,23 @@ def test_areas_lost_in_noise_close_the_area_gate():
     assert gate(opened, "area-sd").is_open
 
 
+@pytest.mark.parametrize("name", ["Cho", "Cr", "NAA", "Lac"])
+def test_a_peak_that_points_the_wrong_way_withholds_the_label(name):
+    # ten samples lost at the start of an FID turned NAA over and gave recurrence-favoring
+    names = (*PEAKS, "Lac")
+    values = np.array([*REFERENCE, 9000.0])
+    covariance = np.diag((0.02 * values) ** 2)
+    turned = np.where(np.array(names) == name, -values, values)
+    within_error = np.where(np.array(names) == name, -2.9 * 0.02 * values, values)
+
+    closed = assess(PeakAreas(names, turned, covariance), quality=quality())
+    opened = assess(PeakAreas(names, within_error, covariance), quality=quality())
+
+    assert closed.favors == Favors.NOT_EVALUABLE
+    assert f"{name} points the wrong way" in closed.paragraph
+    assert gate(opened, "upright").is_open
+
+
 def test_a_truly_low_peak_does_not_close_the_area_gate():
     # NAA has an sd of 200 % of itself, and 5 % of choline
     found = assess(with_sd(3, 9, 5, 0.2, 0.4), n_draws=100)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from mrs_necrosis.areas import DETECTION_SD
 from mrs_necrosis.assessment import Favors, Gate
 from mrs_necrosis.classifier.scoring import involves_lipid
 from mrs_necrosis.criteria import te_class
@@ -103,7 +104,7 @@ def quality_checks(
     ------
     Check
         unsuppressed-water, reference, fit, snr, linewidth, residual, unexpected-peak, area-sd,
-        macromolecules.
+        upright, macromolecules.
     """
     v = len(areas.values)
     limit = thresholds
@@ -144,6 +145,7 @@ def quality_checks(
         )
         yield _unexpected_check(quality, scoring)
     yield _area_sd_check(areas, thresholds)
+    yield _upright_check(areas)
     yield _macromolecule_check(areas, thresholds)
 
 
@@ -342,6 +344,40 @@ def _area_sd_check(areas: PeakAreas, thresholds: QualityThresholds) -> Check:
         threshold=f"sd <= {100 * thresholds.area_sd_fail:.0f} % of the tallest of Cho, Cr, NAA",
         source="assumed; compared with the tallest peak, because a limit on each peak's own "
         "relative error would discard truly low peaks (Kreis 2016, doi 10.1002/mrm.25568)",
+        gives=Favors.NOT_EVALUABLE,
+    )
+
+
+def _upright_check(areas: PeakAreas) -> Check:
+    v = len(areas.values)
+    names = [name for name in (*USED_PPM, "Lac") if name in areas]
+    if areas.covariance is None or not names:
+        return _unchecked(
+            "upright", v, "Not checked: the areas have no reported uncertainty.",
+            Favors.NOT_EVALUABLE,
+        )  # fmt: skip
+    value = np.stack([areas.value(name) for name in names])
+    sd = np.stack([areas.sd(name) for name in names])  # type: ignore[misc]
+    inverted = (value < 0) & (value <= -DETECTION_SD * sd)
+
+    def sentence(i: int) -> str:
+        found = [name for name, where in zip(names, inverted[:, i], strict=True) if where]
+        if not found:
+            return "No peak points the wrong way."
+        verb = "points" if len(found) == 1 else "point"
+        return (
+            f"{_joined(found)} {verb} the wrong way, by more than the error: phase, first samples "
+            "or chemical shift are not what they seem, or the sequence is another; look at the "
+            "figure."
+        )
+
+    return Check(
+        "upright",
+        inverted.any(axis=0),
+        np.isfinite(value).any(axis=0),
+        sentence,
+        threshold=f"no area of Cho, Cr, NAA or Lac below -{DETECTION_SD:g} sd",
+        source="assumed; the least of 1,800 simulated spectra was -1.5 sd",
         gives=Favors.NOT_EVALUABLE,
     )
 

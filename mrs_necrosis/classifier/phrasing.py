@@ -283,7 +283,8 @@ def suggestions(found: Assessment, facts: Facts) -> tuple[str, ...]:
     closed = {gate.name for gate in found.gates if not gate.is_open}
     if "unsuppressed-water" in closed:
         given.append("the water-suppressed acquisition of this voxel")
-    if closed & {"snr", "linewidth", "fit", "residual", "area-sd", "unexpected-peak", "two-peaks"}:
+    if closed & {"snr", "linewidth", "fit", "residual", "area-sd", "unexpected-peak", "two-peaks",
+                 "upright"}:  # fmt: skip
         given.append("a spectrum of better quality (shim, more averages, a larger voxel)")
     if "near-normal" in closed:
         given.append("a voxel that is known to lie in the lesion")

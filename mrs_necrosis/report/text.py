@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WIDTH = 96
 _OF_QUALITY = frozenset({
     "unsuppressed-water", "reference", "fit", "snr", "linewidth", "residual", "area-sd",
-    "unexpected-peak", "macromolecules",
+    "unexpected-peak", "upright", "macromolecules",
 })  # fmt: skip
 RESEARCH_LINE = "Research use only. Not a diagnosis, not a medical device."
 
