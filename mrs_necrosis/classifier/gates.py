@@ -373,8 +373,8 @@ def _upright_check(areas: PeakAreas) -> Check:
 
     return Check(
         "upright",
-        inverted.any(axis=0),
-        np.isfinite(value).any(axis=0),
+        np.asarray(inverted.any(axis=0)),
+        np.asarray(np.isfinite(value).any(axis=0)),
         sentence,
         threshold=f"no area of Cho, Cr, NAA or Lac below -{DETECTION_SD:g} sd",
         source="assumed; the least of 1,800 simulated spectra was -1.5 sd",

@@ -51,7 +51,8 @@ _UNEXPLAINED = 0.3
 _PHASE_SD_RAD = 0.26
 """How far the metabolites' phase strays from the water's (15 degrees)."""
 
-_BEGIN_TIMES_S = np.arange(-20, 21) * 1e-4
+_BEGIN_TIMES_S = np.arange(-20, 21) * 2e-4
+_CLEAR = 0.9
 _PIVOT_PPM = 2.6
 _BEGIN_GAIN = 10.0
 _BEGIN_SHARE = 0.06
@@ -156,8 +157,13 @@ def find_reference(
         ) * acquisition.spectrometer_frequency_mhz
         begin_s = _begin_time_s(bank, spectrum, noise, found, lactate, pivot_hz)
         if begin_s:
-            spectrum = spectrum * np.exp(-2j * np.pi * bank.frequency_hz * begin_s)
-            found = _search(bank, spectrum, noise, water[good], lactate, phase_of_water)
+            turned = spectrum * np.exp(-2j * np.pi * bank.frequency_hz * begin_s)
+            again = _search(bank, turned, noise, water[good], lactate, phase_of_water)
+            # what was not clear before is believed if it is clear now
+            if max(found.confidence.max(), again.confidence.max()) > _CLEAR:
+                spectrum, found = turned, again
+            else:
+                begin_s = 0.0
         phase_rad[good], shift_ppm[good], confidence[good] = (
             found.phase_rad,
             found.shift_ppm,
@@ -240,10 +246,11 @@ def _begin_time_s(
     """Return the begin time that explains the clearest voxels best; 0 unless it matters.
 
     It matters if it raises the log likelihood by more than 10 and lowers the residual energy by
-    more than 6 %, and at least two patterns decided.
+    more than 6 %, and at least two patterns decided. Where no voxel is clear, that may be its
+    doing, and the strongest are asked.
     """
     clear = [i for i, names in enumerate(found.used) if len(names) > 1]
-    clear = [i for i in clear if found.confidence[i] > 0.9]
+    clear = [i for i in clear if found.confidence[i] > _CLEAR] or clear
     strength = (np.abs(spectrum[clear]) ** 2).sum(axis=1) / np.maximum(noise[clear], 1e-300)
     rows = np.array(clear, dtype=np.intp)[np.argsort(-strength, kind="stable")[:_BEGIN_VOXELS]]
     if not rows.size:
