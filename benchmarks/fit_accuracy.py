@@ -32,7 +32,7 @@ SNRS = (100, 40, 20, 10, 5)
 FREE = 1e-9
 
 
-def spectra_of(tissue, n, seed, snr, echo_time_s):
+def spectra_of(tissue, n, seed, snr, echo_time_s, lipid_variation=0.2):
     made = []
     for offset, kind in enumerate(("gaussians", "process")):
         rng = np.random.default_rng(seed + offset)
@@ -47,7 +47,7 @@ def spectra_of(tissue, n, seed, snr, echo_time_s):
                 linewidth_hz=between(3, 12), lorentz_share=between(0.2, 0.8),
                 phase_rad=between(-0.3, 0.3), begin_time_s=between(-1e-4, 1e-4),
                 shift_hz=between(-4, 4), baseline=0.05, baseline_kind=kind,
-                lipid_shape="asymmetric", lipid_variation=0.2, keep_components=True,
+                lipid_shape="asymmetric", lipid_variation=lipid_variation, keep_components=True,
             )
         )  # fmt: skip
     return made

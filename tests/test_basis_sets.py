@@ -139,6 +139,18 @@ def test_a_measured_macromolecule_spectrum_replaces_the_models_own():
     assert not [name for name in kept if name.startswith("MM") and name != "MM"]
 
 
+@pytest.mark.parametrize("name", ["-CrCH2", "CrCH2"])
+def test_a_given_correction_of_creatine_does_not_stand_beside_the_models_own(name):
+    given = own_set()
+    line = 2 * np.exp(-2j * np.pi * 0.72 * 123.2 * np.arange(given.fids.shape[1]) * 5e-4)
+    given.names, given.fids = (*NAMES, name), np.vstack([given.fids, line])
+
+    model = model_from_basis(given, ACQUISITION)
+
+    assert [n for n in model.names if "CrCH2" in n] == ["CrCH2"]
+    assert distance(model, "CrCH2") == 0
+
+
 def test_a_given_set_fits_as_the_librarys_own(mixed_spectra):
     spectra = mixed_spectra(1, seed=8)
     own = default_model(spectra.acquisition)

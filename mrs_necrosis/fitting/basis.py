@@ -37,6 +37,9 @@ ALIASES: Final = {
 }  # fmt: skip
 """What others call the library's components."""
 
+NOT_NEEDED: Final = ("CrCH2", "-CrCH2")
+"""Corrections of other programs that the library's own model has already."""
+
 ANCHORS: Final = ("NAA", "Cr", "PCr", "GPC", "PCh")
 """Metabolites whose singlets settle reference, phase and scale."""
 
@@ -156,7 +159,7 @@ def model_from_basis(
     template = default_model(acquisition, kind="metabolites") if model is None else model
     known = {item.name: item for item in template.components}
     given = zip(basis.names, basis.fids, strict=True)
-    named = {ALIASES.get(name, name): fid for name, fid in given}
+    named = {ALIASES.get(name, name): fid for name, fid in given if name not in NOT_NEEDED}
     reference = WATER_PPM if basis.reference_ppm is None else basis.reference_ppm
     count = basis.fids.shape[1]
     time_s = np.linspace(0.0, (count - 1) * basis.dwell_time_s, count)
