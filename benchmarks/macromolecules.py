@@ -3,10 +3,11 @@
 A comb of Gaussian lines with a smooth baseline is fitted, without negative areas, to two
 metabolite-nulled human brain spectra at 3 T (STEAM 8 ms, MRSHub's "3T_MM_human_STEAM_CMRR";
 PRESS 30 ms with inversion, Osprey's example data), and the comb alone to the published
-parametrisation of Bell et al., Magn. Reson. Med. (2024), as the simulator has it. Areas are relative to the 0.92 ppm line.
-The prior's mean is the mean of the three, each with the same weight, because they differ by more
-than any of them is known; its standard deviation is their spread with a quarter of the mean and
-0.08 added in squares. The last two columns stand in ``resources/priors/metabolites.toml``.
+parametrisation of Bell et al., Magn. Reson. Med. (2024), as the simulator has it. Areas are
+relative to the 0.92 ppm line. The prior's mean is the mean of the three, each with the same
+weight, because they differ by more than any of them is known; its standard deviation is their
+spread with a quarter of the mean and 0.08 added in squares. The last two columns stand in
+``resources/priors/metabolites.toml``.
 """
 
 from __future__ import annotations
