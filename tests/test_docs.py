@@ -1,5 +1,6 @@
 """The documentation's own promises: its code prints what it says, its generated parts are true."""
 
+import ast
 import contextlib
 import importlib
 import inspect
@@ -68,9 +69,46 @@ def test_every_public_name_is_documented():
     assert missing == []
 
 
+def names_used(tree):
+    """Return the names that a module loads or imports from another."""
+    loaded = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return loaded, attributes | {one.name for node in imports for one in node.names}
+
+
+def test_what_the_library_itself_does_not_use_is_for_users_and_documented():
+    root = DOCS.parent / "mrs_necrosis"
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in root.rglob("*.py")}
+    used = {path: names_used(tree) for path, tree in trees.items()}
+    on_pages = {name.rpartition(".")[2] for _, name in documented()}
+
+    missing = [
+        f"{path.relative_to(root)}: {node.name}"
+        for path, tree in trees.items()
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        and not node.name.startswith("_")
+        and node.name not in on_pages
+        and node.name not in used[path][0]
+        and not any(node.name in names for _, names in used.values())
+    ]
+
+    assert missing == []
+
+
+def examples():
+    """Return the code of every page that is run."""
+    return "".join(
+        code for page in PAGES for code, _ in _TESTED.findall((DOCS / page).read_text("utf-8"))
+    )
+
+
 @pytest.mark.parametrize("name", [name for kind, name in documented() if kind == "function"])
 def test_every_documented_function_has_an_example(name):
-    assert ">>> " in inspect.getdoc(defined(name))
+    in_code = re.search(rf"\b{name.rpartition('.')[2]}\(", examples())
+
+    assert in_code or ">>> " in inspect.getdoc(defined(name))
 
 
 def test_every_shipped_criterion_stands_on_the_criteria_page_with_its_source():

@@ -430,6 +430,13 @@ def place(
         If there is more than one voxel.
     TypeError
         If `areas` are something else, such as the whole fit.
+
+    Examples
+    --------
+    >>> from mrs_necrosis import PeakAreas
+    >>> first = place(PeakAreas(("Cho", "Cr", "NAA"), [33671.0, 29534.0, 31278.0]))[0]
+    >>> first.statement, round(first.value, 2), first.favors.value
+    ('Cho/Cr > 1.11 (Plotkin 2004)', 1.14, 'recurrence-favoring')
     """
     check_areas(areas)
     if areas.values.size != len(areas.names):

@@ -38,7 +38,13 @@ RESEARCH_USE = (
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) that every result obeys."""
+    """Return the JSON Schema (draft 2020-12) that every result obeys.
+
+    Examples
+    --------
+    >>> schema()["title"]
+    'mrs-necrosis/result/1'
+    """
     text = files("mrs_necrosis.report").joinpath("result.schema.json").read_text("utf-8")
     document: dict[str, Any] = json.loads(text)
     return document

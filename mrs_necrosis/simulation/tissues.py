@@ -39,7 +39,13 @@ def tissue_data() -> Mapping[str, Any]:
 
 
 def tissue_classes() -> tuple[str, ...]:
-    """Return the names of the tissue classes."""
+    """Return the names of the tissue classes.
+
+    Examples
+    --------
+    >>> tissue_classes()[:2]
+    ('normal_white_matter', 'radiation_necrosis')
+    """
     return tuple(tissue_data()["classes"])
 
 
