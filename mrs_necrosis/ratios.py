@@ -83,7 +83,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ratio:
-    """One ratio in any number of voxels. Made by ``ratio``.
+    """One ratio in any number of voxels. Made by ``ratio``; that of one voxel prints in words.
 
     Parameters
     ----------
@@ -110,6 +110,21 @@ class Ratio:
     def name(self) -> str:
         """Name as in tables: ``"Cho/Cr"``."""
         return f"{self.numerator}/{self.denominator}"
+
+    def __str__(self) -> str:
+        if self.value.size != 1:
+            return f"{self.name} in {self.value.size} voxels"
+        status = RatioStatus(self.status.item())
+        if status is not RatioStatus.OK:
+            bound = self.bound()
+            is_known = bound is not None and bool(np.isfinite(bound).all())
+            words = f" ({bound.item():.2f})" if bound is not None and is_known else ""
+            return f"{self.name}: {status.sentence}{words}"
+        interval = self.interval()
+        ends = ""
+        if interval is not None and interval.shape.item() == "bounded":
+            ends = f" ({interval.lower.item():.2f} to {interval.upper.item():.2f})"
+        return f"{self.name} {self.value.item():.2f}{ends}"
 
     @property
     def correlation(self) -> NDArray[np.float64] | None:

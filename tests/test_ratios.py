@@ -230,3 +230,28 @@ def test_misuse_is_named():
     for wrong in ("Cho", "Cho/", "/Cr", "a/b/c"):
         with pytest.raises(ValueError, match="written like 'Cho/Cr'"):
             parse_ratio(wrong)
+
+
+@pytest.mark.parametrize(
+    ("values", "sd", "words"),
+    [
+        ([2.0, 1.0], 0.1, "Cho/Cr 2.00 (1.63 to 2.53)"),
+        ([2.0, 1.0], None, "Cho/Cr 2.00"),
+        ([2.0, 1.0], 0.6, "Cho/Cr: the denominator is not detected; the ratio is above the bound"),
+        ([0.1, 1.0], 0.1, "Cho/Cr: the numerator is not detected; the ratio is below the bound ("),
+        ([0.0, 1.0], None, "Cho/Cr: the numerator is not detected; the ratio is below the bound"),
+        ([np.nan, 1.0], 0.1, "Cho/Cr: neither peak is detected, or there is no fit; no ratio"),
+    ],
+)
+def test_a_ratio_of_one_voxel_prints_in_words(values, sd, words):
+    covariance = None if sd is None else np.diag([sd**2] * 2)
+
+    found = ratio(PeakAreas(("Cho", "Cr"), values, covariance), "Cho", "Cr")
+
+    assert str(found).startswith(words)
+
+
+def test_a_ratio_of_a_grid_prints_how_many_voxels_it_has():
+    assert str(ratio(PeakAreas(("Cho", "Cr"), np.ones((2, 3, 1, 2))), "Cho", "Cr")) == (
+        "Cho/Cr in 6 voxels"
+    )

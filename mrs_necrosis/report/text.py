@@ -206,7 +206,7 @@ def _grid_counts(analysis: Analysis) -> str:
             most = sorted(withheld.items(), key=lambda item: -item[1])
             lines.append(wrap("withheld by: " + ", ".join(f"{n} ({c})" for n, c in most)))
     if analysis.grid_result is not None:
-        lines += ["", *(wrap(note) for note in analysis.grid_result.notes)]
+        lines += ["", *(wrap(note, "  - ") for note in analysis.grid_result.notes)]
         if analysis.grid_result.lesion is not None:
             lines += ["", wrap(analysis.grid_result.lesion.sentence)]
     return "\n".join(lines)
