@@ -12,6 +12,7 @@ import pytest
 from mrs_necrosis.errors import FormatError, MissingMetadataError
 from mrs_necrosis.io import read
 from mrs_necrosis.io.recording import sequence_name
+from mrs_necrosis.simulation import sample_path
 
 
 @dataclass(frozen=True)
@@ -560,3 +561,11 @@ def test_many_threads_may_read_and_leave_the_process_as_it_was(shared_data, caps
     for one, same in zip(data[:4], data[4:8], strict=True):
         assert np.array_equal(one.fid, same.fid)
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_input_itself_is_no_water_reference(tmp_path):
+    path = tmp_path / "a.nii"
+    path.write_bytes(sample_path("normal_te30.nii.gz").read_bytes())
+
+    with pytest.raises(FormatError, match="is the input itself; give the scan without water"):
+        read(path, water_reference=tmp_path / ".." / tmp_path.name / "a.nii")

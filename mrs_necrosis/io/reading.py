@@ -155,6 +155,10 @@ def read(
     data = _assemble(_sources(path), known, n_samples)
     if water_reference is None:
         return data
+    if Path(water_reference).resolve() == Path(path).resolve():
+        raise FormatError(
+            water_reference, "is the input itself; give the scan without water suppression"
+        )
     # what the user says of the acquisition helps its water reference only where that is silent
     water = _assemble(_sources(water_reference), known, n_samples, only_missing=True)
     _check_same_acquisition(data, water, Path(water_reference))

@@ -332,7 +332,7 @@ def _referenced(
             msg = (
                 f"the chemical shift of this spectrum is uncertain (confidence "
                 f"{found.confidence.item():.2f}), and peaks may be taken for others: look at the "
-                "figure, or give shift_ppm and phase_deg"
+                "figure, or give shift_ppm and phase_deg (on the command line --shift and --phase)"
             )
             warnings.warn(msg, MRSNecrosisWarning, stacklevel=3)
     return spectra
