@@ -478,7 +478,7 @@ def _look_elsewhere(
 
     A rough search shows which starts lead lower: most come back to where the search was.
     """
-    for at, start in other_starts(problem, state.theta.copy(), state.amplitudes.copy(), box):
+    for at, start in other_starts(problem, state.theta.copy(), box):
         for iterations, tolerance in SECOND_LOOK:
             other, done = solver.minimise(
                 data[at],

@@ -41,12 +41,18 @@ NUISANCE_PPM = 0.15
 SMOOTH_MODES = 10
 """Modes of the baseline that are projected out."""
 
-STRAYED_SD = 1.0
-"""A broad component so many standard deviations from its place may have lost its signal there."""
+STRAYED_SD = 2.0
+"""A line so many standard deviations from its place may have lost its signal there …"""
+
+BROAD_STRAYED_SD = 1.0
+"""… a broad one at so many."""
 
 NARROW, HALFWAY, WIDE = 0.02, 0.15, 0.4
-"""Width with which it is tried again, as a fraction of its box: wide if it was narrow, and the
-other way round."""
+"""Width with which a broad one is tried again, as a fraction of its box: wide if it was narrow,
+and the other way round."""
+
+OTHER_SIDE = -0.5
+"""Where a metabolite's line is tried again: so much of its distance, on the other side."""
 
 
 def _nuisance(problem: Problem) -> NDArray[np.complex128]:
@@ -228,24 +234,21 @@ def starting_values(
 def other_starts(
     problem: Problem,
     theta: NDArray[np.float64],
-    amplitudes: NDArray[np.float64],
     box: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
     """Find voxels where the search may lie in the wrong valley, and where else to look.
 
     Lipid beside lactate, and lipid beside macromolecules, have two valleys: a narrow line and a
     broad one. A search that ends at a wall of the width, or away from the line's place, may have
-    lost the signal there: with the amplitude at zero no slope leads back. A metabolite that came
-    out negative away from its place may belong to the other side of it.
+    lost the signal there: with the amplitude at zero no slope leads back. A metabolite far from
+    its place may explain what stands on the other side of it, with a negative amplitude.
 
     Parameters
     ----------
     problem : Problem
-        With K components and P parameters.
+        With P parameters.
     theta : ndarray of float64, shape (V, P)
         Where the search ended.
-    amplitudes : ndarray of float64, shape (V, K)
-        Amplitudes there.
     box : tuple of ndarray of float64, shapes (V, P)
         Lower and upper bounds.
 
@@ -258,30 +261,25 @@ def other_starts(
     """
     lower, upper = box
     names = [p.name for p in problem.model.parameters]
-    for c, shape in enumerate(problem.model.shapes):
+    for shape in problem.model.shapes:
         if f"{shape}:shift_hz" not in names:
             continue
         place = names.index(f"{shape}:shift_hz")
-        expected = problem.start[place]
-        suspect = np.abs(theta[:, place] - expected) > STRAYED_SD * problem.sd[place]
-        broad = f"{shape}:gauss2_hz2" in names
-        if broad:
+        away = theta[:, place] - problem.start[place]
+        distance = np.abs(away) / problem.sd[place]
+        if f"{shape}:gauss2_hz2" not in names:
+            at = np.flatnonzero(distance > STRAYED_SD)
+            start = theta[at]
+            start[:, place] = problem.start[place] + OTHER_SIDE * away[at]
+        else:
             width = names.index(f"{shape}:gauss2_hz2")
-            walls = (theta <= lower) | (theta >= upper)
-            suspect |= walls[:, width] & (theta[:, width] != problem.start[width])
-        else:
-            suspect &= amplitudes[:, problem.shape_of == c].sum(axis=1) < 0
-        at = np.flatnonzero(suspect)
-        if at.size == 0:
-            continue
-        start = theta[at]
-        if broad:
-            start[:, place] = expected
-            span = upper[at, width] - lower[at, width]
-            narrow = theta[at, width] - lower[at, width] < HALFWAY * span
-            start[:, width] = lower[at, width] + np.where(narrow, WIDE, NARROW) * span
-        else:
-            start[:, place] = np.clip(
-                2 * expected - theta[at, place], lower[at, place], upper[at, place]
-            )
-        yield at, start
+            own, low, high = theta[:, width], lower[:, width], upper[:, width]
+            wall = ((own <= low) | (own >= high)) & (own != problem.start[width])
+            at = np.flatnonzero((distance > BROAD_STRAYED_SD) | wall)
+            start = theta[at]
+            start[:, place] = problem.start[place]
+            share = (own[at] - low[at]) / (high[at] - low[at])
+            other = np.where(share < HALFWAY, WIDE, NARROW)
+            start[:, width] = low[at] + other * (high[at] - low[at])
+        if at.size:
+            yield at, start
