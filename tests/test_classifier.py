@@ -1075,3 +1075,25 @@ def test_an_absent_peak_without_an_error_has_no_number_in_a_gate():
 
     sentence = gate(found, "near-normal").sentence
     assert sentence.startswith("Cho/NAA has no number (Cho is not detected) and NAA/Cr is 1.33")
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "missing"),
+    [(("Cho", "NAA"), [3.0, 4.0], "Cr"), (("Cho", "Cr"), [3.0, 4.0], "NAA")],
+)
+def test_necrosis_is_not_read_from_a_table_that_normal_brain_would_give(names, values, missing):
+    found = assess(PeakAreas(names, values))
+    grid = assess_grid(PeakAreas(names, [values]))
+
+    assert found.favors == Favors.INDETERMINATE
+    assert f"{missing} is not among the peaks: " in gate(found, "three-peaks").sentence
+    assert gate(found, "three-peaks").sentence in found.paragraph
+    assert grid.closed["three-peaks"].all()
+    assert grid.counts()[Favors.INDETERMINATE] == 1
+
+
+def test_recurrence_may_be_read_from_two_peaks():
+    found = assess(PeakAreas(("Cho", "NAA"), [9.0, 1.0]))
+
+    assert found.favors == Favors.RECURRENCE
+    assert gate(found, "three-peaks").is_open

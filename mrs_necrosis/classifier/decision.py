@@ -257,7 +257,7 @@ def assess(
     case = _prepare(areas, quality, acquisition, criteria, scoring, thresholds, context)
     nominal = _score(case)
     draws = _draw(case, nominal, n_draws, seed, each_criterion=True)
-    checks = (*case.checks, *_evidence_checks(nominal, draws, scoring))
+    checks = (*case.checks, *_evidence_checks(nominal, draws, scoring, areas))
     gates = tuple(check.gate(0) for check in checks)
     codes = _codes(nominal, checks, scoring)
 
@@ -356,7 +356,7 @@ def assess_grid(
     )  # fmt: skip
     nominal = _score(case)
     draws = _draw(case, nominal, n_draws, seed, each_criterion=False)
-    checks = (*case.checks, *_evidence_checks(nominal, draws, scoring))
+    checks = (*case.checks, *_evidence_checks(nominal, draws, scoring, areas))
     return GridAssessment(
         codes=_codes(nominal, checks, scoring).reshape(shape),
         log_likelihood_ratio=nominal.total.reshape(shape),
@@ -646,9 +646,9 @@ def _sides(case: _Case, ranges: object, nominal: Score) -> dict[str, NDArray[np.
 
 
 def _evidence_checks(
-    nominal: Score, draws: _Draws | None, scoring: Scoring
-) -> tuple[Check, Check, Check]:
-    """Return the gates on the evidence itself: any, unopposed, robust."""
+    nominal: Score, draws: _Draws | None, scoring: Scoring, areas: PeakAreas
+) -> tuple[Check, ...]:
+    """Return the gates on the evidence itself: any, unopposed, robust, and no normal brain's."""
     v = len(nominal.total)
     yes = np.ones(v, dtype=bool)
     silent = np.isnan(nominal.total)
@@ -680,12 +680,27 @@ def _evidence_checks(
     )  # fmt: skip
     codes = label_codes(nominal.total, opposed, scoring)
     labelled = codes < INDETERMINATE
+    missing = [name for name in ("Cho", "Cr", "NAA") if name not in areas]
+    complete: tuple[Check, ...] = ()
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        complete = (
+            Check(
+                "three-peaks", codes == NECROSIS, yes,
+                lambda _: (
+                    f"{' and '.join(missing)} {verb} not among the peaks: what the published "
+                    "criteria call necrosis may then be normal brain."
+                ),
+                threshold="Cho, Cr and NAA given, or another label than necrosis",
+                source="what the near-normal gate needs", gives=Favors.INDETERMINATE,
+            ),
+        )  # fmt: skip
     if draws is None:
         robust = Check(
             "draws", np.zeros(v, dtype=bool), np.zeros(v, dtype=bool),
             lambda _: "Not checked: the areas have no reported uncertainty to draw from.",
         )  # fmt: skip
-        return evidence, conflict, robust
+        return evidence, conflict, robust, *complete
     held = np.where(labelled, draws.fractions[np.arange(v), np.minimum(codes, 2)], 1.0)
 
     def say_held(i: int) -> str:
@@ -701,7 +716,7 @@ def _evidence_checks(
         threshold=f"label holds in >= {100 * scoring.draws_on_label:.0f} % of draws",
         gives=Favors.INDETERMINATE,
     )  # fmt: skip
-    return evidence, conflict, robust
+    return evidence, conflict, robust, *complete
 
 
 def _codes(nominal: Score, checks: Sequence[Check], scoring: Scoring) -> NDArray[np.uint8]:
