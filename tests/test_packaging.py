@@ -13,7 +13,8 @@ import mrs_necrosis
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT, BUILD = SETTINGS["project"], SETTINGS["tool"]["hatch"]["build"]
 
 
 def set_up_lines():
@@ -38,6 +39,13 @@ def test_the_gate_runs_the_lines_of_the_readme_as_they_stand():
     assert "readme_line 1" in gate
     assert "readme_line 2" in gate
     assert not any(line in gate for line in set_up_lines())
+
+
+def test_the_source_distribution_holds_what_the_tests_read():
+    included = {*BUILD["targets"]["sdist"]["include"], "pyproject.toml"}
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").glob("*.py"))
+
+    assert set(re.findall(r'\bROOT / "([^"/]+)', tests)) <= included
 
 
 def test_the_code_in_the_readme_prints_what_the_readme_says():
