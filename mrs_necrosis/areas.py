@@ -29,16 +29,21 @@ LARGEST_QUOTIENT = 1e6
 _BLOCK = 4096  # voxels that are looked at together
 
 
-def _is_symmetric(covariance: NDArray[np.float64]) -> bool:
+def _what_is_wrong(covariance: NDArray[np.float64]) -> str | None:
+    """Return why a matrix is no covariance, a sentence without its subject; None if it is one."""
     k = covariance.shape[-1]
     rows = covariance.reshape(-1, k, k)
     for start in range(0, len(rows), _BLOCK):
         some = rows[start : start + _BLOCK]
-        variance = np.einsum("vkk->vk", some)
-        scale = np.sqrt(np.abs(variance[:, :, None] * variance[:, None, :]))
-        if (np.abs(some - np.swapaxes(some, 1, 2)) > 1e-6 * scale + 1e-300).any():
-            return False
-    return True
+        sd = np.sqrt(np.einsum("vkk->vk", some))
+        scale = sd[:, :, None] * sd[:, None, :]
+        with np.errstate(invalid="ignore"):
+            if (np.abs(some - np.swapaxes(some, 1, 2)) > 1e-6 * scale + 1e-300).any():
+                return "must be symmetric"
+            # draws from it would have no error, or one of another size
+            if (np.isfinite(scale) & ~(np.abs(some) <= (1 + 1e-6) * scale + 1e-300)).any():
+                return "must be finite where its variances are, with no correlation beyond 1"
+    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,8 +113,9 @@ class PeakAreas:
             if (variance < 0).any():
                 msg = "covariance has a negative variance on its diagonal"
                 raise ValueError(msg)
-            if not _is_symmetric(covariance):
-                msg = "covariance must be symmetric"
+            wrong = _what_is_wrong(covariance)
+            if wrong is not None:
+                msg = f"covariance {wrong}"
                 raise ValueError(msg)
             object.__setattr__(self, "covariance", covariance)
 

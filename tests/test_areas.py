@@ -68,6 +68,14 @@ def test_areas_cannot_be_changed_and_do_not_change_with_their_source():
         (("Cr",), np.ones(1), np.ones((2, 2)), "covariance must have shape"),
         (("Cr",), np.ones(1), -np.ones((1, 1)), "negative variance"),
         (("Cr", "Cho"), np.ones(2), np.array([[1, 0.5], [0.1, 1]]), "must be symmetric"),
+        (("Cr", "Cho"), np.ones(2), np.array([[1, 5.0], [5.0, 1]]), "no correlation beyond 1"),
+        (("Cr", "Cho"), np.ones(2), np.array([[0, 0.1], [0.1, 1]]), "no correlation beyond 1"),
+        (
+            ("Cr", "Cho"),
+            np.ones(2),
+            np.array([[1, np.nan], [np.nan, 1]]),
+            "must be finite where its variances are",
+        ),
     ],
 )
 def test_impossible_areas_are_refused(names, values, covariance, message):
