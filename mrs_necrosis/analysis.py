@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mrs_necrosis.errors import printable
 from mrs_necrosis.quality import FitStatus
 
 if TYPE_CHECKING:
@@ -41,13 +42,18 @@ class Source:
     water_sha256 : str or None
         Checksum of the separate water reference, if there was one.
     label : str or None
-        What the user wants it to be called in the outputs; a file name only if asked for.
+        What the user wants it to be called in the outputs; a file name only if asked for. One
+        line of characters that print.
     """
 
     format: str
     sha256: str | None = None
     water_sha256: str | None = None
     label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.label is not None:
+            object.__setattr__(self, "label", printable(self.label) or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,6 +11,38 @@ from os import PathLike
 from pathlib import Path
 
 
+def printable(text: str) -> str:
+    """Return a text in one line, without what a terminal or a page could obey.
+
+    Parameters
+    ----------
+    text : str
+        A name that someone gave.
+
+    Returns
+    -------
+    str
+        White space is one space each; other characters that do not print become ``"?"``.
+    """
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def name_of(path: str | PathLike[str]) -> str:
+    """Return how a file or folder is called in a message: without the folders above it.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        They may name a person; the current folder is ``"."``.
+
+    Returns
+    -------
+    str
+        In one line.
+    """
+    return printable(Path(path).name or str(path)) or "."
+
+
 class MRSNecrosisError(Exception):
     """Base of every error that is the world's fault and not the caller's."""
 
@@ -29,7 +61,7 @@ class FormatError(MRSNecrosisError):
     def __init__(self, path: str | PathLike[str], problem: str) -> None:
         self.path = Path(path)
         self.problem = problem
-        super().__init__(f"{self.path.name}: {problem}")
+        super().__init__(f"{name_of(path)}: {problem}")
 
     def __reduce__(self) -> tuple[type[FormatError], tuple[Path, str]]:
         return type(self), (self.path, self.problem)

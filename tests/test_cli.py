@@ -454,6 +454,27 @@ def test_an_out_that_is_a_file_is_an_output_error(capsys, tmp_path):
     assert target.read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", [".", "a\nb\x1b[31m.nii"])
+def test_a_message_names_the_input_in_one_line(capsys, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+
+    code, _, err = command(capsys, "analyze", name)
+
+    assert code == cli.EXIT_BAD_INPUT
+    shown = {".": "."}.get(name, "a b?[31m.nii")
+    assert err.startswith(f"mrs-necrosis: {shown}: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_label_holds_nothing_that_a_terminal_or_a_page_could_obey(capsys, tmp_path):
+    command(
+        capsys, "analyze", *PEAKS, "--label", "A\tB\n\x1b[31m\u202ebad", "--out", tmp_path / "o"
+    )
+
+    for name in ("report.html", "ratios.tsv", "result.json"):
+        assert "A B ?[31m?bad" in (tmp_path / "o" / name).read_text("utf-8")
+
+
 # ---- people -----------------------------------------------------------------------------------
 
 CANARY = "Canary^Patricia"

@@ -31,7 +31,7 @@ from mrs_necrosis.cohort.unit import (
     run_unit,
     sweep,
 )
-from mrs_necrosis.errors import FormatError, OutputError
+from mrs_necrosis.errors import FormatError, OutputError, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -362,7 +362,7 @@ def _check_ours(out: Path) -> None:
     """Refuse a folder that another program's dataset lies in."""
     description = out / "dataset_description.json"
     if out.exists() and not out.is_dir():
-        msg = f"{out.name} exists and is not a folder; choose another"
+        msg = f"{name_of(out)} exists and is not a folder; choose another"
         raise OutputError(msg)
     if not description.exists():
         return
@@ -372,7 +372,9 @@ def _check_ours(out: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         names = []
     if NAME not in names:
-        msg = f"{out.name} holds a dataset that is not from mrs-necrosis; choose another folder"
+        msg = (
+            f"{name_of(out)} holds a dataset that is not from mrs-necrosis; choose another folder"
+        )
         raise OutputError(msg)
 
 
@@ -872,5 +874,5 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"cannot write to {out.name}: {error.strerror or type(error).__name__}"
+        msg = f"cannot write to {name_of(out)}: {error.strerror or type(error).__name__}"
         raise OutputError(msg) from error

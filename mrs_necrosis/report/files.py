@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrs_necrosis.errors import OutputError
+from mrs_necrosis.errors import OutputError, name_of
 from mrs_necrosis.report.document import SCHEMA, plain, to_json
 from mrs_necrosis.report.reporting import MRSINMRS_TITLES, mrsinmrs_tsv
 from mrs_necrosis.report.table import to_tsv
@@ -175,7 +175,7 @@ def refuse_existing(folder: Path, *, overwrite: bool) -> None:
         If there is one, or the path is not a folder.
     """
     if folder.exists() and not folder.is_dir():
-        msg = f"{folder.name} exists and is not a folder; choose another"
+        msg = f"{name_of(folder)} exists and is not a folder; choose another"
         raise OutputError(msg)
     refuse_existing_file(folder / "result.json", overwrite=overwrite)
 
@@ -257,7 +257,7 @@ def write_files(
             parent.mkdir(parents=True, exist_ok=True)
         return [write_atomically(folder / name, data) for name, data in contents.items()]
     except OSError as error:
-        msg = f"cannot write to {folder.name}: {error.strerror or type(error).__name__}"
+        msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
         raise OutputError(msg) from error
 
 
