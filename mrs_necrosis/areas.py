@@ -22,6 +22,9 @@ DETECTION_SD = 3.0
 """A peak is detected when its area is at least this many standard deviations."""
 
 
+INVERTED = frozenset({"Lac", "Ala"})
+"""Doublets that stand upside down at an echo time of 120 to 160 ms: J is 7 Hz."""
+
 LARGEST_QUOTIENT = 1e6
 """Peaks of one spectrum differ by less: no spectrum has that much more signal than noise
 (assumed)."""
@@ -205,9 +208,9 @@ class PeakAreas:
 def as_printed(areas: PeakAreas) -> PeakAreas:
     """Return the numbers that a console or another program printed, as the magnitudes they are.
 
-    Lactate below zero is an inverted doublet and becomes its magnitude. What lies below zero by
-    less than ``DETECTION_SD`` of its error is noise, and kept, and so is a net value, ``LL_net``.
-    Anything else below zero is a slip.
+    Lactate or alanine below zero is an inverted doublet and becomes its magnitude. What lies below
+    zero by less than ``DETECTION_SD`` of its error is noise, and kept, and so is a net value,
+    ``LL_net``. Anything else below zero is a slip.
 
     Parameters
     ----------
@@ -233,7 +236,7 @@ def as_printed(areas: PeakAreas) -> PeakAreas:
     signs = np.ones(k)
     for i in np.flatnonzero(values < -noise):
         name = areas.names[i]
-        if name == "Lac":
+        if name in INVERTED:
             signs[i] = -1.0
         elif name != "LL_net":
             far = "" if covariance is None else f", more than {DETECTION_SD:g} sd below zero"

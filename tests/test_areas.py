@@ -140,12 +140,13 @@ def test_zero_and_noise_below_zero_are_no_mistakes():
     assert as_printed(noise).value("Cho") == -2.0
 
 
-def test_the_area_of_inverted_lactate_is_its_magnitude():
+@pytest.mark.parametrize("name", ["Lac", "Ala"])
+def test_the_area_of_an_inverted_doublet_is_its_magnitude(name):
     covariance = np.array([[4.0, 1.0], [1.0, 9.0]])
 
-    found = as_printed(PeakAreas(("Lac", "Cr"), [-50.0, 30.0], covariance))
-    unsure = as_printed(PeakAreas(("Lac", "Cr"), [-5.0, 30.0], covariance))
+    found = as_printed(PeakAreas((name, "Cr"), [-50.0, 30.0], covariance))
+    unsure = as_printed(PeakAreas((name, "Cr"), [-5.0, 30.0], covariance))
 
-    assert found.value("Lac") == 50.0
+    assert found.value(name) == 50.0
     np.testing.assert_array_equal(found.covariance, [[4.0, -1.0], [-1.0, 9.0]])
-    assert unsure.value("Lac") == -5.0
+    assert unsure.value(name) == -5.0
