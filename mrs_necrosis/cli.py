@@ -588,12 +588,23 @@ def _analyze(options: argparse.Namespace) -> int:
             target = Path(options.json)
             write_files(target.parent, {target.name: text.encode()}, overwrite=options.overwrite)
     if options.out is not None and many and done:
+        if options.overwrite:
+            _remove_more(options.out, len(options.units))
         write_files(options.out, {"ratios.tsv": to_tsv(done).encode()}, overwrite=True)
     if options.out is not None and done and not options.quiet:
         _print(f"\nwritten to {options.out}", file=sys.stderr)
     if not failed:
         return EXIT_OK
     return EXIT_SOME_FAILED if done else EXIT_BAD_INPUT
+
+
+def _remove_more(out: Path, count: int) -> None:
+    """Remove the numbered results of an earlier command that had more inputs."""
+    from mrs_necrosis.report.files import remove_earlier
+
+    for folder in sorted(out.iterdir()):
+        if re.fullmatch(r"\d{3,}", folder.name) and int(folder.name) > count:
+            remove_earlier(folder)
 
 
 def _write_dicom(options: argparse.Namespace, analysis: Analysis, out: Path) -> None:

@@ -130,6 +130,19 @@ def test_a_result_is_replaced_only_when_asked(capsys, tmp_path):
     assert command(capsys, "analyze", *PEAKS, "--out", tmp_path, "--overwrite")[0] == 0
 
 
+def test_more_results_of_an_earlier_command_do_not_stay(capsys, tmp_path):
+    table = tmp_path / "one.toml"
+    table.write_text(sample_path("reference_case.toml").read_text("utf-8"), "utf-8")
+    out = tmp_path / "out"
+    command(capsys, "analyze", table, table, table, "--out", out)
+    (out / "003" / "notes.txt").write_text("mine")
+
+    assert command(capsys, "analyze", table, table, "--out", out, "--overwrite")[0] == 0
+
+    assert {path.name for path in out.iterdir()} == {"001", "002", "003", "ratios.tsv"}
+    assert [path.name for path in (out / "003").iterdir()] == ["notes.txt"]
+
+
 def test_context_of_a_peak_table_changes_what_counts(capsys):
     _, unknown, _ = command(capsys, "analyze", *PEAKS, "--json", "-")
     _, known, _ = command(

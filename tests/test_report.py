@@ -1,6 +1,7 @@
 """The report, from analyses made by hand."""
 
 import dataclasses
+import errno
 import functools
 import json
 import math
@@ -559,6 +560,46 @@ def test_a_result_is_not_replaced_unasked(tmp_path):
     with pytest.raises(OutputError, match="give --overwrite"):
         files.write(table_analysis(), tmp_path)
     files.write(table_analysis(), tmp_path, overwrite=True)
+
+
+def test_nothing_of_an_earlier_result_stays_beside_a_new_one(tmp_path):
+    files.write(spectrum_analysis(), tmp_path)
+    (tmp_path / "maps").mkdir()
+    for name in ("grid.html", "label.png", "assessment.dcm", "map_ChoCr.dcm",
+                 "maps/grid_met-ChoCr_desc-ratio_mrsmap.nii.gz"):  # fmt: skip
+        (tmp_path / name).write_text("of another patient")
+    (tmp_path / "notes.txt").write_text("mine")
+
+    files.write(table_analysis(), tmp_path, overwrite=True)
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "result.json", "ratios.tsv", "mrsinmrs.tsv", "report.html", "evidence.png",
+        "evidence.svg", "notes.txt",
+    }  # fmt: skip
+
+
+def test_what_is_no_result_is_not_removed(tmp_path):
+    (tmp_path / "spectrum.png").write_text("mine")
+    (tmp_path / "result.json").write_text('{"mine": true}')
+
+    files.remove_earlier(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"spectrum.png", "result.json"}
+
+
+def test_a_result_that_finds_no_room_leaves_no_part_of_it(tmp_path, monkeypatch):
+    whole = files.write_atomically
+
+    def full(path, data):
+        if path.name == "report.html":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, data)
+
+    monkeypatch.setattr(files, "write_atomically", full)
+
+    with pytest.raises(OutputError, match="No space left"):
+        files.write(table_analysis(), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_foreign_file_is_never_replaced(tmp_path):

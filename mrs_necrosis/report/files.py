@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from mrs_necrosis.report.reporting import MRSINMRS_TITLES, mrsinmrs_tsv
 from mrs_necrosis.report.table import to_tsv
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.maps import GridResult
@@ -26,6 +27,11 @@ MAPS = "maps"
 
 _DRAWN = frozenset({"desc-label", "met-ChoNAA_desc-index"})
 _PICTURES = ("label.png", "index.png")
+_OF_A_RESULT = re.compile(
+    r"(result\.json|(ratios|mrsinmrs)\.tsv|(report|grid)\.html|(spectrum|evidence)\.(svg|png)"
+    r"|(label|index)\.png|assessment\.dcm|map_\w+\.dcm|maps/\w+(-\w+)*_mrsmap\.(json|nii\.gz))"
+)
+"""Every file that an analysis may leave in its folder."""
 
 
 def render(
@@ -131,8 +137,8 @@ def write(
     folder : path
         Made if it is not there.
     overwrite : bool
-        Replace the files of an earlier result. Files that are not from an earlier result are
-        never replaced.
+        Replace an earlier result: those of its files that this one does not have are removed.
+        Files that are not from an earlier result are never replaced.
 
     Returns
     -------
@@ -156,7 +162,44 @@ def write(
     """
     folder = Path(folder)
     refuse_existing(folder, overwrite=overwrite)
-    return write_files(folder, render(analysis), overwrite=overwrite)
+    contents = render(analysis)
+    for name in contents:
+        refuse_existing_file(folder / name, overwrite=overwrite)
+    if overwrite:
+        remove_earlier(folder, keep=contents)
+    return write_files(folder, contents, overwrite=overwrite)
+
+
+def remove_earlier(folder: Path, *, keep: Collection[str] = ()) -> None:
+    """Remove the files of an earlier result, which would pass for parts of the new one.
+
+    Parameters
+    ----------
+    folder : Path
+        Left alone if there is no result in it; removed if nothing else was in it.
+    keep : collection of str
+        Names that are going to be replaced.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be removed.
+    """
+    if not is_ours(folder / "result.json"):
+        return
+    try:
+        names = [path.relative_to(folder).as_posix() for path in folder.glob("*")]
+        names += [path.relative_to(folder).as_posix() for path in folder.glob(f"{MAPS}/*")]
+        # the JSON is the last to go: it is what tells that the others are ours
+        for name in sorted(names, key=lambda name: name == "result.json"):
+            if _OF_A_RESULT.fullmatch(name) and name not in keep:
+                (folder / name).unlink()
+        for emptied in (folder / MAPS, folder):
+            with contextlib.suppress(OSError):
+                emptied.rmdir()
+    except OSError as error:
+        msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
+        raise OutputError(msg) from error
 
 
 def refuse_existing(folder: Path, *, overwrite: bool) -> None:
@@ -229,7 +272,7 @@ def is_ours(path: Path) -> bool:
 def write_files(
     folder: Path, contents: Mapping[str, bytes], *, overwrite: bool = False
 ) -> list[Path]:
-    """Write files one by one, each whole or not at all.
+    """Write files one by one, each whole or not at all; if one fails, no new one stays.
 
     Parameters
     ----------
@@ -252,13 +295,27 @@ def write_files(
     """
     for name in contents:
         refuse_existing_file(folder / name, overwrite=overwrite)
+    new = [folder / name for name in contents if not (folder / name).exists()]
     try:
         for parent in {(folder / name).parent for name in contents}:
             parent.mkdir(parents=True, exist_ok=True)
-        return [write_atomically(folder / name, data) for name, data in contents.items()]
+        with _taken_back(new):
+            return [write_atomically(folder / name, data) for name, data in contents.items()]
     except OSError as error:
         msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
         raise OutputError(msg) from error
+
+
+@contextlib.contextmanager
+def _taken_back(new: list[Path]) -> Iterator[None]:
+    """Remove new files again if not all could be written."""
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
 
 
 def write_atomically(path: Path, data: bytes) -> Path:
