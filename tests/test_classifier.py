@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,68 @@ def test_more_choline_never_points_less_to_recurrence_where_lipid_is_left_out(ch
     ).log_likelihood_ratio
 
     assert found[0] <= found[1] + 1e-12
+
+
+@settings(deadline=None)
+@given(
+    ll=st.floats(0.01, 30),
+    naa=st.floats(0.05, 5),
+    error=st.one_of(st.none(), st.floats(0.003, 0.5)),
+    te_s=st.sampled_from([None, 0.03, 0.135, 0.27]),
+)
+def test_more_choline_never_turns_recurrence_into_necrosis(ll, naa, error, te_s):
+    # lipid, absent peaks and gates included: the evidence may step back, the label may not
+    cho = np.geomspace(0.05, 20, 60)
+    values = np.stack([np.full(60, ll), cho, np.ones(60), np.full(60, naa)], axis=-1)
+    covariance = None if error is None else np.broadcast_to(error**2 * np.eye(4), (60, 4, 4))
+
+    found = assess_grid(
+        PeakAreas(PEAKS, values, covariance), acquisition=acquisition(te_s), n_draws=100
+    ).codes
+
+    for_recurrence = np.flatnonzero(found == LABELS.index(Favors.RECURRENCE))
+    for_necrosis = np.flatnonzero(found == LABELS.index(Favors.NECROSIS))
+    assert not (for_necrosis[:, np.newaxis] > for_recurrence).any()
+
+
+def errors_of_any_kind(rng, k):
+    mixed = rng.normal(size=(k, k))
+    return mixed @ mixed.T * rng.uniform(0.001, 0.5) ** 2
+
+
+KINDS_OF_ERROR = {
+    "none": lambda rng, k: None,
+    "zero": lambda rng, k: np.zeros((k, k)),
+    "singular": lambda rng, k: np.full((k, k), rng.uniform(0.001, 0.5) ** 2),
+    "unknown": lambda rng, k: np.full((k, k), np.nan),
+    "any": errors_of_any_kind,
+}
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(sorted(KINDS_OF_ERROR)),
+    scale=st.sampled_from([1e-150, 1e-12, 1.0, 1e4, 1e12]),
+    odd=st.sampled_from([None, np.nan, 0.0, -1.0]),
+)
+def test_a_label_never_stands_beside_a_closed_gate_or_without_a_citation(seed, kind, scale, odd):
+    rng = np.random.default_rng(seed)
+    names = ("Lip13", "Lip09", "Lac", "Cho", "Cr", "NAA", "MM")
+    values = np.exp(rng.normal(0, 1.2, len(names)))
+    if odd is not None:
+        values[rng.integers(len(names))] = odd
+    covariance = KINDS_OF_ERROR[kind](rng, len(names))
+    areas = PeakAreas(names, scale * values, None if covariance is None else scale**2 * covariance)
+
+    found = assess(areas, n_draws=100)
+
+    assert not re.search(r"\b(nan|inf)\b", found.paragraph)
+    if found.favors in {Favors.NECROSIS, Favors.RECURRENCE}:
+        assert not [one.name for one in found.gates if one.gives is not None]
+        assert any(one.scored and one.citation for one in found.findings)
+        ratio_is = found.evidence.likelihood_ratio
+        assert ratio_is <= 1 / 3 if found.favors == Favors.NECROSIS else ratio_is >= 3
 
 
 def test_a_grid_gives_each_voxel_the_answer_of_assess():
