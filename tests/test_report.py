@@ -409,6 +409,16 @@ def test_groups_and_baseline_make_up_the_fit():
     assert list(groups) == ["Cho", "Cr", "NAA", "Lac", "Lip", "MM"]
 
 
+def test_what_is_missing_of_creatines_line_is_drawn_with_it():
+    curves = made_curves(np.linspace(0.0, 4.6, 600), np.zeros(600))
+
+    groups = figure.grouped(curves, {"mI": "CrCH2"})
+
+    both = curves.components["Cr"] + curves.components["mI"]
+    np.testing.assert_array_equal(groups["Cr"], both.real)
+    assert not {"mI", "other"} & set(groups)
+
+
 def test_a_peak_table_has_no_spectrum_to_draw():
     with pytest.raises(ValueError, match="peak table"):
         figure.spectrum(table_analysis())

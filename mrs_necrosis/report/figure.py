@@ -61,7 +61,7 @@ STYLE: Any = {
 }
 _DPI = 200
 _GROUPS = {
-    "mI": ("mI",), "Cho": ("Cho",), "Cr": ("Cr",), "Glx": ("Glx", "Glu", "Gln"), "NAA": ("NAA",),
+    "mI": ("mI",), "Cho": ("Cho",), "Cr": ("Cr", "CrCH2"), "Glx": ("Glx", "Glu", "Gln"), "NAA": ("NAA",),
     "Lac": ("Lac",), "Lip": ("Lip13", "Lip09", "Lip20", "LL"),
 }  # fmt: skip
 _NAMED = ("mI", "Cho", "Cr", "NAA")
