@@ -48,7 +48,11 @@ def truths() -> list[dict[str, float]]:
 
 
 def least_sd(spectra, found, model):
-    """Return the relative Cramer-Rao sd of each ratio where ``model`` was fitted."""
+    """Return the relative Cramer-Rao sd of each ratio where ``model`` was fitted.
+
+    The challenge's creatine has lost nothing of its CH2, and the bound is told so.
+    """
+    model = model.without("CrCH2")
     problem = prepare(spectra, replace(model, baseline=Baseline((12.0,))))
     sd = noise_sd(spectra).ravel() * np.sqrt(problem.time_s.size / spectra.n_samples)
     data = problem.in_band(spectra.fid.reshape(1, -1)) / sd[:, None]
