@@ -5,7 +5,8 @@ line for each lipid, areas at their priors' means, a lesion's lipid and lactate,
 draws a cell with their own noise, phase and shift. The bound is that of the same model with every
 parameter and amplitude free, but told that creatine's CH2 is whole, and a baseline of 3
 dimensions, the stiffest that the fit considers; what macromolecules would make of it is no bound
-on anything. Priors may beat it, the choice of the baseline costs. Bar: rmse at most 1.1 of it at SNR 10 and above.
+on anything. Priors may beat it, the choice of the baseline costs. Bar: rmse at most 1.1 of it at
+SNR 10 and above.
 """
 
 from __future__ import annotations
