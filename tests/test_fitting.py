@@ -324,9 +324,21 @@ def test_a_line_under_an_unknown_one_is_refused():
         model.with_components(other)
 
 
-def test_what_is_no_spectra_is_refused():
-    with pytest.raises(TypeError, match="fit takes Spectra, such as preprocess returns; got None"):
-        fit(None)
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"spectra": None}, "spectra must be Spectra, such as preprocess returns; got NoneType"),
+        ({"model": "metabolites"}, "model must be a Model, such as default_model makes or None"),
+        ({"threads": "2"}, "threads must be a whole number or None; got str"),
+        ({"chunk": 2.0}, "chunk must be a whole number or None; got float"),
+    ],
+    ids=str,
+)
+def test_what_a_fit_cannot_take_is_refused(given, sentence):
+    spectra, _ = made_of_the_model(1, 20)
+
+    with pytest.raises(TypeError, match=sentence):
+        fit(**({"spectra": spectra} | given))
 
 
 def test_an_unknown_kind_of_model_is_refused():

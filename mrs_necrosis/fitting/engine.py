@@ -12,8 +12,9 @@ from scipy.fft import fft
 from threadpoolctl import threadpool_limits
 
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.arguments import check_type
 from mrs_necrosis.errors import FitError
-from mrs_necrosis.fitting.model import areas_of, default_model, misshapen
+from mrs_necrosis.fitting.model import Model, areas_of, default_model, misshapen
 from mrs_necrosis.fitting.pieces import PIECE, run
 from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
 from mrs_necrosis.fitting.result import Curves, Fit
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mrs_necrosis.fitting.model import Model
     from mrs_necrosis.fitting.pieces import Executor
     from mrs_necrosis.fitting.posterior import Posterior
     from mrs_necrosis.fitting.problem import Problem
@@ -127,7 +127,8 @@ def fit(
     ValueError
         If ``chunk`` or ``threads`` is not positive, or there is no such backend.
     TypeError
-        If ``spectra`` is something else, such as data that were not preprocessed.
+        If ``spectra`` is something else, such as data that were not preprocessed, or another
+        argument is.
 
     Examples
     --------
@@ -139,11 +140,10 @@ def fit(
     >>> int(fitted.status[0, 0, 0]), fitted.areas.covariance is not None
     (0, True)
     """
-    given: object = spectra  # a notebook has no type checker
-    if not isinstance(given, Spectra):
-        msg = f"fit takes Spectra, such as preprocess returns; got {type(given).__name__}"
-        raise TypeError(msg)
+    check_type("spectra", spectra, Spectra, "Spectra, such as preprocess returns")
+    check_type("model", model, Model, "a Model, such as default_model makes", optional=True)
     for name, value in (("chunk", chunk), ("threads", threads)):
+        check_type(name, value, int, "a whole number", optional=True)
         if value is not None and value < 1:
             msg = f"{name} must be at least 1; got {value!r}"
             raise ValueError(msg)
@@ -735,7 +735,9 @@ def _notes(areas: PeakAreas) -> tuple[str, ...]:
         if blurred.any():
             share = blurred.sum() / max(present.sum(), 1)
             where = (
-                "here" if areas.values.size == len(areas.names) else f"in {share:.0%} of voxels"
+                "here"
+                if areas.values.size == len(areas.names)
+                else f"in {100 * share:.0f} % of voxels"
             )
             notes.append(
                 f"lactate and lipid 1.3 are not separable {where}: "
