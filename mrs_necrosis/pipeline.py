@@ -26,7 +26,7 @@ from mrs_necrosis.arguments import (
     check_range,
     check_type,
 )
-from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA, STANDARD_RATIOS
+from mrs_necrosis.constants import PEAK_PPM, PROTON_MHZ_PER_TESLA, STANDARD_RATIOS
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.ratios import parse_ratio, ratio
@@ -418,6 +418,9 @@ def _fitted(
         model = default_model(spectra.acquisition, kind=model)  # type: ignore[arg-type]
     if fit_range_ppm is not None:
         model = within(model or default_model(spectra.acquisition), fit_range_ppm)
+    _check_band(
+        spectra.acquisition, (model or default_model(spectra.acquisition)).range_ppm
+    )  # fmt: skip
     if np.count_nonzero(spectra.voxels_to_fit) < _LONG_WORK:
         keep = None
     found = fit(
@@ -425,6 +428,21 @@ def _fitted(
     )  # fmt: skip
     notes = _assumed(spectra.acquisition)
     return replace(found, notes=(*found.notes, *notes)) if notes else found
+
+
+def _check_band(acquisition: Acquisition, range_ppm: tuple[float, float]) -> None:
+    """Refuse a band without Cho, Cr or NAA: they would fold back and pass for absent."""
+    width_hz = 1.0 / acquisition.dwell_time_s
+    half = width_hz / acquisition.spectrometer_frequency_mhz / 2
+    centre = acquisition.reference_or_water_ppm
+    for name in ("NAA", "Cr", "Cho"):
+        if range_ppm[0] <= PEAK_PPM[name] <= range_ppm[1] and abs(PEAK_PPM[name] - centre) >= half:
+            msg = (
+                f"the spectral width of {width_hz:.0f} Hz reaches from {centre - half:.2f} to "
+                f"{centre + half:.2f} ppm, which leaves out {name}; dwell time, frequency or "
+                "reference are not what they seem, or the peaks fold back into each other"
+            )
+            raise SignalError(msg)
 
 
 def _assumed(acquisition: Acquisition) -> list[str]:

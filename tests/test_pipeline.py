@@ -156,6 +156,21 @@ def test_a_field_in_the_place_of_a_frequency_is_refused():
         analyze(Spectra(fid=fid, acquisition=acquisition))
 
 
+def test_a_band_that_leaves_out_naa_is_refused_and_not_taken_for_a_brain_without_it():
+    def made(width_hz):
+        return phantom(
+            "radiation_necrosis",
+            np.random.default_rng(1),
+            dwell_time_s=1 / width_hz,
+            n_samples=512,
+        )
+
+    says = r"width of 500 Hz reaches from 2\.62 to 6\.68 ppm, which leaves out NAA"
+    with pytest.raises(SignalError, match=says):
+        analyze(made(500.0).data)
+    assert "NAA/Cr" in analyze(made(700.0).data).ratios
+
+
 @pytest.mark.parametrize("type_", [SpectralData, Spectra])
 def test_another_nucleus_is_refused(type_):
     acquisition = Acquisition(
