@@ -1,5 +1,10 @@
 """The compiled solver against the numpy one, and against itself in other chunks and threads."""
 
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -7,7 +12,7 @@ from numpy.testing import assert_array_equal
 from mrs_necrosis import Spectra
 from mrs_necrosis.fitting import default_model, fit
 from mrs_necrosis.fitting.problem import fast_length, prepare, smooth_modes
-from mrs_necrosis.fitting.solver import NumpySolver, choose_backend, solver_for
+from mrs_necrosis.fitting.solver import NumpySolver, choose_backend
 from mrs_necrosis.fitting.varpro import evaluate, time_columns
 from mrs_necrosis.quality import FitStatus
 
@@ -207,23 +212,43 @@ def test_what_was_compiled_is_found_in_the_cache(mixed_spectra, monkeypatch, tmp
     assert not kernel_cache.is_cached()
 
 
-def test_compiling_is_announced(mixed_spectra, monkeypatch, caplog):
-    problem, (_, theta, *_) = a_problem(mixed_spectra(1), "peaks")
-    solver = solver_for(problem, "compiled", 1)
-
-    class Fresh:
-        signatures = ()
-        __name__ = "some kernel"
-
-        def __call__(self, *arguments):
-            pass
-
+def test_compiling_is_announced_and_done_apart(mixed_spectra, monkeypatch, caplog):
+    problem, _ = a_problem(mixed_spectra(1), "peaks")
+    done = []
+    monkeypatch.setattr(compiled, "minimise_range", SimpleNamespace(signatures=()))
     monkeypatch.setattr(compiled, "is_cached", lambda: False)
-    monkeypatch.setattr(compiled, "spectrum_range", Fresh())
+    monkeypatch.setattr(compiled, "compile_apart", lambda: done.append(True))
 
-    solver.spectrum(theta, np.ones((len(theta), len(problem.model.components))))
+    compiled.CompiledSolver(problem)
 
+    assert done == [True]
     assert "compiling the fit for this processor" in caplog.text
+    compiled.CompiledSolver(problem, apart=False)
+    assert done == [True]
+
+
+@pytest.mark.slow
+def test_the_first_run_has_the_bytes_of_every_later_one(tmp_path):
+    code = (
+        "import hashlib, numpy as np\n"
+        "from mrs_necrosis.simulation import phantom\n"
+        "from mrs_necrosis.fitting import fit\n"
+        "made = phantom('radiation_necrosis', np.random.default_rng(3), grid=(24, 12, 1),"
+        " echo_time_s=0.144, snr=20.0, baseline=0.1)\n"
+        "areas = fit(made.spectra, backend='compiled').areas\n"
+        "print(hashlib.sha256(areas.values.tobytes()).hexdigest())\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+
+    first, later = (
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment, capture_output=True, text=True, check=True,
+        ).stdout
+        for _ in range(2)
+    )  # fmt: skip
+
+    assert first == later
 
 
 def test_backends_and_threads_are_checked(mixed_spectra):

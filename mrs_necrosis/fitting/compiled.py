@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from mrs_necrosis.fitting.kernel_cache import is_cached
+from mrs_necrosis.fitting.kernel_cache import compile_apart, is_cached
 from mrs_necrosis.fitting.kernels import (
     average_range,
     linear_range,
@@ -182,22 +182,22 @@ class CompiledSolver:
         The shared part.
     threads : int
         That share the voxels.
+    apart : bool
+        Whether kernels that are not in the cache are compiled in a process of their own.
     """
 
     name = "compiled"
 
-    def __init__(self, problem: Problem, threads: int = 1) -> None:
+    def __init__(self, problem: Problem, threads: int = 1, *, apart: bool = True) -> None:
         self.problem = problem
         self.threads = threads
         self.plan = plan_of(problem)
+        if apart and not minimise_range.signatures and not is_cached():
+            _log.warning("compiling the fit for this processor; the result is kept for next time")
+            compile_apart()
 
     def _spread(self, kernel: Any, voxels: int, *arguments: Any) -> None:
         """Run a kernel over the voxels, in as many threads as there are."""
-        if not kernel.signatures and not is_cached():
-            _log.warning(
-                "compiling the fit for this processor (%s); the result is kept for next time",
-                kernel.__name__,
-            )
         if self.threads == 1 or voxels <= _PER_THREAD:
             kernel(0, voxels, *arguments)
             return
