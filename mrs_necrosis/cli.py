@@ -68,7 +68,7 @@ _STEPS = {
     "flag_scalp_lipid": "say where scalp lipid reaches into a grid",
 }
 _ACQUISITION = (
-    "echo_time_s", "repetition_time_s", "mixing_time_s", "sequence",
+    "echo_time_s", "first_echo_time_s", "repetition_time_s", "mixing_time_s", "sequence",
     "spectrometer_frequency_mhz", "dwell_time_s", "nucleus", "reference_ppm", "n_samples",
 )  # fmt: skip
 
@@ -484,6 +484,8 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
 def _add_acquisition(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what the source does not say")
     group.add_argument("--echo-time", "--te", type=_TIME, dest="echo_time_s", metavar="30ms")
+    group.add_argument("--first-echo-time", type=_TIME, dest="first_echo_time_s", metavar="11ms",
+                       help="of the two echoes of a PRESS (11 ms)")  # fmt: skip
     group.add_argument("--repetition-time", "--tr", type=_TIME, dest="repetition_time_s",
                        metavar="2s")  # fmt: skip
     group.add_argument("--mixing-time", type=_TIME, dest="mixing_time_s", metavar="10ms")
@@ -638,6 +640,7 @@ def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return what ``analyze`` takes, from the options; a wrong value ends the command here."""
+    from mrs_necrosis.arguments import check_range
     from mrs_necrosis.spectra import Acquisition
 
     keywords: dict[str, Any] = {
@@ -648,10 +651,13 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     numbers: dict[str, Any] = {
         n: v for n, v in keywords.items() if n in _ACQUISITION and isinstance(v, float)
     }
+    first = numbers.pop("first_echo_time_s", None)
     if "field_t" in keywords and not 0.01 <= keywords["field_t"] <= 23:
         options.parser.error("--field must be in T, between 0.01 and 23")
     try:
         Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3, **numbers})
+        if first is not None:
+            check_range("first_echo_time_s", first, 1e-3, 1.0, "s")
     except ValueError as error:
         options.parser.error(str(error))
     keywords["context"] = _context(options)

@@ -65,8 +65,9 @@ _LOWEST_MHZ = 8.0
 """Below, the gap that the fit leaves beside water reaches NAA; scanners begin at 20 MHz."""
 
 _CAN_BE_GIVEN = frozenset({
-    "echo_time_s", "repetition_time_s", "mixing_time_s", "sequence", "spectrometer_frequency_mhz",
-    "dwell_time_s", "nucleus", "reference_ppm", "n_samples", "field_t", "quantity",
+    "echo_time_s", "first_echo_time_s", "repetition_time_s", "mixing_time_s", "sequence",
+    "spectrometer_frequency_mhz", "dwell_time_s", "nucleus", "reference_ppm", "n_samples",
+    "field_t", "quantity",
 })  # fmt: skip
 
 _SOFTWARE = ("numpy", "scipy", "numba")

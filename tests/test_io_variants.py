@@ -24,6 +24,7 @@ from scanner_files import (
 )
 
 from mrs_necrosis.errors import FormatError, SignalError
+from mrs_necrosis.fitting import default_model
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.io.source import Source
 from mrs_necrosis.io.spec2nii_bridge import convert
@@ -479,3 +480,33 @@ def test_parts_of_an_echo_time_that_do_not_add_up_to_it_are_left_out(tmp_path, g
     assert data.acquisition.echo_time_s == given.get("echo_time_s")
     assert "do not add up" in data.history[0].note
     assert given or "no length in s" in data.history[0].note
+
+
+def test_the_length_of_the_first_echo_can_be_given():
+    path = sample_path("reference_case_te144.nii.gz")
+
+    data = read(path, first_echo_time_s=0.072)
+
+    assert data.acquisition.echo_times_s == pytest.approx((0.072, 0.072))
+    assert data.history[0].parameters["first_echo_time_s"] == 0.072
+    lines = {c.name: c.weight for c in default_model(data.acquisition).components}
+    usual = {c.name: c.weight for c in default_model(read(path).acquisition).components}
+    assert lines["NAA"] != usual["NAA"]
+    assert lines["Cr"] == usual["Cr"]  # not coupled: no difference
+
+
+@pytest.mark.parametrize(
+    ("first_echo_time_s", "error", "sentence"),
+    [
+        (
+            0.144,
+            FormatError,
+            "has an echo time of 144 ms, and the first of two echoes must be",
+        ),
+        (72.0, ValueError, "first_echo_time_s must be in s, between 0.001 and 1; got 72.0"),
+    ],
+    ids=["as long as both", "in ms"],
+)
+def test_a_first_echo_that_cannot_be_is_refused(first_echo_time_s, error, sentence):
+    with pytest.raises(error, match=sentence):
+        read(sample_path("reference_case_te144.nii.gz"), first_echo_time_s=first_echo_time_s)

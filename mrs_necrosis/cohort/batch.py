@@ -63,8 +63,8 @@ _GROUP_COLUMNS: Final = {
 _RATIOS: Final = re.compile(r"(/ratios|_desc-ratios[a-z]*_mrs)\.tsv$")
 _TEXT_COLUMNS: Final = ("sequence", "nucleus", "quantity")
 _NUMBER_COLUMNS: Final = (
-    "echo_time_s", "repetition_time_s", "mixing_time_s", "spectrometer_frequency_mhz",
-    "field_t", "dwell_time_s", "reference_ppm",
+    "echo_time_s", "first_echo_time_s", "repetition_time_s", "mixing_time_s",
+    "spectrometer_frequency_mhz", "field_t", "dwell_time_s", "reference_ppm",
 )  # fmt: skip
 _TABLE_COLUMNS: Final = (
     "input", "water_reference", "label", "participant", "session", *_TEXT_COLUMNS,

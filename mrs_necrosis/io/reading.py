@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mrs_necrosis.arguments import check_path
+from mrs_necrosis.arguments import check_path, check_range
 from mrs_necrosis.errors import FormatError, MissingMetadataError, MRSNecrosisError
 from mrs_necrosis.io.recording import NUCLEI, Recording, nucleus_name, sequence_name
 from mrs_necrosis.io.source import Source
@@ -69,6 +69,7 @@ def read(
     *,
     water_reference: str | PathLike[str] | None = None,
     echo_time_s: float | None = None,
+    first_echo_time_s: float | None = None,
     repetition_time_s: float | None = None,
     mixing_time_s: float | None = None,
     sequence: str | None = None,
@@ -90,6 +91,9 @@ def read(
     echo_time_s, repetition_time_s, mixing_time_s : float or None
         In s. These and the following are for what the file does not say; where it does say, the
         given value replaces it, and the history says so.
+    first_echo_time_s : float or None
+        Length of the first of the two echoes of a PRESS, in s: coupled spins depend on it, and
+        few files tell. 11 ms are assumed (``simulation.metabolite_lines``).
     sequence : str or None
         Such as ``"PRESS"``.
     spectrometer_frequency_mhz : float or None
@@ -136,6 +140,7 @@ def read(
         raise ValueError(msg)
     given = {
         "echo_time_s": echo_time_s,
+        "first_echo_time_s": first_echo_time_s,
         "repetition_time_s": repetition_time_s,
         "mixing_time_s": mixing_time_s,
         "sequence": sequence if sequence is None else sequence_name(sequence),
@@ -173,6 +178,9 @@ def read(
 def _check_given(given: dict[str, Any]) -> None:
     """Refuse a wrong value of the user as the user's, before any file is opened."""
     numbers = {name: value for name, value in given.items() if name not in {"sequence", "nucleus"}}
+    first = numbers.pop("first_echo_time_s", None)
+    if first is not None:
+        check_range("first_echo_time_s", first, 1e-3, 1.0, "s")
     Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3} | numbers)
 
 
@@ -271,6 +279,20 @@ def _same_place(one: NDArray[np.float64] | None, other: NDArray[np.float64] | No
     return bool(np.allclose(one, other))
 
 
+def _echoes(path: Path, first_s: float, total_s: float | None) -> tuple[float, float]:
+    if total_s is None:
+        raise MissingMetadataError(
+            path, "does not say its echo time; give echo_time_s=... beside first_echo_time_s"
+        )
+    if first_s >= total_s:
+        raise FormatError(
+            path,
+            f"has an echo time of {1e3 * total_s:g} ms, and the first of two echoes must be "
+            f"shorter; got {1e3 * first_s:g} ms",
+        )
+    return first_s, total_s - first_s
+
+
 def _assemble(
     sources: list[Source],
     given: dict[str, Any],
@@ -281,6 +303,8 @@ def _assemble(
     source = sources[0]
     recording = _parse(source, n_samples) if len(sources) == 1 else _joined(sources, n_samples)
     found = {name: getattr(recording, name) for name in _GIVEN}
+    first_echo_time_s = None if only_missing else given.get("first_echo_time_s")
+    given = {name: value for name, value in given.items() if name in found}
     if only_missing:
         given = {name: value for name, value in given.items() if found[name] is None}
     replaced = {
@@ -304,7 +328,10 @@ def _assemble(
     notes = list(recording.notes)
     notes += [f"{name} was given and replaced the file's value." for name in replaced]
     echo_times_s = recording.echo_times_s
-    if echo_times_s and not math.isclose(
+    if first_echo_time_s is not None:
+        echo_times_s = _echoes(source.path, first_echo_time_s, values["echo_time_s"])
+        notes.append("The lengths of the two echoes were given.")
+    elif echo_times_s and not math.isclose(
         sum(echo_times_s), values["echo_time_s"] or 0.0, rel_tol=1e-3, abs_tol=1e-4
     ):
         echo_times_s = None
@@ -312,6 +339,8 @@ def _assemble(
     parameters: dict[str, Any] = {"format": recording.format}
     if given:
         parameters["given"] = dict(given)
+    if first_echo_time_s is not None:
+        parameters["first_echo_time_s"] = first_echo_time_s
     if replaced:
         parameters["replaced"] = replaced
     step = Step("read", parameters, " ".join(notes))
