@@ -640,8 +640,7 @@ def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return what ``analyze`` takes, from the options; a wrong value ends the command here."""
-    from mrs_necrosis.arguments import check_range
-    from mrs_necrosis.spectra import Acquisition
+    from mrs_necrosis.io.reading import check_given
 
     keywords: dict[str, Any] = {
         name: getattr(options, name)
@@ -651,13 +650,10 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     numbers: dict[str, Any] = {
         n: v for n, v in keywords.items() if n in _ACQUISITION and isinstance(v, float)
     }
-    first = numbers.pop("first_echo_time_s", None)
     if "field_t" in keywords and not 0.01 <= keywords["field_t"] <= 23:
         options.parser.error("--field must be in T, between 0.01 and 23")
     try:
-        Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3, **numbers})
-        if first is not None:
-            check_range("first_echo_time_s", first, 1e-3, 1.0, "s")
+        check_given(numbers)
     except ValueError as error:
         options.parser.error(str(error))
     keywords["context"] = _context(options)

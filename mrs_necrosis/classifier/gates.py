@@ -320,8 +320,7 @@ def _area_sd_check(areas: PeakAreas, thresholds: QualityThresholds) -> Check:
             "area-sd", v, "Not checked: the areas have no reported uncertainty.",
             Favors.NOT_EVALUABLE,
         )  # fmt: skip
-    value = np.stack([areas.value(name) for name in names])
-    sd = np.stack([areas.sd(name) for name in names])  # type: ignore[misc]
+    value, sd = _stacked(areas, names)
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = np.fmax.reduce(sd) / np.fmax.reduce(value)
     relative = np.where(np.fmax.reduce(value) > 0, relative, np.inf)
@@ -348,6 +347,15 @@ def _area_sd_check(areas: PeakAreas, thresholds: QualityThresholds) -> Check:
     )
 
 
+def _stacked(
+    areas: PeakAreas, names: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the areas of some peaks and their standard deviations, each of shape (peaks, V)."""
+    value = np.stack([areas.value(name) for name in names])
+    sd = np.stack([areas.sd(name) for name in names])  # type: ignore[misc]
+    return value, sd
+
+
 def _upright_check(areas: PeakAreas) -> Check:
     v = len(areas.values)
     names = [name for name in (*USED_PPM, "Lac") if name in areas]
@@ -356,8 +364,7 @@ def _upright_check(areas: PeakAreas) -> Check:
             "upright", v, "Not checked: the areas have no reported uncertainty.",
             Favors.NOT_EVALUABLE,
         )  # fmt: skip
-    value = np.stack([areas.value(name) for name in names])
-    sd = np.stack([areas.sd(name) for name in names])  # type: ignore[misc]
+    value, sd = _stacked(areas, names)
     inverted = (value < 0) & (value <= -DETECTION_SD * sd)
 
     def sentence(i: int) -> str:

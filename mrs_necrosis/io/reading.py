@@ -24,7 +24,7 @@ from mrs_necrosis.io.source import Source
 from mrs_necrosis.spectra import Acquisition, SpectralData, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from os import PathLike
 
     from numpy.typing import NDArray
@@ -156,7 +156,7 @@ def read(
         msg = f"nucleus must be a name such as '1H'; got {nucleus!r}"
         raise ValueError(msg)
     known = {name: value for name, value in given.items() if value is not None}
-    _check_given(known)
+    check_given(known)
     data = _assemble(_sources(path), known, n_samples)
     if water_reference is None:
         return data
@@ -175,8 +175,19 @@ def read(
     return data.done(step, water=water)
 
 
-def _check_given(given: dict[str, Any]) -> None:
-    """Refuse a wrong value of the user as the user's, before any file is opened."""
+def check_given(given: Mapping[str, Any]) -> None:
+    """Refuse a wrong value of the user as the user's, before any file is opened.
+
+    Parameters
+    ----------
+    given : mapping of str to object
+        What ``read`` takes of the acquisition, by name.
+
+    Raises
+    ------
+    ValueError
+        If a number is not what its name says.
+    """
     numbers = {name: value for name, value in given.items() if name not in {"sequence", "nucleus"}}
     first = numbers.pop("first_echo_time_s", None)
     if first is not None:
