@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from mrs_necrosis import Spectra
 from mrs_necrosis.fitting import default_model, fit
 from mrs_necrosis.fitting.problem import fast_length, prepare, smooth_modes
-from mrs_necrosis.fitting.solver import NumpySolver, choose_backend
+from mrs_necrosis.fitting.solver import NumpySolver, choose_backend, solver_for
 from mrs_necrosis.fitting.varpro import evaluate, time_columns
 from mrs_necrosis.quality import FitStatus
 
@@ -219,11 +219,11 @@ def test_compiling_is_announced_and_done_apart(mixed_spectra, monkeypatch, caplo
     monkeypatch.setattr(compiled, "is_cached", lambda: False)
     monkeypatch.setattr(compiled, "compile_apart", lambda: done.append(True))
 
-    compiled.CompiledSolver(problem)
+    solver_for(problem, "compiled", 1)
 
     assert done == [True]
     assert "compiling the fit for this processor" in caplog.text
-    compiled.CompiledSolver(problem, apart=False)
+    compiled.CompiledSolver(problem)
     assert done == [True]
 
 

@@ -22,9 +22,11 @@ from mrs_necrosis.fitting.kernels import (
     spectrum_range,
 )
 from mrs_necrosis.fitting.lanes import LANES, places_of, radices_of, twiddles_of
-from mrs_necrosis.fitting.model import GAUSS_RATE
+from mrs_necrosis.fitting.model import GAUSS_RATE, default_model
 from mrs_necrosis.fitting.posterior import TRUST, Posterior
+from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.varpro import MOST_ITERATIONS, TOLERANCE, State
+from mrs_necrosis.spectra import Acquisition, Spectra
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,19 +184,14 @@ class CompiledSolver:
         The shared part.
     threads : int
         That share the voxels.
-    apart : bool
-        Whether kernels that are not in the cache are compiled in a process of their own.
     """
 
     name = "compiled"
 
-    def __init__(self, problem: Problem, threads: int = 1, *, apart: bool = True) -> None:
+    def __init__(self, problem: Problem, threads: int = 1) -> None:
         self.problem = problem
         self.threads = threads
         self.plan = plan_of(problem)
-        if apart and not minimise_range.signatures and not is_cached():
-            _log.warning("compiling the fit for this processor; the result is kept for next time")
-            compile_apart()
 
     def _spread(self, kernel: Any, voxels: int, *arguments: Any) -> None:
         """Run a kernel over the voxels, in as many threads as there are."""
@@ -295,3 +292,30 @@ class CompiledSolver:
 def _flat_copy(array: NDArray[Any]) -> NDArray[Any]:
     """Return a contiguous, writable array: one kind, so that one kernel is compiled."""
     return np.require(array, requirements=["C", "W"])
+
+
+def ensure_compiled() -> None:
+    """Have the kernels compiled in a process apart, unless they are here or in the cache."""
+    if minimise_range.signatures or is_cached():
+        return
+    _log.warning("compiling the fit for this processor; the result is kept for next time")
+    compile_apart()
+
+
+def _call_all() -> None:
+    """Call every kernel once, on one voxel of nothing in particular."""
+    acquisition = Acquisition(
+        spectrometer_frequency_mhz=123.2, dwell_time_s=1e-3, nucleus="1H", reference_ppm=4.65
+    )
+    spectra = Spectra(fid=np.ones((1, 1, 1, 512), dtype=np.complex128), acquisition=acquisition)
+    problem = prepare(spectra, default_model(acquisition, kind="peaks"))
+    solver = CompiledSolver(problem)
+    data = problem.in_band(spectra.fid.reshape(1, -1))
+    k = len(problem.model.components)
+    theta = problem.start[None]
+    rest = (np.eye(k)[None], np.zeros((1, k)), problem.candidates()[:1])
+    box = (problem.lower[None], problem.upper[None])
+    solver.eliminate(data, theta, *rest)
+    state, _ = solver.minimise(data, theta, box, *rest, most_iterations=1)
+    solver.average(state, np.zeros(theta.shape, dtype=bool), *rest[:2])
+    solver.spectrum(theta, state.amplitudes)

@@ -41,7 +41,7 @@ def is_cached() -> bool:
 def compile_apart() -> None:
     """Compile every kernel in a process of its own; where that fails nothing is kept."""
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    command = f"from {__name__} import _compile_here; _compile_here()"
+    command = "from mrs_necrosis.fitting.compiled import _call_all; _call_all()"
     subprocess.run(
         [sys.executable, "-c", command],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
@@ -50,29 +50,3 @@ def compile_apart() -> None:
         stderr=subprocess.DEVNULL,
         check=False,
     )
-
-
-def _compile_here() -> None:
-    """Call every kernel once, on one voxel of nothing in particular."""
-    import numpy as np
-
-    from mrs_necrosis.fitting.compiled import CompiledSolver
-    from mrs_necrosis.fitting.model import default_model
-    from mrs_necrosis.fitting.problem import prepare
-    from mrs_necrosis.spectra import Acquisition, Spectra
-
-    acquisition = Acquisition(
-        spectrometer_frequency_mhz=123.2, dwell_time_s=1e-3, nucleus="1H", reference_ppm=4.65
-    )
-    spectra = Spectra(fid=np.ones((1, 1, 1, 512), dtype=np.complex128), acquisition=acquisition)
-    problem = prepare(spectra, default_model(acquisition, kind="peaks"))
-    solver = CompiledSolver(problem, apart=False)
-    data = problem.in_band(spectra.fid.reshape(1, -1))
-    k = len(problem.model.components)
-    theta = problem.start[None]
-    rest = (np.eye(k)[None], np.zeros((1, k)), problem.candidates()[:1])
-    box = (problem.lower[None], problem.upper[None])
-    solver.eliminate(data, theta, *rest)
-    state, _ = solver.minimise(data, theta, box, *rest, most_iterations=1)
-    solver.average(state, np.zeros(theta.shape, dtype=bool), *rest[:2])
-    solver.spectrum(theta, state.amplitudes)

@@ -154,6 +154,7 @@ def solver_for(problem: Problem, backend: BackendName, threads: int) -> Solver:
     """Return a solver of one problem; ``threads`` are the compiled one's."""
     if backend == "numpy":
         return NumpySolver(problem)
-    from mrs_necrosis.fitting.compiled import CompiledSolver
+    from mrs_necrosis.fitting.compiled import CompiledSolver, ensure_compiled
 
+    ensure_compiled()
     return CompiledSolver(problem, threads)
