@@ -182,7 +182,7 @@ def probabilities(title: str, cases: dict[str, tuple]) -> None:
             error = error.reshape(-1, *error.shape[-2:])
             usable &= np.isfinite(error).all(axis=(1, 2))
             errors.append(error[usable])
-        graded = assess_grid(areas, acquisition=known, n_draws=0)
+        graded = assess_grid(areas, acquisition=known, n_draws=1)
         features.append(x[usable])
         posteriors.append(graded.posterior.reshape(-1)[usable])
         classes += ["necrosis" if group == NECROSIS else "recurrence"] * int(usable.sum())

@@ -74,7 +74,7 @@ class PeakAreas:
     ValueError
         If the shapes do not fit, a name appears twice, or the covariance is not one.
     TypeError
-        If the names are no names, or the values no numbers.
+        If the names are no names, the values no numbers, or the unit no text.
     """
 
     names: tuple[str, ...]
@@ -95,6 +95,7 @@ class PeakAreas:
         if self.quantity not in QUANTITIES:
             msg = f"quantity must be one of {QUANTITIES}; got {self.quantity!r}"
             raise ValueError(msg)
+        check_type("unit", self.unit, str, "text", optional=True)
         values = read_only(self.values, np.float64, "values")
         if values.ndim == 0 or values.shape[-1] != len(names):
             msg = f"values must have {len(names)} areas on its last axis; got {values.shape}"

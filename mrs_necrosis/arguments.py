@@ -7,7 +7,7 @@ fit end in an ``AttributeError`` far from the slip.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,6 +75,40 @@ def check_generator(rng: object) -> None:
 def check_number(name: str, value: object) -> None:
     """Refuse what is no number, as in ``check_type``."""
     check_type(name, value, NUMBER, "a number")
+
+
+def check_whole(name: str, value: object, least: int, *, optional: bool = False) -> None:
+    """Refuse what is no whole number from ``least`` on.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : object
+        What was given.
+    least : int
+        The smallest possible value.
+    optional : bool
+        Whether it may be None, too.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    if optional and value is None:
+        return
+    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_whole or value < least:  # type: ignore[operator]
+        words = " or None" if optional else ""
+        msg = f"{name} must be a whole number from {least} on{words}; got {value!r}"
+        raise ValueError(msg)
+
+
+def check_progress(progress: object) -> None:
+    """Refuse what cannot be called, as in ``check_type``."""
+    wanted = "a function of what is done and what is to do"
+    check_type("progress", progress, Callable, wanted, optional=True)  # type: ignore[arg-type]
 
 
 def check_range(name: str, value: object, low: float, high: float, unit: str) -> None:

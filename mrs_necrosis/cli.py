@@ -640,20 +640,19 @@ def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return what ``analyze`` takes, from the options; a wrong value ends the command here."""
-    from mrs_necrosis.io.reading import check_given
+    from mrs_necrosis.arguments import check_range
+    from mrs_necrosis.constants import FIELD_T
+    from mrs_necrosis.io.reading import checked
 
     keywords: dict[str, Any] = {
         name: getattr(options, name)
         for name in (*_ACQUISITION, "field_t", "quantity")
         if getattr(options, name) is not None
     }
-    numbers: dict[str, Any] = {
-        n: v for n, v in keywords.items() if n in _ACQUISITION and isinstance(v, float)
-    }
-    if "field_t" in keywords and not 0.01 <= keywords["field_t"] <= 23:
-        options.parser.error("--field must be in T, between 0.01 and 23")
     try:
-        check_given(numbers)
+        checked({name: keywords[name] for name in _ACQUISITION if name in keywords})
+        if "field_t" in keywords:
+            check_range("field_t", keywords["field_t"], *FIELD_T, "T")
     except ValueError as error:
         options.parser.error(str(error))
     keywords["context"] = _context(options)

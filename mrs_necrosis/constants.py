@@ -14,6 +14,9 @@ in vivo work refers to; it falls by 0.01 ppm per kelvin)."""
 PROTON_MHZ_PER_TESLA: Final = 42.577478518
 """Proton gyromagnetic ratio over 2 pi (CODATA 2018)."""
 
+FIELD_T: Final = (0.03, 23.0)
+"""Lowest and highest field strength that is believed, in T: for protons, 1 to 1000 MHz."""
+
 LACTATE_J_HZ: Final = 6.93
 """Coupling of lactate's CH3 and CH, in Hz (Govindaraju 2000)."""
 

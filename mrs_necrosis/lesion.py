@@ -10,7 +10,7 @@ value as an argument.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 
@@ -42,6 +42,8 @@ EVALUABLE_SHARE = 0.50
 """Assumed: a lesion of which less than this can be judged gets no label."""
 
 PointSpread = Literal["sinc", "hamming", "box"]
+POINT_SPREADS: Final = get_args(PointSpread)
+"""Responses of a voxel that are known."""
 
 _FINE_PER_VOXEL = 8  # samples of a mask along each edge of a voxel, at most
 
@@ -100,7 +102,8 @@ def mask_weights(
     Raises
     ------
     ValueError
-        If the mask is not three-dimensional or holds numbers outside 0 to 1.
+        If the mask is not three-dimensional or holds numbers outside 0 to 1, or there is no such
+        response.
 
     Examples
     --------
@@ -113,6 +116,9 @@ def mask_weights(
     >>> weights[..., 0].round(2).tolist()
     [[0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
+    if psf not in POINT_SPREADS:
+        msg = f"psf must be one of {', '.join(POINT_SPREADS)}; got {psf!r}"
+        raise ValueError(msg)
     values = np.asarray(mask, dtype=np.float64)
     if values.ndim != 3:
         msg = f"a mask must have three axes; got shape {values.shape}"

@@ -17,16 +17,18 @@ import numpy as np
 
 import mrs_necrosis
 from mrs_necrosis.analysis import Analysis, Source
-from mrs_necrosis.areas import PeakAreas, as_printed
+from mrs_necrosis.areas import QUANTITIES, PeakAreas, as_printed
 from mrs_necrosis.arguments import (
     NUMBER,
     check_number,
     check_path,
     check_probability,
+    check_progress,
     check_range,
     check_type,
+    check_whole,
 )
-from mrs_necrosis.constants import PEAK_PPM, PROTON_MHZ_PER_TESLA, STANDARD_RATIOS
+from mrs_necrosis.constants import FIELD_T, PEAK_PPM, PROTON_MHZ_PER_TESLA, STANDARD_RATIOS
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.ratios import parse_ratio, ratio
@@ -178,7 +180,8 @@ def analyze(
 
     _check_arguments(
         water_reference=water_reference, out=out, preprocessing=preprocessing, model=model,
-        fit_range_ppm=fit_range_ppm, context=context, level=level, prior=prior,
+        fit_range_ppm=fit_range_ppm, context=context, level=level, prior=prior, label=label,
+        seed=seed, progress=progress, executor=executor, threads=threads,
         acquisition=acquisition,
     )  # fmt: skip
     if out is not None:
@@ -296,21 +299,38 @@ def _check_arguments(
     context: object,
     level: object,
     prior: object,
+    label: object,
+    seed: object,
+    progress: object,
+    executor: object,
+    threads: object,
     acquisition: Mapping[str, Any],
 ) -> None:
     """Refuse a slip before a long fit, and not after it."""
     from mrs_necrosis.classifier import Context
+    from mrs_necrosis.io.reading import checked
 
     check_path("water_reference", water_reference, optional=True)
     check_path("out", out, optional=True)
     check_type("preprocessing", preprocessing, Mapping, "a mapping", optional=True)
-    if model is not None and not isinstance(model, str):
+    if model not in {None, "metabolites", "peaks"}:
         from mrs_necrosis.fitting import Model
 
-        check_type("model", model, Model, "a Model, 'metabolites', 'peaks' or None")
+        wanted = "a Model, 'metabolites', 'peaks' or None"
+        if isinstance(model, str):
+            msg = f"model must be {wanted}; got {model!r}"
+            raise ValueError(msg)
+        check_type("model", model, Model, wanted)
     check_type("context", context, Context, "a Context", optional=True)
     check_probability("level", level)
     check_probability("prior", prior)
+    check_type("label", label, str, "text", optional=True)
+    check_whole("seed", seed, 0)
+    check_progress(progress)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        msg = f"executor must have a method submit, or be None; got {type(executor).__name__}"
+        raise TypeError(msg)
+    check_whole("threads", threads, 1, optional=True)
     if fit_range_ppm is not None:
         given = fit_range_ppm if isinstance(fit_range_ppm, Sequence) else ()
         if len(given) != 2 or not all(isinstance(end, NUMBER) for end in given):
@@ -323,19 +343,23 @@ def _check_arguments(
             f"{', '.join(sorted(_CAN_BE_GIVEN))}"
         )
         raise TypeError(msg)
-    for name, low, high, unit in (
-        ("field_t", 0.01, 25.0, "T"),
-        ("spectrometer_frequency_mhz", 1.0, 1000.0, "MHz"),
-    ):
-        if acquisition.get(name) is not None:
-            check_range(name, acquisition[name], low, high, unit)
+    if acquisition.get("field_t") is not None:
+        check_range("field_t", acquisition["field_t"], *FIELD_T, "T")
+    if acquisition.get("quantity") not in {None, *QUANTITIES}:
+        msg = f"quantity must be one of {', '.join(QUANTITIES)}; got {acquisition['quantity']!r}"
+        raise ValueError(msg)
+    checked({n: v for n, v in acquisition.items() if n not in {"field_t", "quantity"}})
 
 
 def _read(
     source: Input, water_reference: str | os.PathLike[str] | None, given: Mapping[str, Any]
 ) -> SpectralData | Spectra | PeakTable:
     from mrs_necrosis.io import PeakTable, is_peak_table, read, read_peak_table
+    from mrs_necrosis.io.reading import checked, told
 
+    if water_reference is not None and not isinstance(source, (str, os.PathLike)):
+        msg = "water_reference goes with a file; for spectra in memory, give it to read"
+        raise ValueError(msg)
     if isinstance(source, PeakAreas):
         if source.covariance is None and source.values.size == len(source.names):
             source = as_printed(source)
@@ -352,8 +376,8 @@ def _read(
         words = [f"{name}={float(value)!r}" for name, value in source.items()]
         return read_peak_table(words, **_of_a_table(given))
     if isinstance(source, (SpectralData, Spectra)):
-        told = replace(source.acquisition, **_without_field(given))
-        data: SpectralData | Spectra = replace(source, acquisition=told)
+        acquisition = told(source.acquisition, checked(_without_field(given)))
+        data: SpectralData | Spectra = replace(source, acquisition=acquisition)
         return data
     if not isinstance(source, (os.PathLike, str)):
         check_type("source", source, (tuple, list), "a path, spectra or peak areas")
@@ -365,8 +389,9 @@ def _read(
 
 def _of_a_table(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can be said of a peak table; the rest has no meaning for it."""
-    table = {name: given[name] for name in ("echo_time_s", "field_t", "quantity") if name in given}
-    if "spectrometer_frequency_mhz" in given:
+    known = ("echo_time_s", "field_t", "quantity")
+    table = {name: given[name] for name in known if given.get(name) is not None}
+    if given.get("spectrometer_frequency_mhz") is not None:
         table["field_t"] = given["spectrometer_frequency_mhz"] / PROTON_MHZ_PER_TESLA
     return table
 
@@ -374,8 +399,9 @@ def _of_a_table(given: Mapping[str, Any]) -> dict[str, Any]:
 def _without_field(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can be said of a spectrum: a field strength as the frequency of protons."""
     spectrum = {name: value for name, value in given.items() if name != "quantity"}
-    if "field_t" in spectrum:
-        spectrum["spectrometer_frequency_mhz"] = spectrum.pop("field_t") * PROTON_MHZ_PER_TESLA
+    field_t = spectrum.pop("field_t", None)
+    if field_t is not None:
+        spectrum["spectrometer_frequency_mhz"] = field_t * PROTON_MHZ_PER_TESLA
     return spectrum
 
 
@@ -486,8 +512,16 @@ def surroundings(
     ------
     FormatError
         If an image cannot be read, or has more than three axes.
+    TypeError, ValueError
+        If an argument is not what its name says.
     """
+    from mrs_necrosis.lesion import POINT_SPREADS
     from mrs_necrosis.maps import Anatomy, Surroundings
+
+    if point_spread not in POINT_SPREADS:
+        msg = f"point_spread must be one of {', '.join(POINT_SPREADS)}; got {point_spread!r}"
+        raise ValueError(msg)
+    check_range("midline_mm", midline_mm, -1000.0, 1000.0, "mm")
 
     def image(name: str, given: Image | None) -> Anatomy | None:
         if given is None:

@@ -84,7 +84,7 @@ class Acquisition:
     ValueError
         If a number is outside its range: the unit is probably another one.
     TypeError
-        If a name is no text.
+        If a name is no text, or the split of the echo time no tuple.
     """
 
     spectrometer_frequency_mhz: float
@@ -110,6 +110,12 @@ class Acquisition:
             value = getattr(self, name)
             if value is not None or name in {"spectrometer_frequency_mhz", "dwell_time_s"}:
                 check_range(name, value, low, high, unit)
+        if self.echo_times_s is not None:
+            wanted = "a tuple of times in s"
+            check_type("echo_times_s", self.echo_times_s, (tuple, list), wanted)
+            for value in self.echo_times_s:
+                check_range("echo_times_s", value, 0.0, 2.0, "s")
+            object.__setattr__(self, "echo_times_s", tuple(self.echo_times_s))
         for name in ("sequence", "nucleus", "manufacturer"):
             check_type(name, getattr(self, name), str, "text", optional=True)
 

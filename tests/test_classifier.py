@@ -168,7 +168,7 @@ def test_reference_case_reproduces_the_three_findings_of_september_2012():
 def test_evidence_does_not_depend_on_the_unit(scale):
     values = np.array(REFERENCE)
 
-    found = assess_grid(PeakAreas(PEAKS, np.stack([values, values * scale])), n_draws=0)
+    found = assess_grid(PeakAreas(PEAKS, np.stack([values, values * scale])))
 
     assert found.log_likelihood_ratio[1] == pytest.approx(found.log_likelihood_ratio[0])
 
@@ -183,7 +183,7 @@ def test_more_choline_never_points_less_to_recurrence_where_lipid_is_left_out(ch
     values = np.array([[2.0, one, cr, naa] for one in cho])
 
     found = assess_grid(
-        PeakAreas(PEAKS, values), context=Context(near_skull=True), n_draws=0
+        PeakAreas(PEAKS, values), context=Context(near_skull=True)
     ).log_likelihood_ratio
 
     assert found[0] <= found[1] + 1e-12

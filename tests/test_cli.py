@@ -266,7 +266,7 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
         (["analyze", "x.rda", "--echo-time", "soon"], "30ms or 0.03s"),
         (["analyze", "x.rda", "--echo-time", "30s"], "echo_time_s must be in s"),
         (["analyze", "x.rda", "--field", "3T", "--frequency", "127MHz"], "not allowed with"),
-        (["analyze", "x.rda", "--field", "300T"], "between 0.01 and 23"),
+        (["analyze", "x.rda", "--field", "300T"], "field_t must be in T, between 0.03 and 23"),
         (["analyze", "x.rda", "--nucleus", "foo"], "a nucleus is written like 1H; got 'foo'"),
         (["analyze", "x.rda", "--sequence", "a b"], "a sequence is written like PRESS, STEAM or"),
         (["analyze", "x.rda", "--samples", "5"], "must be a whole number from 16 on; got '5'"),

@@ -758,7 +758,7 @@ def test_a_table_pairs_inputs_with_their_water(tmp_path):
         ("input\tlabel\nn/a\tx\n", "line 2 names no input"),
         ("input\techo_time_s\na\tshort\n", "line 2: echo_time_s is no number"),
         ("input\techo_time_s\na\t30\n", "line 2: echo_time_s must be in s"),
-        ("input\tfield_t\na\tnan\n", "line 2: field_t must be in T"),
+        ("input\tfield_t\na\tnan\n", "line 2: field_t must be a finite number in T"),
         ("input\tnucleus\na\twater\n", "line 2: nucleus must be a name"),
         ("input\tquantity\na\tvolume\n", "line 2: quantity must be one of area"),
     ],

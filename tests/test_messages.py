@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from mrs_necrosis import PeakAreas, Spectra, analyze, assess, fit, ratio, read, read_peaks
-from mrs_necrosis.classifier import NecrosisClassifier, Reading, assess_grid, place
+from mrs_necrosis.classifier import (
+    Context,
+    NecrosisClassifier,
+    Reading,
+    assess_grid,
+    place,
+    prior_after_radiosurgery,
+)
 from mrs_necrosis.classifier.calibration import reliability
 from mrs_necrosis.cli import main
 from mrs_necrosis.criteria import AppliesTo, Comparison, _shipped, load_criteria
@@ -17,7 +24,7 @@ from mrs_necrosis.errors import FitError, FormatError, SignalError
 from mrs_necrosis.fitting import default_model
 from mrs_necrosis.fitting.model import Parameter, check_parameters
 from mrs_necrosis.followup import Visit, followup, read_timeline
-from mrs_necrosis.io import write_nifti_mrs
+from mrs_necrosis.io import read_peak_table, write_nifti_mrs
 from mrs_necrosis.lesion import mask_weights
 from mrs_necrosis.maps import Map, write_maps
 from mrs_necrosis.preprocessing import correct_eddy_currents, hlsvd, preprocess, remove_water
@@ -128,7 +135,31 @@ MISUSE = [
     (lambda: read_peaks("Cho=1 Cr=2", echo_time_s="30ms"), "must be a finite number in s; got"),
     (lambda: read_peaks("Cho=1 Cr=2", echo_time_s=30), "echo_time_s must be in s, between"),
     (lambda: analyze(CASE, field_t="3 T"), "field_t must be a finite number in T; got '3 T'"),
-    (lambda: analyze(data(), field_t=300), "field_t must be in T, between 0.01 and 25; got 300"),
+    (lambda: analyze(data(), field_t=300), "field_t must be in T, between 0.03 and 23; got 300"),
+    (lambda: read_peak_table(["Cho=1", "Cr=2"], field_t=24), "field_t must be in T, between 0.03"),
+    (lambda: analyze(CASE, threads="x"), "threads must be a whole number from 1 on or None; got"),
+    (lambda: analyze(CASE, seed=-1), "seed must be a whole number from 0 on; got -1"),
+    (lambda: analyze(CASE, model="peak"), "model must be a Model, 'metabolites', 'peaks' or None"),
+    (lambda: analyze(CASE, midline_mm=np.nan), "midline_mm must be a finite number in mm; got"),
+    (lambda: analyze(CASE, point_spread="gauss"), "point_spread must be one of sinc, hamm"),
+    (lambda: analyze(CASE, dwell_time_s=3), "dwell_time_s must be in s, between"),
+    (lambda: analyze(data(), sequence=3), "sequence must be a name such as 'PRESS', 'STEAM' or"),
+    (lambda: analyze(data(), quantity="sum"), "quantity must be one of area, height, molar; got"),
+    (lambda: analyze(CASE, water_reference="w.rda"), "water_reference goes with a file; for spec"),
+    (lambda: analyze(data(), water_reference="w.rda"), "water_reference goes with a file; for sp"),
+    (lambda: assess_grid(TWO, n_draws="many"), "n_draws must be a whole number from 1 on; got"),
+    (lambda: assess_grid(TWO, n_draws=0), "n_draws must be a whole number from 1 on; got 0"),
+    (lambda: assess_grid(TWO, seed=1.5), "seed must be a whole number from 0 on; got 1.5"),
+    (lambda: Context(rcbv_grey="low"), "rcbv_grey must be a number from 0 on, or None; got 'low'"),
+    (lambda: Context(other_voxels=1.5), "other_voxels must be a whole number from 0 on or None"),
+    (lambda: prior_after_radiosurgery("7"), "months since radiosurgery must be a number from 0"),
+    (lambda: replace(ACQUISITION, echo_times_s=(0.01, -1)), "echo_times_s must be in s, between"),
+    (
+        lambda: mask_weights(
+            np.ones((2, 2, 1)), np.eye(4), shape=(2, 2, 1), affine=np.eye(4), psf="gauss"
+        ),
+        "psf must be one of sinc, hamming, box; got 'gauss'",
+    ),
     (lambda: analyze(CASE, level=95), "level must be between 0 and 1; got 95"),
     (lambda: analyze(CASE, prior="low"), "prior must be between 0 and 1; got 'low'"),
     (lambda: analyze(CASE, fit_range_ppm=3), "fit_range_ppm must be two numbers in ppm; got 3"),
@@ -140,7 +171,7 @@ MISUSE = [
     (lambda: preprocess(data(), phase_deg="90"), "phase_deg must be a finite number; got '90'"),
     (lambda: preprocess(data(), phase=[1]), 'phase must be "auto", True or False; got [1]'),
     (lambda: preprocess(data(), zero_fill_to=32), "zero_fill_to must give three numbers"),
-    (lambda: read("scan.dat", n_samples=0), "n_samples must be a whole number above 0; got 0"),
+    (lambda: read("scan.dat", n_samples=0), "n_samples must be a whole number from 1 on; got 0"),
 ]
 
 
@@ -176,6 +207,17 @@ WRONG_TYPES = [
     (lambda: analyze(CASE, criteria="Plotkin"), "criteria must be Criterion objects, as load_"),
     (lambda: analyze(CASE, criteria=3), "criteria must be Criterion objects, as load_criteria"),
     (lambda: analyze(CASE, context={"population": "glioma"}), "context must be a Context or None"),
+    (lambda: analyze(CASE, label=3), "label must be text or None; got int"),
+    (lambda: analyze(CASE, progress=3), "progress must be a function of what is done and what is"),
+    (lambda: analyze(CASE, executor=3), "executor must have a method submit, or be None; got int"),
+    (lambda: Context(population=3), "population must be text or None; got int"),
+    (lambda: Context(near_skull="no"), "near_skull must be True, False or None; got str"),
+    (lambda: Context(contralateral=CASE), "contralateral must be PeakAreas or None; got dict"),
+    (lambda: Context(readings=("high",)), "readings must be a tuple of Reading; got str"),
+    (lambda: preprocess(data(), denoise="yes"), "denoise must be True or False; got str"),
+    (lambda: preprocess(data(), progress=3), "progress must be a function of what is done and"),
+    (lambda: replace(ACQUISITION, echo_times_s=0.01), "echo_times_s must be a tuple of times"),
+    (lambda: PeakAreas(("Cho",), [1.0], unit=3), "unit must be text or None; got int"),
     (lambda: ratio(3, "Cho", "Cr"), "areas must be PeakAreas, such as fit(...).areas; got int"),
     (lambda: ratio(CASE, "Cho", "Cr"), "areas must be PeakAreas, such as fit(...).areas; got"),
     (lambda: ratio(TWO, "Cho", "Cr").probability_above("1"), "cutoff must be a number; got str"),

@@ -303,3 +303,21 @@ def test_a_negative_area_without_an_error_is_refused_from_memory_too():
         analyze(PeakAreas(("Cho", "Cr", "NAA"), [-5.0, 3.0, 4.0]))
     with pytest.raises(ValueError, match="an area cannot be infinite"):
         analyze({"Cho": np.inf, "Cr": 1.0})
+
+
+def test_what_is_given_means_the_same_for_spectra_in_memory_as_for_their_file():
+    path = sample_path("reference_case_te144.nii.gz")
+    given = {"first_echo_time_s": 0.02, "sequence": "press", "reference_ppm": None}
+
+    from_memory = analyze(read(path), **given).acquisition
+
+    assert from_memory == analyze(path, **given).acquisition
+    assert from_memory.echo_times_s == pytest.approx((0.02, 0.124))
+
+
+def test_parts_of_another_echo_time_are_not_kept():
+    data = read(sample_path("reference_case_te144.nii.gz"), first_echo_time_s=0.02)
+
+    found = analyze(data, echo_time_s=0.1)
+
+    assert found.acquisition.echo_times_s is None

@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.arguments import NUMBER, check_each, check_type, check_whole
+
 if TYPE_CHECKING:
-    from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.criteria import Side
 
 NARLOCH_MONTHS: Final = 9.0
@@ -86,6 +88,8 @@ class Context:
     ------
     ValueError
         If a number is impossible.
+    TypeError
+        If something is not of its type.
     """
 
     population: str | None = None
@@ -101,11 +105,18 @@ class Context:
     other_voxels: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("months_since_irradiation", "rcbv_grey", "rcbv_white", "other_voxels"):
+        check_type("population", self.population, str, "text", optional=True)
+        for name in ("after_bevacizumab", "near_skull", "post_contrast"):
+            check_type(name, getattr(self, name), bool, "True, False", optional=True)
+        for name in ("months_since_irradiation", "rcbv_grey", "rcbv_white"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
+            if value is not None and not _is_from_zero(value):
                 msg = f"{name} must be a number from 0 on, or None; got {value!r}"
                 raise ValueError(msg)
+        check_whole("other_voxels", self.other_voxels, 0, optional=True)
+        check_type("readings", self.readings, (tuple, list), "a tuple of Reading")
+        check_each("readings", self.readings, Reading, "a tuple of Reading")
+        check_type("contralateral", self.contralateral, PeakAreas, "PeakAreas", optional=True)
         if self.perfusion_reading not in {None, "low", "high"}:
             msg = (
                 f"perfusion_reading must be 'low', 'high' or None; got {self.perfusion_reading!r}"
@@ -119,6 +130,10 @@ class Context:
                 f"got values of shape {self.contralateral.values.shape}"
             )
             raise ValueError(msg)
+
+
+def _is_from_zero(value: object) -> bool:
+    return isinstance(value, NUMBER) and bool(0 <= value < math.inf)
 
 
 def prior_after_radiosurgery(months: float) -> float:
@@ -149,7 +164,7 @@ def prior_after_radiosurgery(months: float) -> float:
     >>> prior_after_radiosurgery(7)
     0.526
     """
-    if not (math.isfinite(months) and months >= 0):
+    if not _is_from_zero(months):
         msg = f"months since radiosurgery must be a number from 0 on; got {months!r}"
         raise ValueError(msg)
     return NARLOCH_PRIORS[0] if months <= NARLOCH_MONTHS else NARLOCH_PRIORS[1]

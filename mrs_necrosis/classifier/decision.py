@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mrs_necrosis.areas import PeakAreas, check_areas
-from mrs_necrosis.arguments import check_each, check_probability, check_type
+from mrs_necrosis.arguments import check_each, check_probability, check_type, check_whole
 from mrs_necrosis.assessment import Assessment, Evidence, Favors, Finding
 from mrs_necrosis.classifier import phrasing
 from mrs_necrosis.classifier.context import Context
@@ -234,7 +234,8 @@ def assess(
     TypeError
         If `areas` are something else, such as the whole fit.
     ValueError
-        If there is more than one voxel, or the prior is not a probability.
+        If there is more than one voxel, the prior is not a probability, or the draws or their
+        seed are no whole numbers.
 
     Examples
     --------
@@ -254,6 +255,7 @@ def assess(
     scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
     context = context or Context()
     check_probability("prior", prior)
+    _check_draws(n_draws, seed)
     case = _prepare(areas, quality, acquisition, criteria, scoring, thresholds, context)
     nominal = _score(case)
     draws = _draw(case, nominal, n_draws, seed, each_criterion=True)
@@ -334,8 +336,11 @@ def assess_grid(
 
     Raises
     ------
+    TypeError
+        If `areas` are something else, such as the whole fit.
     ValueError
-        If shapes do not fit, or the prior is not a probability.
+        If shapes do not fit, the prior is not a probability, or the draws or their seed are no
+        whole numbers.
 
     Examples
     --------
@@ -349,6 +354,7 @@ def assess_grid(
     scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
     context = context or Context()
     check_probability("prior", prior)
+    _check_draws(n_draws, seed)
     shape = areas.values.shape[:-1]
     case = _prepare(
         areas, quality, acquisition, criteria, scoring, thresholds, context,
@@ -453,6 +459,11 @@ def place(
         for one in case.criteria
         if one.criterion.kind == "spectroscopy"
     )
+
+
+def _check_draws(n_draws: object, seed: object) -> None:
+    check_whole("n_draws", n_draws, 1)
+    check_whole("seed", seed, 0)
 
 
 # ---- preparation ------------------------------------------------------------------------------
@@ -573,7 +584,7 @@ def _draw(
 ) -> _Draws | None:
     """Repeat the score over draws of the areas' errors, in pieces that stay in the cache."""
     areas = case.areas
-    if areas.covariance is None or n_draws < 1:
+    if areas.covariance is None:
         return None
     spectroscopy = [one for one in case.criteria if one.criterion.kind == "spectroscopy"]
     names = _needed_peaks(case)

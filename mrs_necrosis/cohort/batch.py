@@ -509,15 +509,16 @@ def _table_unit(path: Path, line: int, row: dict[str, str], place: int) -> Unit:
 def _check_given(given: Mapping[str, Any]) -> None:
     """Refuse what ``analyze`` would refuse, before anything is analysed."""
     from mrs_necrosis.areas import QUANTITIES
+    from mrs_necrosis.arguments import check_range
+    from mrs_necrosis.constants import FIELD_T
     from mrs_necrosis.io.recording import nucleus_name
     from mrs_necrosis.spectra import Acquisition
 
     numbers = {name: given[name] for name in _NUMBER_COLUMNS if name in given}
     field_t = numbers.pop("field_t", None)
     Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3} | numbers)
-    if field_t is not None and not 0.01 <= field_t <= 23:
-        msg = f"field_t must be in T, between 0.01 and 23; got {field_t!r}"
-        raise ValueError(msg)
+    if field_t is not None:
+        check_range("field_t", field_t, *FIELD_T, "T")
     if "nucleus" in given and nucleus_name(given["nucleus"]) is None:
         msg = "nucleus must be a name such as 1H"
         raise ValueError(msg)

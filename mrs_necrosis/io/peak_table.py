@@ -31,6 +31,7 @@ import numpy as np
 
 from mrs_necrosis.areas import QUANTITIES, PeakAreas, Quantity, as_printed
 from mrs_necrosis.arguments import check_range, check_type
+from mrs_necrosis.constants import FIELD_T
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.recording import number
 from mrs_necrosis.io.source import Source, decode
@@ -107,7 +108,7 @@ def _check_given(echo_time_s: float | None, field_t: float | None) -> None:
     if echo_time_s is not None:
         check_range("echo_time_s", echo_time_s, 0.0, 2.0, "s")
     if field_t is not None:
-        check_range("field_t", field_t, 0.01, 25.0, "T")
+        check_range("field_t", field_t, *FIELD_T, "T")
 
 
 def read_peaks(

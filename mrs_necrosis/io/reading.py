@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mrs_necrosis.arguments import check_path, check_range
+from mrs_necrosis.arguments import check_path, check_range, check_whole
 from mrs_necrosis.errors import FormatError, MissingMetadataError, MRSNecrosisError
 from mrs_necrosis.io.recording import NUCLEI, Recording, nucleus_name, sequence_name
 from mrs_necrosis.io.source import Source
@@ -135,28 +135,21 @@ def read(
     """
     check_path("path", path)
     check_path("water_reference", water_reference, optional=True)
-    if n_samples is not None and not (isinstance(n_samples, int) and n_samples > 0):
-        msg = f"n_samples must be a whole number above 0; got {n_samples!r}"
-        raise ValueError(msg)
-    given = {
-        "echo_time_s": echo_time_s,
-        "first_echo_time_s": first_echo_time_s,
-        "repetition_time_s": repetition_time_s,
-        "mixing_time_s": mixing_time_s,
-        "sequence": sequence if sequence is None else sequence_name(sequence),
-        "spectrometer_frequency_mhz": spectrometer_frequency_mhz,
-        "dwell_time_s": dwell_time_s,
-        "nucleus": nucleus if nucleus is None else nucleus_name(nucleus),
-        "reference_ppm": reference_ppm,
-    }
-    if sequence is not None and given["sequence"] is None:
-        msg = f"sequence must be a name such as 'PRESS', 'STEAM' or 'sLASER'; got {sequence!r}"
-        raise ValueError(msg)
-    if nucleus is not None and given["nucleus"] is None:
-        msg = f"nucleus must be a name such as '1H'; got {nucleus!r}"
-        raise ValueError(msg)
-    known = {name: value for name, value in given.items() if value is not None}
-    check_given(known)
+    known = checked(
+        {
+            "echo_time_s": echo_time_s,
+            "first_echo_time_s": first_echo_time_s,
+            "repetition_time_s": repetition_time_s,
+            "mixing_time_s": mixing_time_s,
+            "sequence": sequence,
+            "spectrometer_frequency_mhz": spectrometer_frequency_mhz,
+            "dwell_time_s": dwell_time_s,
+            "nucleus": nucleus,
+            "reference_ppm": reference_ppm,
+            "n_samples": n_samples,
+        }
+    )
+    n_samples = known.pop("n_samples", None)
     data = _assemble(_sources(path), known, n_samples)
     if water_reference is None:
         return data
@@ -175,7 +168,7 @@ def read(
     return data.done(step, water=water)
 
 
-def check_given(given: Mapping[str, Any]) -> None:
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse a wrong value of the user as the user's, before any file is opened.
 
     Parameters
@@ -183,16 +176,62 @@ def check_given(given: Mapping[str, Any]) -> None:
     given : mapping of str to object
         What ``read`` takes of the acquisition, by name.
 
+    Returns
+    -------
+    dict of str to object
+        What is not None, with sequence and nucleus in the library's spelling.
+
     Raises
     ------
     ValueError
-        If a number is not what its name says.
+        If a number or a name is not what its name says.
     """
-    numbers = {name: value for name, value in given.items() if name not in {"sequence", "nucleus"}}
-    first = numbers.pop("first_echo_time_s", None)
-    if first is not None:
-        check_range("first_echo_time_s", first, 1e-3, 1.0, "s")
+    known = {name: value for name, value in given.items() if value is not None}
+    for name, spell, examples in (
+        ("sequence", sequence_name, "'PRESS', 'STEAM' or 'sLASER'"),
+        ("nucleus", nucleus_name, "'1H'"),
+    ):
+        if name in known:
+            word, known[name] = known[name], spell(known[name])
+            if known[name] is None:
+                msg = f"{name} must be a name such as {examples}; got {word!r}"
+                raise ValueError(msg)
+    numbers = known.copy()
+    if "n_samples" in numbers:
+        check_whole("n_samples", numbers.pop("n_samples"), 1)
+    if "first_echo_time_s" in numbers:
+        check_range("first_echo_time_s", numbers.pop("first_echo_time_s"), 1e-3, 1.0, "s")
     Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3} | numbers)
+    return known
+
+
+def told(acquisition: Acquisition, given: Mapping[str, Any]) -> Acquisition:
+    """Return an acquisition with what the user says of it.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        Of spectra in memory.
+    given : mapping of str to object
+        As ``checked`` returns it.
+
+    Returns
+    -------
+    Acquisition
+        Parts of the echo time that do not fit a new one are left out.
+
+    Raises
+    ------
+    FormatError
+        If the first of the echoes is not shorter than both.
+    """
+    values = {name: value for name, value in given.items() if name in _GIVEN}
+    te = values.get("echo_time_s", acquisition.echo_time_s)
+    if "first_echo_time_s" in given:
+        values["echo_times_s"] = _echoes(Path("spectra"), given["first_echo_time_s"], te)
+    elif te != acquisition.echo_time_s:
+        values["echo_times_s"] = None
+    return replace(acquisition, **values)
 
 
 def _sources(path: str | PathLike[str]) -> list[Source]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mrs_necrosis.arguments import NUMBER, check_type
+from mrs_necrosis.arguments import NUMBER, check_progress, check_type
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import MRSNecrosisWarning, SignalError
 from mrs_necrosis.preprocessing import (
@@ -102,7 +102,7 @@ def preprocess(
         If there is nothing to process: no voxel holds finite samples other than zero, the data
         are edited or of another nucleus than 1H, or a step that was asked for cannot be done.
     TypeError
-        If the data are something else, such as a path.
+        If the data are something else, such as a path, or another argument is.
     ValueError
         If a switch is none of the three, or the result could not have one FID per voxel.
 
@@ -139,6 +139,10 @@ def preprocess(
         if number is not None and not (isinstance(number, NUMBER) and math.isfinite(number)):
             msg = f"{name} must be a finite number; got {number!r}"
             raise ValueError(msg)
+    check_type("filter_kspace", filter_kspace, bool, "True or False")
+    check_type("denoise", denoise, bool, "True or False")
+    check_type("suppress_lipids", suppress_lipids, bool, "True or False")
+    check_progress(progress)
     check_data(data)
     data = _without_single_steps(data)
     for name, axes in (("combine_coils", ("DIM_COIL",)), ("average", averages.AVERAGING_DIMS)):
