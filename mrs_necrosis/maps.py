@@ -56,6 +56,10 @@ if TYPE_CHECKING:
 Kind = Literal["quantity", "code", "bits"]
 StatementKind = Literal["gate", "recurrence", "necrosis", "caveat"]
 
+_NO_LESION = 0.05  # of a voxel's signal: less is the point spread's side lobes
+
+_OVERSHOOT = 1.5  # of a share that was resampled; beyond, the numbers are others
+
 LABEL_CODES = {
     Favors.NECROSIS: 1,
     Favors.RECURRENCE: 2,
@@ -656,6 +660,14 @@ def standard_maps(
 # ------------------------------------------------------------------ the whole grid
 
 
+def _membership(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a mask as membership: whole numbers are labels, others shares if near 0 to 1."""
+    given = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0)
+    if (given == np.rint(given)).all() or given.max() > _OVERSHOOT:
+        return (given > 0.0).astype(np.float64)
+    return np.clip(given, 0.0, 1.0)
+
+
 def own_tissue(
     areas: PeakAreas,
     quality: Quality,
@@ -675,7 +687,7 @@ def own_tissue(
     affine : ndarray of float64, shape (4, 4), or None
         Grid indices to RAS+ mm.
     surroundings : Surroundings or None
-        Masks.
+        Masks: shares between 0 and 1, or labels in whole numbers, of which all above 0 count.
     scalp_lipid : ndarray of bool, shape (X, Y, Z), or None
         Voxels whose lipid comes from the scalp: they stand for no normal tissue.
 
@@ -696,9 +708,12 @@ def own_tissue(
         if affine is None:
             msg = "a mask needs a grid with a position; this source gives none"
             raise ValueError(msg)
-        values = np.asarray(mask.values) > 0
         return mask_weights(
-            values, mask.affine, shape=(x, y, z), affine=affine, psf=around.point_spread
+            _membership(mask.values),
+            mask.affine,
+            shape=(x, y, z),
+            affine=affine,
+            psf=around.point_spread,
         )
 
     weights = None if around.lesion is None else weights_of(around.lesion)
@@ -707,14 +722,17 @@ def own_tissue(
     if scalp_lipid is not None:
         usable &= ~scalp_lipid
     normal = chosen
-    if normal is None and weights is not None:
-        normal = weights < 0.05
+    lesion = weights
+    if lesion is not None and lesion.max() <= _NO_LESION:
+        lesion = None
+    if normal is None and lesion is not None:
+        normal = lesion < _NO_LESION
     index = cho_naa_index(areas, usable=usable, presumed_normal=normal)
     reference = contralateral_reference(
         areas,
         usable=usable,
         chosen=chosen,
-        lesion=None if weights is None else weights >= 0.5,
+        lesion=None if lesion is None else lesion >= 0.5,
         affine=affine,
         index=index,
         midline_mm=around.midline_mm,
@@ -803,7 +821,7 @@ def grid_result(
     summary = None
     if own.lesion_weights is not None:
         maps = (*maps, lesion_map(own.lesion_weights))
-        if own.lesion_weights.max() > 0.05:
+        if own.lesion_weights.max() > _NO_LESION:
             summary = summarise_lesion(
                 own.lesion_weights,
                 labels,
@@ -817,7 +835,7 @@ def grid_result(
                 ),
             )
         else:
-            notes.append("the lesion mask does not touch the grid; check its space")
+            notes.append("the lesion mask is empty or does not touch the grid; check its space")
     return GridResult(
         maps=maps,
         own=own,

@@ -135,7 +135,8 @@ def analyze(
         name a person.
     lesion_mask, contralateral_mask, anatomy : path, (array, affine) or None
         Of a grid: where the lesion is (any space), where normal tissue is (found by itself if
-        None), and what to lay the maps on.
+        None), and what to lay the maps on. A mask holds shares between 0 and 1, or labels in
+        whole numbers, of which all above 0 count.
     point_spread : {"hamming", "sinc", "box"}
         Response of a voxel of the grid, for the masks.
     midline_mm : float

@@ -1035,7 +1035,7 @@ def test_a_mask_that_is_none_is_said(with_masks, tmp_path):
     broken = quick(root, out, derivatives={"masks": masks})
 
     assert [one.message for one in empty.outcomes] == [""]
-    assert "the lesion mask does not touch the grid; check its space" in page
+    assert "the lesion mask is empty or does not touch the grid; check its space" in page
     assert broken.outcomes[0].message.startswith("its mask of the lesion is no image")
 
 

@@ -349,6 +349,36 @@ def test_a_mask_needs_a_position():
         own_tissue(areas, quality, affine=None, surroundings=Surroundings(lesion=tumour_mask()))
 
 
+@pytest.mark.parametrize(
+    ("make", "n_voxels"),
+    [
+        (lambda mask: 0.5 * mask, 4.0),  # shares are shares
+        (lambda mask: mask + 0.004, 8 + 0.004 * 112),  # what resampling leaves behind
+        (lambda mask: 255 * mask, 8.0),
+        (lambda mask: 2 * mask - 1, 8.0),  # a label of -1 is not the lesion
+        (lambda mask: np.where(mask, 1.0, np.nan), 8.0),
+    ],
+    ids=["shares", "resampled", "8 bits", "signed labels", "NaN outside"],
+)
+def test_a_mask_is_shares_or_labels(make, n_voxels):
+    mask = tumour_mask()
+
+    result, own, _ = whole_grid(lesion=Anatomy(make(mask.values), mask.affine), point_spread="box")
+
+    assert own.lesion_weights.sum() == pytest.approx(n_voxels)
+    assert result.lesion.n_voxels == pytest.approx(min(n_voxels, 8.0))
+
+
+def test_an_empty_mask_hinders_no_reference():
+    mask = tumour_mask()
+
+    result, own, _ = whole_grid(lesion=Anatomy(0 * mask.values, mask.affine))
+
+    assert result.lesion is None
+    assert any("mask is empty or does not touch the grid" in note for note in result.notes)
+    assert own.reference.sentence == whole_grid()[1].reference.sentence
+
+
 def test_a_lesion_elsewhere_is_said():
     far = tumour_mask()
     far.affine[:3, 3] += 5000
