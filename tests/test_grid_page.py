@@ -446,6 +446,10 @@ def test_the_screenshot_shows_each_voxel_in_the_colour_of_its_label(opened):
                 assert tuple(shot[int(y), int(x)]) == colour, (view, i, j)
 
 
+def test_the_legend_says_what_is_not_drawn_over_an_anatomy(opened):
+    assert "not-evaluable (not drawn)" in opened.text("#legend")
+
+
 def test_low_quality_voxels_can_be_hidden(opened):
     assert opened.text("#count").startswith("30 of 30 voxels of this slice pass")
 

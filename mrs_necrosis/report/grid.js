@@ -338,8 +338,10 @@
       for (const [code, text] of Object.entries(m.key)) {
         const item = document.createElement("li"), patch = document.createElement("i"), c = Number(code);
         const colour = m.desc === "label" ? LABEL_COLOURS[c] : CODE_COLOURS[(m.kind === "bits" ? Math.log2(c) : c) % 8];
-        patch.style.background = colour || "#171d26";
-        item.append(patch, text.split(": ")[0]);
+        // beside an anatomy such a voxel shows that, and not the dark of an empty map
+        const hidden = !colour && data.anatomy;
+        patch.style.background = colour || (hidden ? "none" : "#171d26");
+        item.append(patch, text.split(": ")[0] + (hidden ? " (not drawn)" : ""));
         item.title = text;
         legend.append(item);
       }
