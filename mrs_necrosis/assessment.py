@@ -184,6 +184,11 @@ class Assessment:
     combined: Evidence | None = None
     paragraph: str = ""
 
+    @property
+    def deciding(self) -> Evidence:
+        """The evidence that the label rests on: `combined` where it is given."""
+        return self.evidence if self.combined is None else self.combined
+
     def __str__(self) -> str:
         lines = (self.paragraph or self.favors.value).split("\n")
         return "\n".join(

@@ -330,7 +330,8 @@ class Criterion:
 
         Molar cut-offs become cut-offs of areas by the protons behind each peak (Cho 9, Cr 3,
         NAA 3), and the other way round; a published quantity that is not known counts as area.
-        LL has no proton count, so what contains it stays as it is.
+        LL has no proton count, so what contains it stays as it is. The label then names the
+        published cut-off.
 
         Parameters
         ----------
@@ -359,6 +360,7 @@ class Criterion:
         note = f"Published cut-off {one.cutoff:g} {what}, converted by protons."
         return dataclasses.replace(
             self,
+            label=f"{self.label}, {one.cutoff:g} {what}",
             any_of=(Comparison(expression=one.expression, comparator=one.comparator,
                                cutoff=cutoff, proxy_for=one.proxy_for),),
             quantity=quantity,

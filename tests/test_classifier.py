@@ -928,6 +928,45 @@ def test_few_labels_of_simulated_cohorts_are_on_the_wrong_side(group, known):
         assert right > 0.02  # a tool that never says anything would pass the bar
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(*[st.floats(0.2, 8.0)] * 2, st.just(1.0), st.floats(0.2, 3.0)),
+    st.sampled_from([None, "low", "high"]),
+)
+def test_leaving_lipid_out_by_a_threshold_never_makes_a_label(values, perfusion):
+    # LL/Cr of the other side just below and just above the assumed limit of 0.5
+    case = peaks(*values, cv=0.02)
+    context = {
+        limit: Context(
+            contralateral=peaks(limit, 1.1, 1.0, 2.0, cv=0.01), perfusion_reading=perfusion
+        )
+        for limit in (0.45, 0.55)
+    }
+
+    found = assess(case, context=context[0.55], n_draws=100)
+    with_lipid = assess(case, context=context[0.45], n_draws=100)
+
+    assert not gate(found, "lipid-contamination").is_open
+    if found.favors in {Favors.NECROSIS, Favors.RECURRENCE}:
+        assert found.favors == with_lipid.favors
+
+
+def test_a_label_that_rests_on_lipid_left_out_is_withheld_and_said():
+    case = peaks(1.4, 2.0, 1.0, 0.7, cv=0.02)
+    context = Context(contralateral=peaks(0.55, 1.1, 1.0, 2.0, cv=0.01))
+    near_skull = Context(near_skull=True)
+
+    found, told = assess(case, context=context), assess(case, context=near_skull)
+    grid = assess_grid(case, context=context)
+
+    assert found.evidence.likelihood_ratio > 3
+    assert found.favors == Favors.INDETERMINATE
+    assert gate(found, "lipid-left-out").sentence in found.paragraph
+    assert LABELS[int(grid.codes)] == Favors.INDETERMINATE
+    # that the voxel lies near the skull is a fact that was given, and no threshold
+    assert told.favors == Favors.RECURRENCE
+
+
 # ---- other examinations ------------------------------------------------------------------------
 
 
@@ -966,6 +1005,69 @@ def test_perfusion_does_not_open_a_closed_gate():
     )
 
     assert found.favors == Favors.NOT_EVALUABLE
+
+
+def test_the_label_of_all_examinations_holds_in_the_draws_too():
+    # spectroscopy alone is weak, and its error is large: 0.30 together, 0.18 to 1.13
+    areas = PeakAreas(PEAKS, [1.55, 1.51, 1.07, 1.09], np.diag([0.27] * 4) ** 2)
+
+    found = assess(areas, context=Context(perfusion_reading="low"))
+
+    assert found.combined.likelihood_ratio < 1 / 3
+    assert found.combined.label_probability["necrosis-favoring"] < 0.9
+    assert found.favors == found.combined.favors == Favors.INDETERMINATE
+    assert gate(found, "draws-together").gives == Favors.INDETERMINATE
+    assert gate(found, "draws-together").sentence in found.paragraph
+
+
+def test_perfusion_labels_where_the_draws_hold():
+    found = assess(peaks(1.55, 1.51, 1.07, 1.09, cv=0.01), context=Context(rcbv_grey=0.5))
+
+    assert found.evidence.favors == Favors.INDETERMINATE
+    assert found.favors == Favors.NECROSIS
+    assert gate(found, "draws-together").is_open
+
+
+def test_perfusion_gives_no_label_past_a_gate_that_withholds_one():
+    other_side = peaks(0.3, 5, 4, 6, cv=0.01)
+    low = peaks(5.2, 2.3, 1.0, 1.9, cv=0.01)
+    context = Context(contralateral=other_side, perfusion_reading="high", population="metastasis")
+
+    found = assess(low, context=context)
+
+    assert found.combined.likelihood_ratio >= 3
+    assert not gate(found, "low-metabolites").is_open
+    assert found.favors == Favors.INDETERMINATE
+
+
+def test_perfusion_gives_no_necrosis_label_to_an_incomplete_table():
+    table = PeakAreas(("LL", "Cho", "Cr"), [1.11, 0.79, 1.0])
+
+    found = assess(table, context=Context(population="metastasis", perfusion_reading="low"))
+
+    assert found.evidence.likelihood_ratio > 1 / 3 > found.combined.likelihood_ratio
+    assert not gate(found, "three-peaks").is_open
+    assert found.favors == Favors.INDETERMINATE
+
+
+def test_lipid_under_naa_is_judged_by_the_label_of_all_examinations():
+    context = Context(population="metastasis", perfusion_reading="low")
+
+    found = assess(reference(), context=context)
+
+    # spectroscopy 0.38, 0.53, 0.82: indeterminate like itself; together it is a label no more
+    caveat = next(text for text in found.caveats if "Lipid at 2.0 ppm" in text)
+    assert found.favors == Favors.NECROSIS
+    assert "with the other examinations 0.26, 0.32, 0.43" in caveat
+    assert "does not survive all of it" in caveat
+
+
+def test_a_reading_that_names_no_side_is_not_said_to_name_one():
+    context = Context(readings=(Reading(kind="mri", text="map-like enhancement"),))
+
+    found = assess(reference(), context=context)
+
+    assert "MRI: map-like enhancement; which side that speaks for was not said" in found.paragraph
 
 
 @pytest.mark.parametrize(

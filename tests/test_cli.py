@@ -612,7 +612,7 @@ def test_criteria_places_areas_by_the_cutoff_of_areas(capsys):
     _, out, _ = command(capsys, "criteria", "Cho=2", "NAA=1", "Cr=1.5", "LL=1")
 
     assert "Cho/NAA >= 1.4 (Bulik 2015) favors recurrence" in out
-    assert "this case: necrosis-favoring (2.00), as Cho/NAA >= 4.2 (Bulik 2015)" in out
+    assert "this case: necrosis-favoring (2.00), as Cho/NAA >= 4.2 (Bulik 2015, 1.4 molar)" in out
 
 
 def test_simulate_writes_a_spectrum_and_its_truth(capsys, tmp_path):

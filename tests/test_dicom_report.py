@@ -15,6 +15,8 @@ from scanner_files import mrs_dicom
 
 from mrs_necrosis import analyze
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.classifier import Context
 from mrs_necrosis.cli import main
 from mrs_necrosis.errors import FormatError, MissingExtraError, SignalError
 from mrs_necrosis.report import dicom
@@ -163,6 +165,25 @@ def test_highdicom_reads_the_groups_back(voxel, source):
 
     label = next(one for one in group.get_qualitative_evaluations() if one.name.value == "MRS010")
     assert label.value.meaning.lower() == voxel.assessment.favors.value
+
+
+def test_no_likelihood_ratio_stands_beside_a_label_that_is_withheld(voxel, source):
+    withheld = replace(
+        voxel, assessment=replace(voxel.assessment, favors=Favors.NOT_EVALUABLE)
+    )  # fmt: skip
+
+    assert "MRS020" in numbers(dicom.structured_report(voxel, source))
+    assert "MRS020" not in numbers(dicom.structured_report(withheld, source))
+
+
+def test_the_likelihood_ratio_is_the_one_that_decided_the_label(source):
+    context = Context(population="metastasis", perfusion_reading="low")
+    found = analyze(PEAKS, context=context)
+
+    ((ratio, _, _),) = numbers(dicom.structured_report(found, source))["MRS020"]
+
+    assert found.assessment.evidence.likelihood_ratio > 1 / 3
+    assert ratio == pytest.approx(found.assessment.combined.likelihood_ratio)
 
 
 def test_the_label_is_no_coded_disease(voxel, source):

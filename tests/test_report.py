@@ -21,6 +21,7 @@ from mrs_necrosis import analyze
 from mrs_necrosis.analysis import Analysis, Source
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Assessment, Evidence, Favors, Finding, Gate
+from mrs_necrosis.classifier import Context, Reading
 from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.fitting.result import Curves, Fit
@@ -522,7 +523,7 @@ def test_no_number_stands_beside_a_label_that_is_withheld():
     words, shown = text.summary(analysis), page.to_html(analysis, {})
 
     assert "NOT-EVALUABLE: SNR is 3, below 5.\n" in words
-    assert "<p>SNR is 3, below 5.\n</p>" in shown
+    assert "<p>SNR is 3, below 5.</p>" in shown
     assert "These numbers are not to be used: the spectrum failed the check of snr." in shown
     assert "No label is given. The criteria alone would say: likelihood ratio" in shown
 
@@ -751,3 +752,47 @@ def test_a_cohort_shows_no_likelihood_ratio_where_the_label_is_withheld(label, s
     html = cohort_page.cohort_page([marker])
 
     assert ("0.245" in html) is shown
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
+def test_the_page_can_be_read_on_a_telephone(tmp_path):
+    files.write(table_analysis(), tmp_path)
+    # the browser's own window is never narrower than 500 pixels
+    frame = f'<iframe id="page" src="{(tmp_path / "report.html").as_uri()}" width="400">'
+    asked = (
+        f"<html><body>{frame}</iframe><script>"
+        "addEventListener('load', () => { const cells = document.getElementById('page')"
+        ".contentDocument.querySelectorAll('table.findings td:first-child');"
+        "document.title = Math.min(...[...cells].map((cell) => cell.clientWidth)); });"
+        "</script></body></html>"
+    )
+    (tmp_path / "asked.html").write_text(asked, encoding="utf-8")
+
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu",
+         "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+         (tmp_path / "asked.html").as_uri()],
+        check=True, capture_output=True, timeout=120, text=True,
+    )  # fmt: skip
+
+    width = re.search(r"<title>(\d+)", done.stdout)
+    # a column of one letter a line was 9 pixels wide
+    assert width is not None
+    assert int(width[1]) > 150
+
+
+def test_the_number_beside_a_label_is_the_one_that_decided_it():
+    analysis = analyze(
+        {"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278},
+        context=Context(
+            population="metastasis", perfusion_reading="low",
+            readings=(Reading(kind="mri", text="map-like enhancement"),),
+        ),
+    )  # fmt: skip
+
+    shown = " ".join(text.summary(analysis).split())
+
+    # spectroscopy alone is 0.349, which is no label
+    assert "NECROSIS-FAVORING: likelihood ratio 0.243" in shown
+    assert "spectroscopy alone: indeterminate, likelihood ratio 0.349" in shown
+    assert "shown, not scored MRI: map-like enhancement" in shown

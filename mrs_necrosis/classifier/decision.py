@@ -37,9 +37,11 @@ from mrs_necrosis.quality import Quality, QualityThresholds
 from mrs_necrosis.spectra import Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from mrs_necrosis.assessment import Gate
 
 LABELS: Final = (
     Favors.NECROSIS,
@@ -51,6 +53,9 @@ LABELS: Final = (
 
 LIPID20_PROTONS: Final = 1.33 / 2
 """Area at 2.04 ppm over area at 1.28 ppm for a ratio of 1, that LCModel assumes."""
+
+TOGETHER: Final = "draws-together"
+"""The gate that does not concern the label of spectroscopy alone."""
 
 _ELEMENTS = 2**18  # voxels times draws at a time: stays in the processor's cache
 
@@ -171,6 +176,7 @@ class _Case:
     scoring: Scoring
     context: Context
     lipid_off: NDArray[np.bool_]
+    lipid_off_by_threshold: NDArray[np.bool_]
     factor: float
 
 
@@ -182,6 +188,40 @@ class _Draws:
     fractions: NDArray[np.float64]
     leaning: NDArray[np.float64]
     on_side: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    # of one voxel alone, shape (1, D): the log-likelihood ratios, and where families oppose
+    totals: NDArray[np.float64] | None = None
+    opposed: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Others:
+    """What the other examinations add to the log-likelihood ratio of spectroscopy."""
+
+    log_ratio: float
+    shrink: float
+
+    def together(self, log_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log-likelihood ratio of all examinations."""
+        total: NDArray[np.float64] = (log_ratio + self.log_ratio) / self.shrink
+        return total
+
+    def codes(
+        self, log_ratio: NDArray[np.float64], opposed: NDArray[np.bool_], scoring: Scoring
+    ) -> NDArray[np.uint8]:
+        """Return the label of all examinations; spectroscopy against perfusion gives none."""
+        clash = np.minimum(abs(log_ratio), abs(self.log_ratio)) > scoring.opposed
+        clash &= log_ratio * self.log_ratio < 0
+        return label_codes(self.together(log_ratio), opposed | clash, scoring)
+
+    def held(
+        self, codes: NDArray[np.uint8], draws: _Draws | None, scoring: Scoring
+    ) -> NDArray[np.float64] | None:
+        """Return the fraction of draws of one voxel that give these codes of all examinations."""
+        if draws is None or draws.totals is None or draws.opposed is None:
+            return None
+        drawn = self.codes(draws.totals, draws.opposed, scoring)
+        fraction: NDArray[np.float64] = (drawn == codes[:, np.newaxis]).mean(axis=1)
+        return fraction
 
 
 def assess(
@@ -259,7 +299,12 @@ def assess(
     case = _prepare(areas, quality, acquisition, criteria, scoring, thresholds, context)
     nominal = _score(case)
     draws = _draw(case, nominal, n_draws, seed, each_criterion=True)
-    checks = (*case.checks, *_evidence_checks(nominal, draws, scoring, areas))
+    perfusion, log_ratios = _other_findings(case)
+    others = _others(log_ratios, scoring)
+    checks = (
+        *case.checks,
+        *_evidence_checks(case, nominal, draws, others, n_draws=n_draws, seed=seed),
+    )
     gates = tuple(check.gate(0) for check in checks)
     codes = _codes(nominal, checks, scoring)
 
@@ -269,8 +314,7 @@ def assess(
         if one.criterion.kind == "spectroscopy" and one.criterion.is_verified
     )
     evidence = _evidence(nominal, draws, prior, LABELS[codes[0]])
-    perfusion, log_ratios = _other_findings(case)
-    combined = _combine(evidence, nominal, draws, log_ratios, prior, scoring)
+    combined = _combine(evidence, nominal, draws, others, gates, scoring)
     favors = LABELS[codes[0]] if combined is None or combined.favors is None else combined.favors
     found = Assessment(
         favors=favors,
@@ -289,6 +333,7 @@ def assess(
         lipid_scenarios=_lipid_scenarios(case),
         lactate_scenarios=_lactate_scenarios(case, nominal),
         criteria=case.criteria,
+        together=None if combined is None or others is None else others.together,
     )
     found = replace(
         found,
@@ -362,7 +407,7 @@ def assess_grid(
     )  # fmt: skip
     nominal = _score(case)
     draws = _draw(case, nominal, n_draws, seed, each_criterion=False)
-    checks = (*case.checks, *_evidence_checks(nominal, draws, scoring, areas))
+    checks = (*case.checks, *_evidence_checks(case, nominal, draws, n_draws=n_draws, seed=seed))
     return GridAssessment(
         codes=_codes(nominal, checks, scoring).reshape(shape),
         log_likelihood_ratio=nominal.total.reshape(shape),
@@ -528,10 +573,13 @@ def _prepare(
         *quality_checks(flat, _flat_quality(quality, v), thresholds, scoring),
         *tissue_checks(flat, acquisition, context, spectroscopy, scoring, near_skull),
     )
-    lipid_off = np.zeros(v, dtype=bool)
+    lipid_off, by_fact = np.zeros(v, dtype=bool), np.zeros(v, dtype=bool)
     for check in checks:
         if check.takes_lipid_off:
-            lipid_off |= check.is_closed & check.is_checked
+            closed = check.is_closed & check.is_checked
+            lipid_off |= closed
+            if not check.by_threshold:
+                by_fact |= closed
     return _Case(
         areas=flat,
         criteria=weighted,
@@ -539,6 +587,7 @@ def _prepare(
         scoring=scoring,
         context=context,
         lipid_off=lipid_off,
+        lipid_off_by_threshold=lipid_off & ~by_fact,
         factor=scoring.after_bevacizumab if context.after_bevacizumab else 1.0,
     )
 
@@ -597,6 +646,7 @@ def _draw(
     fractions = np.full((v, 3), np.nan)
     leaning = np.full((v, 2), np.nan)
     on_side: dict[str, NDArray[np.float64]] = {}
+    totals = opposed = None
     step = max(1, _ELEMENTS // n_draws)
     for start in range(0, v, step):
         piece = slice(start, min(start + step, v))
@@ -611,7 +661,8 @@ def _draw(
             factor=case.factor,
             nominal=_slice(nominal, piece),
         )
-        codes = label_codes(found.total, are_opposed(found, case.scoring), case.scoring)
+        is_opposed = are_opposed(found, case.scoring)
+        codes = label_codes(found.total, is_opposed, case.scoring)
         for code in (NECROSIS, RECURRENCE, INDETERMINATE):
             fractions[piece, code] = (codes == code).mean(axis=1)
         for code, sign in ((NECROSIS, -1), (RECURRENCE, 1)):
@@ -622,10 +673,14 @@ def _draw(
         interval[piece, 0], interval[piece, 1] = ordered[:, low], ordered[:, high]
         if each_criterion:
             on_side.update(_sides(case, ranges, nominal))
+            totals, opposed = np.nan_to_num(found.total), is_opposed
     silent = np.isnan(nominal.total)
     for one in (interval, fractions, leaning):
         one[silent] = np.nan
-    return _Draws(interval=interval, fractions=fractions, leaning=leaning, on_side=on_side)
+    return _Draws(
+        interval=interval, fractions=fractions, leaning=leaning, on_side=on_side, totals=totals,
+        opposed=opposed,
+    )  # fmt: skip
 
 
 def _slice(nominal: Score, piece: slice) -> Score:
@@ -657,9 +712,16 @@ def _sides(case: _Case, ranges: object, nominal: Score) -> dict[str, NDArray[np.
 
 
 def _evidence_checks(
-    nominal: Score, draws: _Draws | None, scoring: Scoring, areas: PeakAreas
+    case: _Case,
+    nominal: Score,
+    draws: _Draws | None,
+    others: _Others | None = None,
+    *,
+    n_draws: int,
+    seed: int,
 ) -> tuple[Check, ...]:
     """Return the gates on the evidence itself: any, unopposed, robust, and no normal brain's."""
+    scoring, areas = case.scoring, case.areas
     v = len(nominal.total)
     yes = np.ones(v, dtype=bool)
     silent = np.isnan(nominal.total)
@@ -691,13 +753,16 @@ def _evidence_checks(
     )  # fmt: skip
     codes = label_codes(nominal.total, opposed, scoring)
     labelled = codes < INDETERMINATE
+    together = codes if others is None else others.codes(nominal.total, opposed, scoring)
+    more = [*_left_out_checks(case, codes, together, others, n_draws, seed),
+            *_together_checks(together, draws, others, scoring)]  # fmt: skip
     missing = [name for name in ("Cho", "Cr", "NAA") if name not in areas]
     complete: tuple[Check, ...] = ()
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         complete = (
             Check(
-                "three-peaks", codes == NECROSIS, yes,
+                "three-peaks", (codes == NECROSIS) | (together == NECROSIS), yes,
                 lambda _: (
                     f"{' and '.join(missing)} {verb} not among the peaks: what the published "
                     "criteria call necrosis may then be normal brain."
@@ -711,8 +776,8 @@ def _evidence_checks(
             "draws", np.zeros(v, dtype=bool), np.zeros(v, dtype=bool),
             lambda _: "Not checked: the areas have no reported uncertainty to draw from.",
         )  # fmt: skip
-        return evidence, conflict, robust, *complete
-    held = np.where(labelled, draws.fractions[np.arange(v), np.minimum(codes, 2)], 1.0)
+        return evidence, conflict, robust, *complete, *more
+    held = np.where(labelled, _held(draws, codes), 1.0)
 
     def say_held(i: int) -> str:
         if not labelled[i]:
@@ -727,12 +792,108 @@ def _evidence_checks(
         threshold=f"label holds in >= {100 * scoring.draws_on_label:.0f} % of draws",
         gives=Favors.INDETERMINATE,
     )  # fmt: skip
-    return evidence, conflict, robust, *complete
+    return evidence, conflict, robust, *complete, *more
+
+
+def _left_out_checks(
+    case: _Case,
+    codes: NDArray[np.uint8],
+    together: NDArray[np.uint8],
+    others: _Others | None,
+    n_draws: int,
+    seed: int,
+) -> Iterable[Check]:
+    """Yield the gate on labels that exist only because a threshold left lipid criteria out."""
+    left_out = case.lipid_off_by_threshold
+    if not left_out.any():
+        return
+    differs = np.zeros(left_out.shape, dtype=bool)
+    asked = np.flatnonzero(left_out & (np.minimum(codes, together) < INDETERMINATE))
+    if asked.size:
+        whole = replace(
+            case, areas=_voxels(case.areas, asked), lipid_off=np.zeros(asked.size, dtype=bool)
+        )
+        nominal = _score(whole)
+        draws = _draw(whole, nominal, n_draws, seed, each_criterion=others is not None)
+        opposed = are_opposed(nominal, case.scoring)
+        found = label_codes(nominal.total, opposed, case.scoring)
+        held = None if draws is None else _held(draws, found)
+        kept = _keeps(codes[asked], found, held, case.scoring)
+        if others is not None:
+            found = others.codes(nominal.total, opposed, case.scoring)
+            held = others.held(found, draws, case.scoring)
+            kept &= _keeps(together[asked], found, held, case.scoring)
+        differs[asked] = ~kept
+
+    def sentence(i: int) -> str:
+        if not differs[i]:
+            return "No label rests on lipid criteria being left out."
+        return (
+            "A label would rest on lipid criteria being left out, by a threshold that is assumed: "
+            "with them there is none."
+        )
+
+    yield Check(
+        "lipid-left-out", differs, left_out, sentence,
+        threshold="the same label with the lipid criteria, where a threshold left them out",
+        source="an assumed threshold may only withhold a label", gives=Favors.INDETERMINATE,
+    )  # fmt: skip
+
+
+def _held(draws: _Draws, codes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the fraction of draws that give the label of each voxel, where it has one."""
+    fraction: NDArray[np.float64] = draws.fractions[
+        np.arange(len(codes)), np.minimum(codes, INDETERMINATE)
+    ]
+    return fraction
+
+
+def _keeps(
+    codes: NDArray[np.uint8],
+    found: NDArray[np.uint8],
+    held: NDArray[np.float64] | None,
+    scoring: Scoring,
+) -> NDArray[np.bool_]:
+    """Return where a label, if there is one, is found again and holds in the draws."""
+    again = found == codes
+    if held is not None:
+        again &= held >= scoring.draws_on_label
+    kept: NDArray[np.bool_] = (codes >= INDETERMINATE) | again
+    return kept
+
+
+def _voxels(areas: PeakAreas, at: NDArray[np.intp]) -> PeakAreas:
+    """Return some voxels of areas of shape (V, K)."""
+    covariance = None if areas.covariance is None else areas.covariance[at]
+    return PeakAreas(areas.names, areas.values[at], covariance, areas.unit, areas.quantity)
+
+
+def _together_checks(
+    codes: NDArray[np.uint8], draws: _Draws | None, others: _Others | None, scoring: Scoring
+) -> Iterable[Check]:
+    """Yield the draw rule for the label of all examinations of one voxel."""
+    held = None if others is None else others.held(codes, draws, scoring)
+    if held is None:
+        return
+    limit, labelled = scoring.draws_on_label, codes < INDETERMINATE
+
+    def sentence(i: int) -> str:
+        if not labelled[i]:
+            return "The examinations together give no label to hold."
+        return (
+            "The label of all examinations together holds in "
+            f"{100 * held[i]:.0f} % of draws of the areas' errors (limit: {100 * limit:.0f} %)."
+        )
+
+    yield Check(
+        TOGETHER, labelled & (held < limit), labelled, sentence,
+        threshold=f"label holds in >= {100 * limit:.0f} % of draws", gives=Favors.INDETERMINATE,
+    )  # fmt: skip
 
 
 def _codes(nominal: Score, checks: Sequence[Check], scoring: Scoring) -> NDArray[np.uint8]:
     codes = label_codes(nominal.total, are_opposed(nominal, scoring), scoring)
-    return _apply(codes, checks)
+    return _apply(codes, [check for check in checks if check.name != TOGETHER])
 
 
 def _apply(codes: NDArray[np.uint8], checks: Sequence[Check]) -> NDArray[np.uint8]:
@@ -875,7 +1036,7 @@ def _other_findings(case: _Case) -> tuple[tuple[Finding, ...], list[float]]:
             if criterion.reading != "high perfusion" or context.perfusion_reading is None:
                 continue
             met, value, distance = context.perfusion_reading == "high", None, math.inf
-            statement = f"read as {context.perfusion_reading} ({criterion.label})"
+            statement = f"perfusion map read as {context.perfusion_reading} ({criterion.label})"
         else:
             comparison = criterion.any_of[0]
             value = numbers.get(comparison.expression)
@@ -938,38 +1099,51 @@ def _one_examination(log_ratios: list[tuple[bool, float]]) -> list[float]:
     return [sum(values) / len(values)] if values else []
 
 
+def _others(log_ratios: Sequence[float], scoring: Scoring) -> _Others | None:
+    """Return what perfusion adds; None if nothing of it has a likelihood ratio."""
+    if not log_ratios:
+        return None
+    return _Others(
+        log_ratio=sum(log_ratios),
+        shrink=1 + len(log_ratios) * scoring.examination_correlation,
+    )
+
+
 def _combine(
     evidence: Evidence,
     nominal: Score,
     draws: _Draws | None,
-    log_ratios: Sequence[float],
-    prior: float,
+    others: _Others | None,
+    gates: Sequence[Gate],
     scoring: Scoring,
 ) -> Evidence | None:
     """Add the other examinations, unless spectroscopy itself could not be judged."""
-    if not log_ratios or evidence.likelihood_ratio is None:
+    if others is None or evidence.likelihood_ratio is None:
         return None
-    other = sum(log_ratios)
-    shrink = 1 + len(log_ratios) * scoring.examination_correlation
-    total = (nominal.total + other) / shrink
-    interval = None
+    total = others.together(nominal.total)
+    interval = label_probability = None
     if draws is not None:
-        interval = _exp_pair((draws.interval[0] + other) / shrink)
+        interval = _exp_pair(others.together(draws.interval[0]))
+        shares = [others.held(np.array([code], dtype=np.uint8), draws, scoring)
+                  for code in range(3)]  # fmt: skip
+        label_probability = {
+            LABELS[code].value: float(share[0])
+            for code, share in enumerate(shares) if share is not None
+        }  # fmt: skip
     favors = evidence.favors
-    if favors in {Favors.NECROSIS, Favors.RECURRENCE, Favors.INDETERMINATE}:
-        spectroscopy = float(nominal.total[0])
-        clash = min(abs(spectroscopy), abs(other)) > scoring.opposed and spectroscopy * other < 0
-        code = label_codes(total, np.array([clash]), scoring)[0]
-        # a gate or a draw rule that withheld the label of spectroscopy withholds this one too
-        ungated = label_codes(nominal.total, are_opposed(nominal, scoring), scoring)[0]
-        withheld = favors == Favors.INDETERMINATE and ungated < INDETERMINATE
-        favors = Favors.INDETERMINATE if withheld else LABELS[code]
+    if favors != Favors.NOT_EVALUABLE:
+        opposed = are_opposed(nominal, scoring)
+        favors = LABELS[int(others.codes(nominal.total, opposed, scoring)[0])]
+        # what withheld the label of spectroscopy withholds this one too
+        if any(gate.gives is Favors.INDETERMINATE for gate in gates):
+            favors = Favors.INDETERMINATE
     return Evidence(
         likelihood_ratio=math.exp(float(total[0])),
         interval=interval,
-        prior=prior,
-        posterior=float(_posterior(total, prior)[0]),
-        family_scores={**evidence.family_scores, "perfusion": other},
+        prior=evidence.prior,
+        posterior=float(_posterior(total, evidence.prior)[0]),
+        label_probability=label_probability,
+        family_scores={**evidence.family_scores, "perfusion": others.log_ratio},
         favors=favors,
     )
 

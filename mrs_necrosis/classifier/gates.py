@@ -58,6 +58,9 @@ class Check:
         As in ``Gate``.
     takes_lipid_off : bool
         Whether it takes criteria of lipid and lactate out of the evidence.
+    by_threshold : bool
+        Whether a threshold decides that, and not a fact that was given: a label that exists only
+        because of it is withheld.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Check:
     source: str = "assumed"
     gives: Favors | None = None
     takes_lipid_off: bool = False
+    by_threshold: bool = False
 
     def gate(self, voxel: int) -> Gate:
         """Return the gate of one voxel."""
@@ -743,6 +747,7 @@ def _contamination_check(
         threshold=f"LL/Cr of the other side <= {scoring.near_normal_ll_cr:g}; "
         "Cho/NAA or NAA/Cr changed where LL is raised",
         takes_lipid_off=True,
+        by_threshold=not context.near_skull,
     )
 
 

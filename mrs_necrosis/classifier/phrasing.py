@@ -17,7 +17,9 @@ from mrs_necrosis.criteria import LIPID_FAMILY, te_class
 from mrs_necrosis.quality import FitStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.assessment import Assessment, Evidence, Finding, Gate
@@ -46,6 +48,14 @@ class Facts:
     lipid_scenarios: tuple[tuple[float, float, float], ...]
     lactate_scenarios: tuple[tuple[float, float], ...]
     criteria: Sequence[Weighted]
+    together: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+    """From the log-likelihood ratio of spectroscopy to that with the other examinations."""
+
+    def all_together(self, ratio: float) -> float:
+        """Return the likelihood ratio that decides, for one of spectroscopy."""
+        if self.together is None:
+            return ratio
+        return float(np.exp(self.together(np.log(ratio))))
 
 
 def caveats(found: Assessment, facts: Facts) -> tuple[str, ...]:
@@ -100,11 +110,17 @@ def _scenario_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
         return
     changed = [(share, lost, lr) for share, lost, lr in facts.lipid_scenarios if share > 0]
     if changed and max(lost for _, lost, _ in changed) >= 0.01:
-        label = _label_of(ratio, facts.scoring)
-        held = [share for share, _, lr in changed if _label_of(lr, facts.scoring) == label]
+        label = _label_of(facts.all_together(ratio), facts.scoring)
+        decides = [facts.all_together(lr) for _, _, lr in changed]
+        held = [lr for lr in decides if _label_of(lr, facts.scoring) == label]
         lost = [min(lost, 1.0) for _, lost, _ in changed]
         ratios = ", ".join(_number(lr) for _, _, lr in changed)
-        if len(held) == len(changed):
+        if facts.together is not None:
+            both = ", ".join(_number(lr) for lr in decides)
+            ratios = f"of spectroscopy {ratios}, with the other examinations {both}"
+        if label != "indeterminate" and found.favors == Favors.INDETERMINATE:
+            verdict = "no label is given in any case"
+        elif len(held) == len(changed):
             verdict = "the conclusion does not change"
         elif held:
             verdict = "the conclusion does not survive all of it"
@@ -533,21 +549,25 @@ def _other_examinations(found: Assessment, scoring: Scoring) -> Iterable[str]:
     for finding in found.findings:
         if finding.kind == "spectroscopy":
             continue
-        towards = {
-            Favors.NECROSIS: "necrosis",
-            Favors.RECURRENCE: "recurrence",
-        }.get(finding.favors, "neither side")
+        towards = {Favors.NECROSIS: "necrosis", Favors.RECURRENCE: "recurrence"}.get(
+            finding.favors
+        )
         name = "Perfusion" if finding.kind == "perfusion" else "MRI"
         value = "" if finding.value is None else f", here {finding.value:g}"
-        if finding.log_likelihood_ratio is None:
+        what = f"{name}: {finding.statement}{value}"
+        if finding.statement.startswith("perfusion map"):
+            what = f"{finding.statement[0].upper()}{finding.statement[1:]}"
+        if finding.log_likelihood_ratio is not None:
             yield (
-                f"{name}: {finding.statement}{value}, read as pointing to {towards} "
-                "(not scored: no likelihood ratio is known)."
+                f"{what}, points to {towards} (likelihood ratio "
+                f"{_number(math.exp(finding.log_likelihood_ratio))})."
             )
+        elif towards is None:
+            yield f"{what}; which side that speaks for was not said (not scored)."
         else:
             yield (
-                f"{name}: {finding.statement}{value}, points to {towards} (likelihood ratio "
-                f"{_number(math.exp(finding.log_likelihood_ratio))})."
+                f"{what}, read as pointing to {towards} "
+                "(not scored: no likelihood ratio is known)."
             )
     combined = found.combined
     if combined is not None and combined.likelihood_ratio is not None and combined.posterior:
@@ -564,7 +584,10 @@ def _key_limits(found: Assessment, facts: Facts) -> Iterable[str]:
     """Yield the limits that matter most: robustness, echo time, uncertainty."""
     for sentence in found.caveats:
         if sentence.startswith("Lipid at 2.0 ppm") and "does not survive" in sentence:
-            low, high = facts.lipid_scenarios[1][2], facts.lipid_scenarios[-1][2]
+            low, high = (
+                facts.all_together(one[2])
+                for one in (facts.lipid_scenarios[1], facts.lipid_scenarios[-1])
+            )
             yield (
                 "It is not robust to lipid under NAA, which could bring the likelihood ratio to "
                 f"{_number(low)} to {_number(high)}."

@@ -473,7 +473,7 @@ def _summary(unit: Unit, analysis: Analysis) -> dict[str, Any]:
     }
     if analysis.assessment is not None:
         summary["favors"] = analysis.assessment.favors.value
-        summary["likelihood_ratio"] = plain(analysis.assessment.evidence.likelihood_ratio)
+        summary["likelihood_ratio"] = plain(analysis.assessment.deciding.likelihood_ratio)
         for row in ratio_rows(analysis, [analysis.first_voxel]):
             if row.name in _SHOWN_RATIOS:
                 summary["ratios"][row.name] = {

@@ -327,8 +327,9 @@ def _group(highdicom: Any, analysis: Analysis, seed: list[str]) -> Any:
         if row.status in _STATUSES:
             code = _code(_RATIOS[row.name])
             evaluations.append(sr.QualitativeEvaluation(code, _code(_STATUSES[row.status])))
-    weight = analysis.assessment.evidence.likelihood_ratio
-    if weight is not None and math.isfinite(weight):
+    weight = analysis.assessment.deciding.likelihood_ratio
+    is_judged = analysis.assessment.favors is not Favors.NOT_EVALUABLE
+    if is_judged and weight is not None and math.isfinite(weight):
         measurements.append(_number(sr, "MRS020", weight, _RATIO_UNIT))
     label = _code(_LABELS[analysis.assessment.favors])
     evaluations += [

@@ -104,7 +104,17 @@ def verdict_words(assessment: Assessment) -> str:
     A number beside "not-evaluable" would be read all the same.
     """
     reason = closing_gate(assessment)
-    return evidence_words(assessment.evidence) if reason is None else reason.sentence.rstrip(".")
+    if reason is not None:
+        return reason.sentence.rstrip(".")
+    alone, combined = assessment.evidence, assessment.combined
+    if combined is None:
+        return evidence_words(alone)
+    # the number beside the label is the one that decided it
+    label = "" if alone.favors is None else f"{alone.favors.value}, "
+    return (
+        f"{evidence_words(combined)}, with the other examinations; "
+        f"spectroscopy alone: {label}{evidence_words(alone)}"
+    )
 
 
 def closing_gate(assessment: Assessment) -> Gate | None:
@@ -136,11 +146,8 @@ def sides(findings: Iterable[Finding]) -> dict[Favors, list[Finding]]:
 
 def _assessment(assessment: Assessment, rows: Mapping[str, Row]) -> str:
     reason = closing_gate(assessment)
-    verdict = evidence_words(assessment.evidence) if reason is None else reason.sentence
+    verdict = verdict_words(assessment) if reason is None else reason.sentence
     lines = [wrap(f"{assessment.favors.value.upper()}: {verdict}")]
-    if assessment.combined is not None:
-        words = evidence_words(assessment.combined)
-        lines.append(wrap(f"with the other examinations: {words}"))
     for side, findings in sides(assessment.findings).items():
         lines.append(f"  {side.value} ({len(findings)})")
         lines += [
@@ -148,6 +155,13 @@ def _assessment(assessment: Assessment, rows: Mapping[str, Row]) -> str:
             if finding.value is not None
             else f"    {finding.statement}"
             for finding in findings
+        ]
+    others = [f for f in assessment.findings if f.kind != "spectroscopy" and not f.scored]
+    if others:
+        lines.append("  shown, not scored")
+        lines += [
+            wrap(f"{finding.kind.replace('mri', 'MRI')}: {finding.statement}", "    ")
+            for finding in others
         ]
     closed = [gate for gate in assessment.gates if not gate.is_open and gate is not reason]
     withheld = "also" if reason else "withheld because"
