@@ -1,6 +1,7 @@
 """DICOM output: validated by independent tools, and read back by another library."""
 
 import io
+import re
 import shutil
 import subprocess
 import warnings
@@ -17,7 +18,9 @@ from mrs_necrosis import analyze
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier import Context
+from mrs_necrosis.classifier.decision import TOGETHER
 from mrs_necrosis.cli import main
+from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import FormatError, MissingExtraError, SignalError
 from mrs_necrosis.report import dicom
 from mrs_necrosis.simulation import phantom, sample_path
@@ -174,6 +177,74 @@ def test_no_likelihood_ratio_stands_beside_a_label_that_is_withheld(voxel, sourc
 
     assert "MRS020" in numbers(dicom.structured_report(voxel, source))
     assert "MRS020" not in numbers(dicom.structured_report(withheld, source))
+
+
+def test_the_label_carries_its_checks_and_citations(voxel, source):
+    content = dicom.structured_report(voxel, source)
+
+    found = list(items(content))
+    states = {
+        item.ConceptNameCodeSequence[0].CodeMeaning: item.ConceptCodeSequence[0].CodeValue
+        for item in found if item.get("ValueType") == "CODE"
+        and item.ConceptNameCodeSequence[0].CodeValue.startswith("MRS3")
+    }  # fmt: skip
+    words = " ".join(item.TextValue for item in found if item.get("ValueType") == "TEXT")
+    assert len(states) == len(voxel.assessment.gates)
+    assert states["Check: signal-to-noise ratio"] == "MRS060"
+    assert states["Check: sampling of the lesion"] == "MRS062"
+    assert states["Check: after bevacizumab"] == "MRS063"
+    for finding in voxel.assessment.findings:
+        assert (finding.citation in words) or not finding.scored
+    ((weight, _, item),) = numbers(content)["MRS020"]
+    ends = {
+        part.ConceptNameCodeSequence[0].CodeValue: part.MeasuredValueSequence[0].NumericValue
+        for part in item.ContentSequence if part.ValueType == "NUM"
+    }  # fmt: skip
+    low, high = voxel.assessment.evidence.interval
+    assert weight - float(ends["371885007"]) == pytest.approx(low, rel=1e-6)
+    assert weight + float(ends["371886008"]) == pytest.approx(high, rel=1e-6)
+
+
+def test_a_citation_in_any_script_is_written(source, tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text(
+        'schema = 1\n[[criterion]]\nid = "ando2004_cho_cr"\ncitation = "Šimko \u2192 日本 2004"\n',
+        encoding="utf-8",
+    )
+    found = analyze(PEAKS, criteria=load_criteria(own))
+
+    content = dicom.structured_report(found, source)
+
+    assert any("Simko" in item.get("TextValue", "") for item in items(content))
+
+
+def test_every_check_has_a_code():
+    folder = Path(dicom.__file__).parent.parent / "classifier"
+    code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    names = set(
+        re.findall(r'(?:Check|_unchecked|_number_check|_mismatch_check)\(\s*"([a-z-]+)"', code)
+    )
+    names |= {TOGETHER}
+
+    assert {"snr", "near-normal", "draws", "three-peaks"} <= names <= set(dicom._GATES)
+
+
+def test_an_absent_peak_has_no_area(source):
+    found = analyze(sample_path("too_poor_te144.nii.gz"))
+    absent = [n for n in ("Cho", "Cr", "NAA", "LL") if not found.areas.detected(n).item()]
+
+    content = dicom.structured_report(found, source)
+
+    assert absent
+    said = {
+        item.ConceptNameCodeSequence[0].CodeMeaning
+        for item in items(content)
+        if item.get("ValueType") == "CODE" and item.ConceptCodeSequence[0].CodeValue == "MRS043"
+    }
+    assert len(said) == len(absent)
+    assert len(numbers(content)["MRS202"]) == len(absent)
+    for name in absent:
+        assert dicom._PEAKS[name][0] not in numbers(content)
 
 
 def test_the_likelihood_ratio_is_the_one_that_decided_the_label(source):

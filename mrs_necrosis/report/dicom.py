@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import unicodedata
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.analysis import Analysis
+    from mrs_necrosis.assessment import Assessment, Gate
     from mrs_necrosis.report.rows import Row
 
 SCHEME: Final = "99MRSNEC"
@@ -53,6 +55,12 @@ PRIVATE_CODES: Final = {
     "MRS040": "Peak of the denominator not detected",
     "MRS041": "Peak of the numerator not detected",
     "MRS042": "Neither peak detected",
+    "MRS043": "Peak not detected",
+    "MRS044": "Interval unbounded",
+    "MRS060": "Passed",
+    "MRS061": "Closed: withholds a label",
+    "MRS062": "Closed: evidence counts less",
+    "MRS063": "Not checked",
     "MRS101": "Choline/N-acetylaspartate Ratio",
     "MRS102": "Lipid and Lactate/Creatine Ratio",
     "MRS103": "Lipid and Lactate/Choline Ratio",
@@ -61,6 +69,33 @@ PRIVATE_CODES: Final = {
     "MRS106": "Inositol/Creatine Ratio",
     "MRS200": "Upper bound, numerator not detected (one-sided 95 %)",
     "MRS201": "Lower bound, denominator not detected (one-sided 95 %)",
+    "MRS202": "Upper bound, peak not detected (one-sided 95 %)",
+    "MRS301": "Check: fit",
+    "MRS302": "Check: signal-to-noise ratio",
+    "MRS303": "Check: linewidth",
+    "MRS304": "Check: residual",
+    "MRS305": "Check: unexpected peak",
+    "MRS306": "Check: standard deviation of the areas",
+    "MRS307": "Check: upright peaks",
+    "MRS308": "Check: macromolecules",
+    "MRS309": "Check: unsuppressed water",
+    "MRS310": "Check: chemical-shift reference",
+    "MRS311": "Check: two peaks detected",
+    "MRS312": "Check: absent peaks",
+    "MRS313": "Check: near-normal spectrum",
+    "MRS314": "Check: low metabolites",
+    "MRS315": "Check: echo time",
+    "MRS316": "Check: field",
+    "MRS317": "Check: lipid contamination",
+    "MRS318": "Check: net lactate",
+    "MRS319": "Check: after bevacizumab",
+    "MRS320": "Check: sampling of the lesion",
+    "MRS321": "Check: evidence",
+    "MRS322": "Check: conflict of criteria",
+    "MRS323": "Check: label holds in draws of the errors",
+    "MRS324": "Check: three peaks given",
+    "MRS325": "Check: label without the lipid criteria",
+    "MRS326": "Check: label of all examinations holds in draws",
 }
 """Meanings of the private codes, by value; at most 64 characters, as the standard allows."""
 
@@ -93,6 +128,17 @@ _STATUSES: Final = {
     RatioStatus.DENOMINATOR_NOT_DETECTED: "MRS040",
     RatioStatus.NOT_EVALUABLE: "MRS042",
 }
+_GATES: Final = {
+    "fit": "MRS301", "snr": "MRS302", "linewidth": "MRS303", "residual": "MRS304",
+    "unexpected-peak": "MRS305", "area-sd": "MRS306", "upright": "MRS307",
+    "macromolecules": "MRS308", "unsuppressed-water": "MRS309", "reference": "MRS310",
+    "two-peaks": "MRS311", "absent-peaks": "MRS312", "near-normal": "MRS313",
+    "low-metabolites": "MRS314", "echo-time": "MRS315", "field": "MRS316",
+    "lipid-contamination": "MRS317", "net-lactate": "MRS318", "after-bevacizumab": "MRS319",
+    "sampling": "MRS320", "evidence": "MRS321", "conflict": "MRS322", "draws": "MRS323",
+    "three-peaks": "MRS324", "lipid-left-out": "MRS325", "draws-together": "MRS326",
+}  # fmt: skip
+_ONE_SIDED: Final = NormalDist().inv_cdf(0.95)
 _RATIO_UNIT: Final = ("{ratio}", "UCUM", "ratio")
 _AREA_UNIT: Final = ("[arb'U]", "UCUM", "arbitrary unit")
 _BRAIN: Final = ("12738006", "SCT", "Brain")
@@ -306,18 +352,13 @@ def _context(highdicom: Any) -> Any:
 def _group(highdicom: Any, analysis: Analysis, seed: list[str]) -> Any:
     sr = highdicom.sr
     assert analysis.assessment is not None
-    algorithm = sr.AlgorithmIdentification(
-        name="mrs_necrosis",
-        version=mrs_necrosis.__version__,
-        parameters=[
-            f"interval level {analysis.level:g}",
-            "echo time unknown" if analysis.echo_time_s is None
-            else f"echo time {analysis.echo_time_s * 1e3:g} ms",
-            "field unknown" if analysis.field_t is None else f"field {analysis.field_t:.3g} T",
-        ],
-    )  # fmt: skip
-    measurements = [*_areas(sr, analysis)]
-    evaluations = []
+    algorithm = _algorithm(sr, [
+        f"interval level {analysis.level:g}",
+        "echo time unknown" if analysis.echo_time_s is None
+        else f"echo time {analysis.echo_time_s * 1e3:g} ms",
+        "field unknown" if analysis.field_t is None else f"field {analysis.field_t:.3g} T",
+    ])  # fmt: skip
+    measurements, evaluations = _areas(sr, analysis)
     for row in ratio_rows(analysis, [analysis.first_voxel]):
         if row.name not in _RATIOS:
             continue
@@ -327,13 +368,17 @@ def _group(highdicom: Any, analysis: Analysis, seed: list[str]) -> Any:
         if row.status in _STATUSES:
             code = _code(_RATIOS[row.name])
             evaluations.append(sr.QualitativeEvaluation(code, _code(_STATUSES[row.status])))
-    weight = analysis.assessment.deciding.likelihood_ratio
-    is_judged = analysis.assessment.favors is not Favors.NOT_EVALUABLE
-    if is_judged and weight is not None and math.isfinite(weight):
-        measurements.append(_number(sr, "MRS020", weight, _RATIO_UNIT))
+        elif row.shape not in {None, "bounded"}:
+            evaluations.append(sr.QualitativeEvaluation(_code(_RATIOS[row.name]), _code("MRS044")))
+    if analysis.assessment.favors is not Favors.NOT_EVALUABLE:
+        measurements += _weight(sr, analysis.assessment)
     label = _code(_LABELS[analysis.assessment.favors])
     evaluations += [
         sr.QualitativeEvaluation(_code("MRS010"), label),
+        *(
+            sr.QualitativeEvaluation(_code(_GATES[gate.name]), _code(_state(gate)))
+            for gate in analysis.assessment.gates
+        ),
         sr.QualitativeEvaluation(_code("MRS030"), _code("MRS031")),
     ]
     return sr.MeasurementsAndQualitativeEvaluations(
@@ -347,10 +392,46 @@ def _group(highdicom: Any, analysis: Analysis, seed: list[str]) -> Any:
     )
 
 
-def _areas(sr: Any, analysis: Analysis) -> list[Any]:
-    if analysis.areas.quantity != "area":
+def _algorithm(sr: Any, parameters: Iterable[str]) -> Any:
+    # a citation of a user's file may hold letters that the report's character set lacks
+    plain = [
+        unicodedata.normalize("NFKD", one).encode("ascii", "ignore").decode("ascii")
+        for one in parameters
+    ]
+    return sr.AlgorithmIdentification(
+        name="mrs_necrosis", version=mrs_necrosis.__version__, parameters=plain
+    )
+
+
+def _state(gate: Gate) -> str:
+    if not gate.is_open:
+        return "MRS062" if gate.gives is None else "MRS061"
+    return "MRS060" if gate.checked else "MRS063"
+
+
+def _weight(sr: Any, assessment: Assessment) -> list[Any]:
+    """Return the likelihood ratio with its interval and the criteria that it was made of."""
+    evidence = assessment.deciding
+    weight = evidence.likelihood_ratio
+    if weight is None or not math.isfinite(weight):
         return []
-    made = []
+    low, high = evidence.interval or (math.nan, math.nan)
+    algorithm = _algorithm(sr, [
+        f"{finding.statement}: {finding.favors.value}; {finding.citation}"
+        for finding in assessment.findings if finding.scored
+    ])  # fmt: skip
+    return [
+        _number(
+            sr, "MRS020", weight, _RATIO_UNIT, weight - low, high - weight, algorithm_id=algorithm
+        )
+    ]
+
+
+def _areas(sr: Any, analysis: Analysis) -> tuple[list[Any], list[Any]]:
+    """Return the areas, and what is to be said of those that are absent."""
+    if analysis.areas.quantity != "area":
+        return [], []
+    made, absent = [], []
     voxel = analysis.first_voxel
     # to the same level as the intervals of the ratios
     z = NormalDist().inv_cdf(0.5 + analysis.level / 2)
@@ -358,10 +439,18 @@ def _areas(sr: Any, analysis: Analysis) -> list[Any]:
         if name not in analysis.areas:
             continue
         value, sd = float(analysis.areas.value(name)[voxel]), analysis.areas.sd(name)
-        if math.isfinite(value):
-            half = math.nan if sd is None else z * float(sd[voxel])
-            made.append(_number(sr, code, value, _AREA_UNIT, half, half))
-    return made
+        if not math.isfinite(value):
+            continue
+        if not analysis.areas.detected(name)[voxel]:
+            absent.append(sr.QualitativeEvaluation(_code(code), _code("MRS043")))
+            if sd is not None:
+                bound = max(value, 0.0) + _ONE_SIDED * float(sd[voxel])
+                algorithm = _algorithm(sr, [f"bound of {name}"])
+                made.append(_number(sr, "MRS202", bound, _AREA_UNIT, algorithm_id=algorithm))
+            continue
+        half = math.nan if sd is None else z * float(sd[voxel])
+        made.append(_number(sr, code, value, _AREA_UNIT, half, half))
+    return made, absent
 
 
 def _number(
@@ -400,11 +489,7 @@ def _ratio(sr: Any, row: Row) -> Any:
     if row.bound is None or not math.isfinite(row.bound):
         return None
     bound = "MRS200" if row.status is RatioStatus.BELOW_DETECTION else "MRS201"
-    algorithm = sr.AlgorithmIdentification(
-        name="mrs_necrosis",
-        version=mrs_necrosis.__version__,
-        parameters=[f"bound of {row.name}"],
-    )
+    algorithm = _algorithm(sr, [f"bound of {row.name}"])
     return _number(sr, bound, row.bound, _RATIO_UNIT, algorithm_id=algorithm)
 
 
