@@ -16,7 +16,7 @@ import datetime as dt
 import math
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -305,6 +305,8 @@ class Change:
         Why the two must not be compared; then everything above is None.
     unknowns : tuple of str
         What could not be checked.
+    visits : tuple of int, or None
+        Numbers of the visits where two visits have one date.
     """
 
     ratio: str
@@ -317,11 +319,20 @@ class Change:
     exceeds_reproducibility: bool | None = None
     obstacles: tuple[str, ...] = ()
     unknowns: tuple[str, ...] = ()
+    visits: tuple[int, int] | None = None
+
+    @property
+    def when(self) -> str:
+        """Between which visits it lies, in words."""
+        if self.visits is None:
+            return f"from {self.before} to {self.after}"
+        first, second = self.visits
+        return f"from {self.before} (visit {first}) to {self.after} (visit {second})"
 
     @property
     def sentence(self) -> str:
         """The change in words."""
-        when = f"from {self.before} to {self.after}"
+        when = self.when
         if self.obstacles:
             return f"{self.ratio} {when}: not compared, because {_joined(self.obstacles)}."
         if self.factor is None and self.interval is None:
@@ -358,6 +369,8 @@ class Point:
         is unbounded.
     status : str
         ``RatioStatus``.
+    visit : int
+        Number of the visit, from 1 in order of time.
     """
 
     ratio: str
@@ -366,6 +379,7 @@ class Point:
     lower: float | None
     upper: float | None
     status: str
+    visit: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -492,14 +506,25 @@ def followup(
     check_probability("level", level)
     ordered = tuple(sorted(visits, key=lambda visit: visit.date.decimal_year))
     treated = tuple(sorted(treatments, key=lambda treatment: treatment.start.decimal_year))
-    measured = [visit for visit in ordered if visit.areas is not None]
-    names = [name for name in ratios if any(_has(visit, name) for visit in measured)]
-    points = tuple(_point(v, name, level) for name in names for v in measured if _has(v, name))
-    scatter = reproducibility or {}
-    changes = tuple(
-        _change(before, after, name, level, scatter.get(name))
+    measured = [(at, visit) for at, visit in enumerate(ordered, 1) if visit.areas is not None]
+    names = [name for name in ratios if any(_has(visit, name) for _, visit in measured)]
+    points = tuple(
+        _point(at, visit, name, level)
         for name in names
-        for before, after in _pairs([visit for visit in measured if _has(visit, name)])
+        for at, visit in measured
+        if _has(visit, name)
+    )
+    scatter = reproducibility or {}
+    is_ambiguous = len({visit.date for _, visit in measured}) < len(measured)
+    changes = tuple(
+        replace(
+            _change(before, after, name, level, scatter.get(name)),
+            visits=(first, second) if is_ambiguous else None,
+        )
+        for name in names
+        for (first, before), (second, after) in _pairs(
+            [(at, visit) for at, visit in measured if _has(visit, name)]
+        )
     )
     found = FollowUp(
         visits=ordered, treatments=treated, points=points, changes=changes,
@@ -511,7 +536,9 @@ def followup(
     )  # fmt: skip
 
 
-def _pairs(visits: Sequence[Visit]) -> Iterable[tuple[Visit, Visit]]:
+def _pairs(
+    visits: Sequence[tuple[int, Visit]],
+) -> Iterable[tuple[tuple[int, Visit], tuple[int, Visit]]]:
     """Yield first and each later visit, then each visit and the next, without repeats."""
     for after in visits[1:]:
         yield visits[0], after
@@ -524,7 +551,7 @@ def _has(visit: Visit, name: str) -> bool:
     return areas is not None and numerator in areas and denominator in areas
 
 
-def _point(visit: Visit, name: str, level: float) -> Point:
+def _point(number: int, visit: Visit, name: str, level: float) -> Point:
     assert visit.areas is not None
     found = ratio(visit.areas, *parse_ratio(name))
     status = str(found.status)
@@ -547,6 +574,7 @@ def _point(visit: Visit, name: str, level: float) -> Point:
         lower=lower,
         upper=upper,
         status=status,
+        visit=number,
     )
 
 
@@ -697,20 +725,26 @@ def _course(found: FollowUp) -> Iterable[str]:
     )
     for treatment in found.treatments:
         yield _treatment_sentence(treatment)
-    for visit in found.visits:
-        yield _visit_sentence(visit, found)
+    for number, visit in enumerate(found.visits, 1):
+        yield _visit_sentence(number, visit, found)
+    for before, after in pairwise(measured):
+        if not after.date.surely_after(before.date):
+            dates = str(after.date)
+            if before.date != after.date:
+                dates = f"{before.date} and {after.date}"
+            yield f"Which of the visits of {dates} came first is not known; this order is assumed."
     if len(measured) < 2:
         yield "Without peak values of a second visit no change of a ratio can be given."
     last: dict[tuple[str, ...], list[Change]] = {}
     for change in found.changes:
         if change.obstacles:
-            key = (str(change.before), str(change.after), *change.obstacles)
+            key = (change.when, *change.obstacles)
             last.setdefault(key, []).append(change)
         else:
             yield change.sentence
-    for (before, after, *obstacles), some in last.items():
+    for (when, *obstacles), some in last.items():
         names = _joined([one.ratio for one in some])
-        yield f"{names} from {before} to {after}: not compared, because {_joined(obstacles)}."
+        yield f"{names} {when}: not compared, because {_joined(obstacles)}."
     unknowns = list(dict.fromkeys(word for change in found.changes for word in change.unknowns))
     compared = [change for change in found.changes if not change.obstacles]
     if unknowns and compared:
@@ -736,8 +770,8 @@ def _treatment_sentence(treatment: Treatment) -> str:
     return f"{name} {when}{extra}."
 
 
-def _visit_sentence(visit: Visit, found: FollowUp) -> str:
-    points = [point for point in found.points if point.date == visit.date]
+def _visit_sentence(number: int, visit: Visit, found: FollowUp) -> str:
+    points = [point for point in found.points if point.visit == number]
     if points:
         values = ", ".join(_point_text(point) for point in points)
         numbers = values

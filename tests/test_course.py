@@ -85,6 +85,21 @@ def test_an_absent_peak_is_drawn_as_a_bound():
     assert "&gt; " in html
 
 
+def test_an_absent_peak_is_not_drawn_as_measured():
+    areas = PeakAreas(("NAA", "Cr"), [0.02, 1.0], np.diag([0.03, 0.03]) ** 2)
+    found = followup([Visit(date=Date.parse("2013-01"), areas=areas)])
+
+    axes = course.course_figure(found).axes[0]
+
+    assert all(0.02 not in line.get_ydata() for line in axes.lines)
+
+
+def test_the_axis_of_ratios_has_numbers(reference):
+    axes = course.course_figure(reference).axes[0]
+
+    assert len(axes.get_yticks()) >= 3
+
+
 def test_the_intervals_of_one_visit_stand_side_by_side(rising):
     drawing = course.course_figure(rising)
     drawing.canvas.draw()

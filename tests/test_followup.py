@@ -189,6 +189,33 @@ def test_each_visit_is_compared_with_the_first_and_the_one_before():
     assert pairs == [(2012, 2013), (2012, 2014), (2013, 2014)]
 
 
+def test_two_visits_of_one_date_keep_their_own_values():
+    course = followup([
+        visit("2012-09", [3.6, 1.0, 1.0, 1.0]), visit("2012-09", [3.6, 2.0, 1.0, 1.0]),
+        visit("2013-01", [3.6, 3.0, 1.0, 1.0]),
+    ])  # fmt: skip
+
+    told = {one.visit: round(one.value, 6) for one in course.series("Cho/Cr")}
+    first, second = (text for text in course.sentences if text.startswith("September 2012"))
+    assert told == {1: 1.0, 2: 2.0, 3: 3.0}
+    assert "Cho/Cr 1.00" in first
+    assert "Cho/Cr 2.00" not in first
+    assert "Cho/Cr 2.00" in second
+    assert "Cho/Cr 1.00" not in second
+    assert any("from September 2012 (visit 2) to January 2013 (visit 3)" in text
+               for text in course.sentences)  # fmt: skip
+    assert (
+        "Which of the visits of September 2012 came first is not known; this order is assumed."
+        in course.sentences
+    )
+
+
+def test_a_year_that_holds_the_other_visit_leaves_the_order_open():
+    course = followup([visit("2013-02", FIRST), visit("2013", SECOND)])
+
+    assert any("visits of February 2013 and 2013 came first" in text for text in course.sentences)
+
+
 def test_a_grid_is_added_up_over_the_lesion():
     values = np.array([[FIRST, SECOND], [[9, 9, 9, 9], [np.nan] * 4]]).reshape(2, 2, 1, 4)
     covariance = np.broadcast_to(np.eye(4) * 0.01, (2, 2, 1, 4, 4))

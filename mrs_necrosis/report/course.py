@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
@@ -21,7 +22,7 @@ from mrs_necrosis.report.text import RESEARCH_LINE, wrap
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mrs_necrosis.followup import Change, FollowUp, Point
+    from mrs_necrosis.followup import Change, Date, FollowUp, Point
 
 SCHEMA = "mrs-necrosis/followup/1"
 DRAWN = ("Cho/Cr", "Cho/NAA", "NAA/Cr", "LL/Cr")
@@ -109,10 +110,10 @@ def render(found: FollowUp, *, level: float = 0.95) -> dict[str, bytes]:
 
 def to_html(found: FollowUp, svg: str, *, level: float = 0.95) -> str:
     """Return the page, self-contained."""
-    at = {(point.ratio, point.date): point for point in found.points}
+    at = {(point.ratio, point.visit): point for point in found.points}
     names = [name for name in DRAWN if any(point.ratio == name for point in found.points)]
     visits = [
-        (index, visit, [_cell(at.get((name, visit.date))) for name in names])
+        (index, visit, [_cell(at.get((name, index))) for name in names])
         for index, visit in enumerate(found.visits, 1)
     ]
     return (
@@ -146,8 +147,8 @@ def _change(change: Change) -> dict[str, str]:
     ends = change.interval or (None, None)
     return {
         "ratio": change.ratio,
-        "before": str(change.before),
-        "after": str(change.after),
+        "before": _visit_of(change.before, change.visits, 0),
+        "after": _visit_of(change.after, change.visits, 1),
         "factor": number(change.factor),
         "interval": interval_text(ends[0], ends[1], "bounded") if change.interval else DASH,
         "exceeds_error": DASH if change.obstacles else answers[change.exceeds_error],
@@ -156,6 +157,10 @@ def _change(change: Change) -> dict[str, str]:
         else answers[change.exceeds_reproducibility],
         "remarks": "; ".join((*change.obstacles, *change.unknowns)),
     }
+
+
+def _visit_of(date: Date, visits: tuple[int, int] | None, which: int) -> str:
+    return str(date) if visits is None else f"{date} ({visits[which]})"
 
 
 def course_figure(found: FollowUp) -> Figure:
@@ -193,7 +198,8 @@ def _draw_ratios(axes: Axes, found: FollowUp, names: list[str]) -> None:
     for at, name in enumerate(names):
         colour, before = _COLOURS[DRAWN.index(name)], len(axes.lines)
         points = [p for p in found.points if p.ratio == name]
-        shown = [p for p in points if p.value is not None and p.value > 0]
+        # an absent peak has its arrow alone: what was not detected is not drawn as measured
+        shown = [p for p in points if p.status == "ok" and p.value is not None and p.value > 0]
         axes.plot(
             [p.date.decimal_year for p in shown], [p.value for p in shown if p.value], "o-",
             color=colour, markersize=5, linewidth=1.0, label=name,
@@ -219,6 +225,8 @@ def _draw_ratios(axes: Axes, found: FollowUp, names: list[str]) -> None:
     low, high = low / 1.15, high * 1.15
     axes.set_ylim(low, high)
     ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= t <= high]
+    if len(ticks) < 3:
+        ticks = [t for n in range(-3, 4) for t in (10.0**n * np.arange(1, 10)) if low <= t <= high]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_yticks([], minor=True)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
