@@ -169,7 +169,7 @@ class AppliesTo:
     echo_time_ms : tuple of float or None
         Lowest and highest echo time.
     te_class : {"short", "long", "very_long"} or None
-        See ``te_class``.
+        See ``te_class``; taken from `echo_time_ms` where both ends have one class.
     field_t : tuple of float
         Field strengths in T.
     technique : str or None
@@ -198,8 +198,25 @@ class AppliesTo:
         for tesla in self.field_t:
             _positive_number("field_t", tesla)
         if self.echo_time_ms is not None:
-            low, high = self.echo_time_ms
-            object.__setattr__(self, "echo_time_ms", (float(low), float(high)))
+            self._check_echo_times(self.echo_time_ms)
+
+    def _check_echo_times(self, given: object) -> None:
+        if not isinstance(given, (list, tuple)) or len(given) != 2:
+            msg = f"echo_time_ms must be [lowest, highest]; got {given!r}"
+            raise ValueError(msg)
+        for one in given:
+            _positive_number("echo_time_ms", one)
+        low, high = (float(one) for one in given)
+        if low > high:
+            msg = f"echo_time_ms must be [lowest, highest]; got {given!r}"
+            raise ValueError(msg)
+        classes = {te_class(low / 1e3), te_class(high / 1e3)}
+        if self.te_class is None and len(classes) == 1 and "between" not in classes:
+            object.__setattr__(self, "te_class", classes.pop())
+        elif self.te_class is not None and self.te_class not in classes:
+            msg = f"te_class is {self.te_class!r}, which does not hold {low:g} to {high:g} ms"
+            raise ValueError(msg)
+        object.__setattr__(self, "echo_time_ms", (low, high))
 
     @property
     def has_mixed_population(self) -> bool:
@@ -242,6 +259,16 @@ class Criterion:
         if self.enabled not in {True, False}:
             msg = f"enabled must be true or false; got {self.enabled!r}"
             raise TypeError(msg)
+        for name, word in self.verified.items():
+            if not isinstance(word, bool) and (name == "cutoff" or not isinstance(word, str)):
+                allowed = "true or false" if name == "cutoff" else "true, false or words"
+                msg = f"verified says {name} = {word!r}; it must be {allowed}"
+                raise TypeError(msg)
+        for name in ("sensitivity", "specificity"):
+            _share(name, getattr(self, name))
+        if self.n is not None and (type(self.n) is not int or self.n < 1):
+            msg = f"n must be a number of lesions from 1 on; got {self.n!r}"
+            raise ValueError(msg)
         _one_of("side", self.side, ("necrosis", "recurrence"))
         _one_of("kind", self.kind, KINDS)
         _one_of("counts_basis", self.counts_basis, COUNTS_BASES)
@@ -538,6 +565,15 @@ def _positive_number(name: str, value: object) -> None:
         raise TypeError(msg)
     if not (math.isfinite(value) and value > 0):
         msg = f"{name} must be above zero; got {value!r}"
+        raise ValueError(msg)
+
+
+def _share(name: str, value: object) -> None:
+    if value is None:
+        return
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:  # type: ignore[operator]
+        msg = f"{name} must be from 0 to 1; got {value!r}"
         raise ValueError(msg)
 
 

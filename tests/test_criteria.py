@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrs_necrosis.criteria import Comparison, load_criteria, parse_expression, te_class
+from mrs_necrosis.criteria import AppliesTo, Comparison, load_criteria, parse_expression, te_class
 from mrs_necrosis.errors import FormatError
 
 GOOD = """schema = 1
@@ -149,6 +149,15 @@ def test_a_users_file_adds_a_criterion(tmp_path):
     assert len(load_criteria(path)) == len(load_criteria()) + 1
 
 
+def test_the_echo_times_of_a_study_give_their_class(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + "applies_to = { echo_time_ms = [25, 35] }\n")
+
+    assert by_id(path)["mine"].applies_to.te_class == "short"
+    assert AppliesTo(echo_time_ms=(30, 144)).te_class is None
+    assert AppliesTo(echo_time_ms=(60, 100)).te_class is None
+
+
 def test_a_users_file_switches_a_shipped_criterion_off(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('schema = 1\n[[criterion]]\nid = "ando2004_cho_cr"\nenabled = false\n')
@@ -183,6 +192,29 @@ def test_a_person_who_read_the_paper_can_enable_its_criterion(tmp_path):
         ("counts = [8, 2, 9, 1]", "counts = [0, 0, 9, 1]", 12, "lesions of both kinds"),
         ("verified = { cutoff = true }", "verified = { cutoff = false }", 3, "cannot be enabled"),
         ("enabled = true", 'enabled = "yes"', 15, "enabled must be true or false"),
+        ("{ cutoff = true }", '{ cutoff = "no" }', 14, "'no'; it must be true or false"),
+        ("{ cutoff = true }", "{ cutoff = true, te = 3 }", 14, "it must be true, false or words"),
+        ("enabled = true", "enabled = true\nsensitivity = 83", 16, "must be from 0 to 1; got"),
+        ("enabled = true", 'enabled = true\nspecificity = "a"', 16, "must be from 0 to 1; got"),
+        ("enabled = true", "enabled = true\nn = 0", 16, "number of lesions"),
+        (
+            "enabled = true",
+            "enabled = true\napplies_to = { echo_time_ms = [30] }",
+            16,
+            r"must be \[lowest, highest\]",
+        ),
+        (
+            "enabled = true",
+            "enabled = true\napplies_to = { echo_time_ms = [35, 20] }",
+            16,
+            r"must be \[lowest, highest\]",
+        ),
+        (
+            "enabled = true",
+            'enabled = true\napplies_to = { echo_time_ms = [20, 35], te_class = "long" }',
+            16,
+            "does not hold 20 to 35 ms",
+        ),
         ('id = "mine"', "id = 7", 4, "needs an id"),
         ("schema = 1", "schema = 2", 1, "begin with 'schema = 1'"),
         ("[[criterion]]", "[[rules]]", 3, "tables and nothing else"),
