@@ -26,7 +26,7 @@ from mrs_necrosis.preprocessing import (
 )
 from mrs_necrosis.preprocessing.eddy_currents import water_area
 from mrs_necrosis.preprocessing.noise import noise_sd
-from mrs_necrosis.simulation import phantom
+from mrs_necrosis.simulation import grid_phantom, phantom
 from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
 
 MHZ, DWELL_S, N = 123.2, 5e-4, 1024
@@ -586,6 +586,34 @@ def test_a_begin_time_is_found_though_nothing_is_clear_before_it_is(tissue, late
     assert found.begin_time_s == pytest.approx(late_s, abs=0.2e-3)
     assert abs(found.shift_ppm.item()) < 0.02
     assert found.confidence.item() > 0.9
+
+
+@pytest.mark.parametrize("missing", [0, 4, 14])
+@pytest.mark.parametrize("echo_time_s", [0.03, 0.144])
+@pytest.mark.parametrize(
+    "tissue", ["radiation_necrosis", "metastasis_recurrence", "recurrent_gbm_high_lipid"]
+)
+def test_first_samples_that_are_missing_are_found_in_a_lesion(tissue, echo_time_s, missing):
+    made = phantom(
+        tissue, np.random.default_rng(1), echo_time_s=echo_time_s, snr=30, baseline=0.1,
+        shift_hz=5.0, phase_rad=0.5, dwell_time_s=5e-4,
+    )  # fmt: skip
+
+    found = find_reference(replace(made.spectra, fid=made.spectra.fid[..., missing:]))
+
+    assert found.begin_time_s == pytest.approx(5e-4 * missing, abs=0.4e-3)
+    assert found.shift_ppm.item() == pytest.approx(5.0 / 123.2, abs=0.02)
+
+
+def test_a_begin_time_is_found_from_the_strongest_voxels_of_a_grid():
+    made = grid_phantom(
+        np.random.default_rng(1), grid=(8, 8, 1), echo_time_s=0.03, residual_water=0.0
+    )
+
+    late = find_reference(replace(made.spectra, fid=made.spectra.fid[..., 6:]))
+
+    assert late.begin_time_s == pytest.approx(3e-3, abs=0.3e-3)
+    assert find_reference(made.spectra).begin_time_s == 0.0
 
 
 def test_acetate_is_not_called_naa_where_creatine_says_otherwise():

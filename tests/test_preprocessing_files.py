@@ -68,6 +68,18 @@ def test_a_brain_is_upright_with_its_singlets_in_place(shared_data, brain):
     assert step(spectra, "reference_shift").parameters["confidence"] > 0.9
 
 
+@pytest.mark.parametrize("brain", BRAINS)
+def test_a_brain_without_its_first_3_ms_is_found_to_be_so(shared_data, brain):
+    whole = read(shared_data / BRAINS[brain][0])
+    missing = round(3e-3 / whole.acquisition.dwell_time_s)
+    cut = replace(whole, fid=whole.fid[:, :, :, missing:])
+
+    begin_ms = [step(preprocess(one), "phase").parameters["begin_time_ms"] for one in (whole, cut)]
+
+    missing_ms = 1e3 * missing * whole.acquisition.dwell_time_s
+    assert begin_ms == pytest.approx([0.0, missing_ms], abs=0.3)
+
+
 def test_a_reference_that_is_no_unsuppressed_water_is_left_aside(shared_data):
     folder = f"{PHILIPS}/phantom_3T"
 
