@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -598,19 +599,58 @@ def test_what_is_no_result_is_not_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"spectrum.png", "result.json"}
 
 
-def test_a_result_that_finds_no_room_leaves_no_part_of_it(tmp_path, monkeypatch):
-    whole = files.write_atomically
+def no_room_for(name, monkeypatch):
+    staged = files._staged
 
     def full(path, data):
-        if path.name == "report.html":
+        if path.name == name:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return whole(path, data)
+        return staged(path, data)
 
-    monkeypatch.setattr(files, "write_atomically", full)
+    monkeypatch.setattr(files, "_staged", full)
+
+
+def test_a_result_that_finds_no_room_leaves_no_part_of_it(tmp_path, monkeypatch):
+    no_room_for("report.html", monkeypatch)
 
     with pytest.raises(OutputError, match="No space left"):
         files.write(table_analysis(), tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_result_that_finds_no_room_leaves_the_earlier_one_as_it_was(tmp_path, monkeypatch):
+    files.write(spectrum_analysis(), tmp_path)
+    earlier = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    no_room_for("report.html", monkeypatch)
+
+    with pytest.raises(OutputError, match="No space left"):
+        files.write(table_analysis(), tmp_path, overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == earlier
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no lock there")
+def test_of_two_results_written_at_once_the_last_is_whole(tmp_path, monkeypatch):
+    files.write(table_analysis(), tmp_path)
+    second = threading.Thread(
+        target=files.write, args=(spectrum_analysis(), tmp_path), kwargs={"overwrite": True}
+    )
+    remove = files.remove_earlier
+
+    def slow(folder, *, keep):
+        if threading.current_thread() is not second:
+            second.start()
+            second.join(timeout=1.0)  # it would have written in between
+            assert second.is_alive()
+        remove(folder, keep=keep)
+
+    monkeypatch.setattr(files, "remove_earlier", slow)
+
+    files.write(table_analysis(), tmp_path, overwrite=True)
+    second.join()
+
+    alone = {path.name for path in files.write(spectrum_analysis(), tmp_path / "alone")}
+    for name in alone:
+        assert (tmp_path / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 def test_a_foreign_file_is_never_replaced(tmp_path):

@@ -162,12 +162,7 @@ def write(
     """
     folder = Path(folder)
     refuse_existing(folder, overwrite=overwrite)
-    contents = render(analysis)
-    for name in contents:
-        refuse_existing_file(folder / name, overwrite=overwrite)
-    if overwrite:
-        remove_earlier(folder, keep=contents)
-    return write_files(folder, contents, overwrite=overwrite)
+    return write_files(folder, render(analysis), overwrite=overwrite, is_result=True)
 
 
 def remove_earlier(folder: Path, *, keep: Collection[str] = ()) -> None:
@@ -270,9 +265,13 @@ def is_ours(path: Path) -> bool:
 
 
 def write_files(
-    folder: Path, contents: Mapping[str, bytes], *, overwrite: bool = False
+    folder: Path,
+    contents: Mapping[str, bytes],
+    *,
+    overwrite: bool = False,
+    is_result: bool = False,
 ) -> list[Path]:
-    """Write files one by one, each whole or not at all; if one fails, no new one stays.
+    """Write files, all of them or none.
 
     Parameters
     ----------
@@ -282,6 +281,8 @@ def write_files(
         Bytes by file name.
     overwrite : bool
         Replace files of an earlier result.
+    is_result : bool
+        Whether they are all there is of a result: others of an earlier one are removed.
 
     Returns
     -------
@@ -293,29 +294,62 @@ def write_files(
     OutputError
         If a file exists that may not be replaced, or the folder cannot be written.
     """
-    for name in contents:
-        refuse_existing_file(folder / name, overwrite=overwrite)
-    new = [folder / name for name in contents if not (folder / name).exists()]
+    paths = [folder / name for name in contents]
     try:
-        for parent in {(folder / name).parent for name in contents}:
+        for parent in {folder, *(path.parent for path in paths)}:
             parent.mkdir(parents=True, exist_ok=True)
-        with _taken_back(new):
-            return [write_atomically(folder / name, data) for name, data in contents.items()]
+        with _alone(folder), contextlib.ExitStack() as staged:
+            for path in paths:
+                refuse_existing_file(path, overwrite=overwrite)
+            # nothing is replaced or removed before all of it has found room
+            temporaries = [
+                staged.enter_context(_staged(folder / name, data))
+                for name, data in contents.items()
+            ]
+            if overwrite and is_result:
+                remove_earlier(folder, keep=contents)
+            for temporary, path in zip(temporaries, paths, strict=True):
+                temporary.replace(path)
     except OSError as error:
         msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
         raise OutputError(msg) from error
+    return paths
 
 
 @contextlib.contextmanager
-def _taken_back(new: list[Path]) -> Iterator[None]:
-    """Remove new files again if not all could be written."""
-    try:
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that of two commands the last leaves its files and no others.
+
+    The system lets go when the process dies. Where folders have no lock, as on Windows and on
+    some network file systems, each file is still whole.
+    """
+    if os.name == "nt":
         yield
-    except BaseException:
-        for path in new:
-            with contextlib.suppress(OSError):
-                path.unlink()
-        raise
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _staged(path: Path, data: bytes) -> Iterator[Path]:
+    """Yield a file beside ``path`` that holds ``data``; it is removed if it still is there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> Path:
@@ -333,15 +367,6 @@ def write_atomically(path: Path, data: bytes) -> Path:
     Path
         The same path.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with _staged(path, data) as temporary:
         temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
     return path
