@@ -1004,6 +1004,7 @@ def _followup(options: argparse.Namespace) -> int:
     from mrs_necrosis.ratios import parse_ratio
     from mrs_necrosis.report import course
     from mrs_necrosis.report.files import refuse_existing_file, write_files
+    from mrs_necrosis.report.text import failed_checks
 
     if options.timeline is None and not options.visit:
         options.parser.error("give a timeline, or --visit DATE INPUT")
@@ -1024,7 +1025,10 @@ def _followup(options: argparse.Namespace) -> int:
         if not found.is_single:
             options.parser.error("a visit of many voxels needs its lesion: use the Python API")
         try:
-            visit = Visit.of(date, found.areas, acquisition=found.acquisition)
+            visit = Visit.of(
+                date, found.areas, acquisition=found.acquisition, volume_ml=_volume_ml(found),
+                problems=() if found.assessment is None else failed_checks(found.assessment),
+            )  # fmt: skip
         except ValueError as error:
             options.parser.error(str(error))
         visits.append(replace(visit, echo_time_s=found.echo_time_s, field_t=found.field_t))
@@ -1038,6 +1042,12 @@ def _followup(options: argparse.Namespace) -> int:
         if not options.quiet:
             _print(f"\nwritten to {options.out}", file=sys.stderr)
     return EXIT_OK
+
+
+def _volume_ml(found: Analysis) -> float | None:
+    """Return the volume of a voxel; its place means little, as patients move between visits."""
+    size = None if found.spectra is None else found.spectra.voxel_size_mm
+    return None if size is None else math.prod(size) / 1e3
 
 
 # ---- simulate ---------------------------------------------------------------------------------

@@ -108,11 +108,13 @@ class Date:
 
     @property
     def _last(self) -> float:
-        if self.day is not None:
-            return self._first + 1 / 366
-        if self.month is not None:
-            return self._first + 1 / 12
-        return self._first + 1
+        """The beginning of what comes next: a month is not a twelfth of a year."""
+        if self.month is None:
+            return float(self.year + 1)
+        if self.day is None:
+            after = self.year + self.month // 12, self.month % 12 + 1
+            return _decimal(dt.date(*after, 1))
+        return _decimal(dt.date(self.year, self.month, self.day) + dt.timedelta(days=1))
 
     def surely_after(self, other: Date) -> bool:
         """Return whether it lies after another date whatever the missing parts are."""
@@ -163,6 +165,10 @@ class Visit:
         Of the spectroscopy.
     affine : ndarray of float64, shape (4, 4), or None
         Voxel to RAS+ mm in a frame that the visits share; None if that is unknown.
+    volume_ml : float or None
+        Of the voxel, where its place is in no frame that the visits share.
+    problems : tuple of str
+        Checks of quality that its spectrum failed: its values are then not used.
 
     Raises
     ------
@@ -182,6 +188,13 @@ class Visit:
     sequence: str | None = None
     manufacturer: str | None = None
     affine: NDArray[np.float64] | None = None
+    volume_ml: float | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has peak values that can be used."""
+        return self.areas is not None and not self.problems
 
     def __post_init__(self) -> None:
         if self.areas is None:
@@ -211,8 +224,10 @@ class Visit:
         *,
         acquisition: Acquisition | None = None,
         affine: NDArray[np.float64] | None = None,
+        volume_ml: float | None = None,
         mask: NDArray[np.bool_] | None = None,
         event: str = "",
+        problems: Sequence[str] = (),
     ) -> Visit:
         """Return a visit from what a fit was made of.
 
@@ -224,7 +239,7 @@ class Visit:
             See ``Visit``.
         acquisition : Acquisition or None
             Echo time, field, sequence and manufacturer are taken from it.
-        affine, mask, event :
+        affine, volume_ml, mask, event, problems :
             See ``Visit``.
 
         Returns
@@ -239,8 +254,9 @@ class Visit:
                 for name in ("echo_time_s", "field_t", "sequence", "manufacturer")
             }
         return cls(
-            date=Date.parse(date), areas=areas, affine=affine, mask=mask, event=event, **known
-        )
+            date=Date.parse(date), areas=areas, affine=affine, volume_ml=volume_ml, mask=mask,
+            event=event, problems=tuple(problems), **known,
+        )  # fmt: skip
 
 
 def _single(areas: PeakAreas, mask: NDArray[np.bool_]) -> PeakAreas:
@@ -506,7 +522,7 @@ def followup(
     check_probability("level", level)
     ordered = tuple(sorted(visits, key=lambda visit: visit.date.decimal_year))
     treated = tuple(sorted(treatments, key=lambda treatment: treatment.start.decimal_year))
-    measured = [(at, visit) for at, visit in enumerate(ordered, 1) if visit.areas is not None]
+    measured = [(at, visit) for at, visit in enumerate(ordered, 1) if visit.is_measured]
     names = [name for name in ratios if any(_has(visit, name) for _, visit in measured)]
     points = tuple(
         _point(at, visit, name, level)
@@ -618,6 +634,7 @@ def comparability(before: Visit, after: Visit) -> tuple[tuple[str, ...], tuple[s
         obstacles.append(f"one is {before.areas.quantity} and the other {after.areas.quantity}")
     if before.affine is None or after.affine is None:
         unknowns.append("voxel positions")
+        obstacles.extend(_sizes(before.volume_ml, after.volume_ml))
     else:
         obstacles.extend(_displacement(before, after))
     return tuple(obstacles), tuple(unknowns)
@@ -627,13 +644,18 @@ def _displacement(before: Visit, after: Visit) -> Iterable[str]:
     first, second = np.asarray(before.affine), np.asarray(after.affine)
     if before.mask is not None or after.mask is not None:
         return  # the lesion was outlined at each visit; its voxels need not coincide
-    volumes = [abs(float(np.linalg.det(a[:3, :3]))) for a in (first, second)]
-    if abs(volumes[0] - volumes[1]) > SAME_VOLUME * max(volumes):
-        yield f"the voxels differ in size ({volumes[0] / 1e3:.1f} and {volumes[1] / 1e3:.1f} mL)"
+    yield from _sizes(*(abs(float(np.linalg.det(a[:3, :3]))) / 1e3 for a in (first, second)))
     edges = [np.sqrt((a[:3, :3] ** 2).sum(axis=0)).min() for a in (first, second)]
     apart = float(np.linalg.norm(first[:3, 3] - second[:3, 3]))
     if apart > SAME_PLACE * min(edges):
         yield f"the voxels lie {apart:.0f} mm apart"
+
+
+def _sizes(first: float | None, second: float | None) -> Iterable[str]:
+    if first is None or second is None:
+        return
+    if abs(first - second) > SAME_VOLUME * max(first, second):
+        yield f"the voxels differ in size ({first:.1f} and {second:.1f} mL)"
 
 
 def _change(before: Visit, after: Visit, name: str, level: float, scatter: float | None) -> Change:
@@ -715,7 +737,7 @@ def _log_range(areas: PeakAreas, name: str, z: float) -> _LogRange | None:
 
 
 def _course(found: FollowUp) -> Iterable[str]:
-    measured = [visit for visit in found.visits if visit.areas is not None]
+    measured = [visit for visit in found.visits if visit.is_measured]
     n = len(found.visits)
     yield (
         f"{n} visit{'s' if n > 1 else ''} from {found.visits[0].date} to "
@@ -772,7 +794,10 @@ def _treatment_sentence(treatment: Treatment) -> str:
 
 def _visit_sentence(number: int, visit: Visit, found: FollowUp) -> str:
     points = [point for point in found.points if point.visit == number]
-    if points:
+    if visit.problems:
+        verb = "check" if len(visit.problems) == 1 else "checks"
+        numbers = f"a spectrum that is not used, it failed the {verb} of {_joined(visit.problems)}"
+    elif points:
         values = ", ".join(_point_text(point) for point in points)
         numbers = values
         if all(point.lower is None and point.upper is None for point in points):

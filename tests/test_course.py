@@ -145,6 +145,16 @@ def test_the_first_visit_is_not_cut_by_the_axis(reference):
     assert years[0] - first > 0.03 * (last - first)
 
 
+def test_the_command_does_not_follow_a_spectrum_of_no_use(capsys):
+    poor, good = sample_path("too_poor_te144.nii.gz"), sample_path("reference_case_te144.nii.gz")
+
+    assert cli.main(["followup", "--visit", "2020", str(poor), "--visit", "2021", str(good)]) == 0
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert "2020: a spectrum that is not used, it failed the check" in told
+    assert "Cho/Cr from 2020" not in told
+
+
 def test_the_command_follows_files_and_tables(capsys, tmp_path):
     table = tmp_path / "later.toml"
     table.write_text("[peaks]\nCho = 40000\nCr = 29534\nNAA = 31278\n")

@@ -210,6 +210,43 @@ def test_two_visits_of_one_date_keep_their_own_values():
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_after"),
+    [
+        ("2020-06", "2020-07", True), ("2021-02", "2021-03", True), ("2020-12", "2021-01", True),
+        ("2020-12-31", "2021-01-01", True), ("2020", "2021", True), ("2020", "2020-12", False),
+        ("2020-02-29", "2020-03", True), ("2020-07", "2020-07-01", False),
+    ],
+)  # fmt: skip
+def test_what_begins_where_the_other_ends_is_surely_after_it(before, after, is_after):
+    assert Date.parse(after).surely_after(Date.parse(before)) is is_after
+
+
+def test_a_spectrum_that_failed_its_checks_is_not_compared():
+    course = followup([
+        visit("2012-09", FIRST, **SAME), visit("2012-12", SECOND, problems=("snr", "fit"), **SAME),
+        visit("2013-03", SECOND, **SAME),
+    ])  # fmt: skip
+
+    assert {str(one.after) for one in course.changes} == {"March 2013"}
+    assert [point.visit for point in course.series("Cho/Cr")] == [1, 3]
+    assert (
+        "December 2012: a spectrum that is not used, it failed the checks of snr and fit."
+        in course.sentences
+    )
+
+
+def test_voxels_of_another_size_are_not_compared():
+    known = {name: value for name, value in SAME.items() if name != "affine"}
+
+    course = followup([
+        visit("2012-09", FIRST, volume_ml=8.0, **known),
+        visit("2012-12", SECOND, volume_ml=1.0, **known),
+    ])  # fmt: skip
+
+    assert change(course, "Cho/Cr").obstacles == ("the voxels differ in size (8.0 and 1.0 mL)",)
+
+
 def test_a_year_that_holds_the_other_visit_leaves_the_order_open():
     course = followup([visit("2013-02", FIRST), visit("2013", SECOND)])
 

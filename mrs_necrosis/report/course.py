@@ -55,6 +55,7 @@ def to_json(found: FollowUp) -> str:
                 "readings": dict(visit.readings),
                 "echo_time_s": visit.echo_time_s,
                 "field_t": visit.field_t,
+                "problems": list(visit.problems),
             }
             for visit in found.visits
         ],
@@ -254,7 +255,7 @@ def _draw_lanes(axes: Axes, found: FollowUp, lanes: list[str]) -> None:
             alpha=0.75 if treatment.end is not None else 0.35, linewidth=0,
         )  # fmt: skip
     for index, visit in enumerate(found.visits, 1):
-        has_values = visit.areas is not None
+        has_values = visit.is_measured
         year = visit.date.decimal_year
         axes.plot([year], [0], "o", markersize=11, markeredgecolor=INK, markeredgewidth=0.9,
                   color=INK if has_values else "white")  # fmt: skip

@@ -127,12 +127,17 @@ def closing_gate(assessment: Assessment) -> Gate | None:
 
 def unusable_words(assessment: Assessment) -> str:
     """Return why the fitted numbers are not to be used; nothing if they are."""
-    for gate in assessment.gates:
-        if not gate.is_open and gate.name in _OF_QUALITY:
-            return (
-                f"These numbers are not to be used: the spectrum failed the check of {gate.name}."
-            )
-    return ""
+    failed = failed_checks(assessment)
+    if not failed:
+        return ""
+    return f"These numbers are not to be used: the spectrum failed the check of {failed[0]}."
+
+
+def failed_checks(assessment: Assessment) -> tuple[str, ...]:
+    """Return the names of the checks of quality that the spectrum failed."""
+    return tuple(
+        gate.name for gate in assessment.gates if not gate.is_open and gate.name in _OF_QUALITY
+    )
 
 
 def sides(findings: Iterable[Finding]) -> dict[Favors, list[Finding]]:
