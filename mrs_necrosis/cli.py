@@ -508,7 +508,8 @@ def _add_context(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("evidence")
     group.add_argument(
         "--prior", type=_prior, default=0.5, metavar="P",
-        help="prior probability of recurrence (0.5); narloch: by --months-since-irradiation",
+        help="prior probability of recurrence (0.5); narloch: of a metastasis, by "
+        "--months-since-irradiation",
     )  # fmt: skip
     group.add_argument("--criteria", type=Path, metavar="FILE",
                        help="criteria to add or change (TOML)")  # fmt: skip
@@ -721,6 +722,8 @@ def _prior_of(options: argparse.Namespace) -> float:
 
     if options.months_since_irradiation is None:
         options.parser.error("--prior narloch needs --months-since-irradiation")
+    if options.population not in {None, "metastasis"}:
+        options.parser.error("--prior narloch is of metastases, not of another --population")
     return prior_after_radiosurgery(options.months_since_irradiation)
 
 

@@ -951,6 +951,37 @@ def test_leaving_lipid_out_by_a_threshold_never_makes_a_label(values, perfusion)
         assert found.favors == with_lipid.favors
 
 
+@pytest.mark.parametrize("areas", [reference(), reference(0.05)])
+def test_every_gate_has_a_threshold_and_a_source_also_where_it_cannot_be_checked(areas):
+    for one in assess(areas).gates:
+        assert one.sentence, one.name
+        assert one.threshold, one.name
+        assert one.source, one.name
+
+
+def test_a_population_that_no_criterion_names_is_said():
+    found = assess(reference(), context=Context(population="metastases"))
+
+    assert any(
+        text.startswith("No criterion was measured in the population") and "metastasis" in text
+        for text in found.caveats
+    )
+    assert not any("No criterion was measured" in text for text in assess(reference()).caveats)
+
+
+def test_the_prior_of_metastases_says_so():
+    prior = prior_after_radiosurgery(7)
+
+    unknown = assess(reference(), prior=prior)
+    known = assess(
+        reference(), prior=prior,
+        context=Context(population="metastasis", months_since_irradiation=7),
+    )  # fmt: skip
+
+    assert any("whether this is one was not said" in text for text in unknown.caveats)
+    assert any("that is the prior here" in text for text in known.caveats)
+
+
 def test_a_label_that_rests_on_lipid_left_out_is_withheld_and_said():
     case = peaks(1.4, 2.0, 1.0, 0.7, cv=0.02)
     context = Context(contralateral=peaks(0.55, 1.1, 1.0, 2.0, cv=0.01))

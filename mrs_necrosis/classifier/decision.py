@@ -771,10 +771,12 @@ def _evidence_checks(
                 source="what the near-normal gate needs", gives=Favors.INDETERMINATE,
             ),
         )  # fmt: skip
+    threshold = f"label holds in >= {100 * scoring.draws_on_label:.0f} % of draws"
     if draws is None:
         robust = Check(
             "draws", np.zeros(v, dtype=bool), np.zeros(v, dtype=bool),
             lambda _: "Not checked: the areas have no reported uncertainty to draw from.",
+            threshold=threshold,
         )  # fmt: skip
         return evidence, conflict, robust, *complete, *more
     held = np.where(labelled, _held(draws, codes), 1.0)
@@ -789,8 +791,7 @@ def _evidence_checks(
 
     robust = Check(
         "draws", held < scoring.draws_on_label, labelled, say_held,
-        threshold=f"label holds in >= {100 * scoring.draws_on_label:.0f} % of draws",
-        gives=Favors.INDETERMINATE,
+        threshold=threshold, gives=Favors.INDETERMINATE,
     )  # fmt: skip
     return evidence, conflict, robust, *complete, *more
 

@@ -16,7 +16,7 @@ from mrs_necrosis.areas import DETECTION_SD
 from mrs_necrosis.assessment import Favors, Gate
 from mrs_necrosis.classifier.scoring import involves_lipid
 from mrs_necrosis.criteria import te_class
-from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import RatioStatus, ratio
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.classifier.context import Context
     from mrs_necrosis.classifier.scoring import Scoring, Weighted
-    from mrs_necrosis.quality import Quality, QualityThresholds
+    from mrs_necrosis.quality import QualityThresholds
     from mrs_necrosis.spectra import Conditions
 
 QC_SOURCE: Final = (
@@ -113,40 +113,26 @@ def quality_checks(
     v = len(areas.values)
     limit = thresholds
     if quality is None:
-        for name, what in (
-            ("unsuppressed-water", "the water's height is unknown"),
-            ("reference", "nobody said how sure the chemical shift is"),
-            ("fit", "no fit was given"),
-            ("snr", "the SNR is unknown"),
-            ("linewidth", "the linewidth is unknown"),
-            ("residual", "the fit's residual is unknown"),
-            ("unexpected-peak", "no residual was searched for unexpected peaks"),
+        nothing = np.full(v, np.nan)
+        unknown = Quality(nothing, nothing, nothing, nothing, np.zeros(v, dtype=np.uint8), nothing)
+        for check, what in (
+            (_water_check(unknown, limit), "the water's height is unknown"),
+            (_reference_check(unknown, limit), "nobody said how sure the chemical shift is"),
+            (_fit_check(unknown), "no fit was given"),
+            (_snr_check(unknown, limit), "the SNR is unknown"),
+            (_linewidth_check(unknown, limit), "the linewidth is unknown"),
+            (_residual_check(unknown, limit), "the fit's residual is unknown"),
+            (_unexpected_check(unknown, scoring), "no residual was searched for unexpected peaks"),
         ):
-            yield _unchecked(name, v, f"Not checked: {what}.", Favors.NOT_EVALUABLE)
+            yield _unchecked(check.name, v, f"Not checked: {what}.", check.gives,
+                             check.threshold, check.source)  # fmt: skip
     else:
         yield _water_check(quality, limit)
         yield _reference_check(quality, limit)
         yield _fit_check(quality)
-        yield _number_check(
-            "snr", quality.snr, quality.snr < limit.snr_fail, f"SNR >= {limit.snr_fail:g}",
-            lambda x: f"The SNR is {x:.1f}",
-        )  # fmt: skip
-        width_hz = quality.linewidth_hz
-        yield _number_check(
-            "linewidth",
-            quality.linewidth_ppm,
-            quality.linewidth_ppm > limit.linewidth_fail_ppm,
-            f"linewidth <= {limit.linewidth_fail_ppm:g} ppm",
-            lambda x: f"The lines are {x:.3f} ppm wide",
-            extra=lambda i: f" ({width_hz[i]:.1f} Hz)" if np.isfinite(width_hz[i]) else "",
-        )
-        yield _number_check(
-            "residual",
-            quality.residual_ratio,
-            quality.residual_ratio > limit.residual_fail,
-            f"residual <= {limit.residual_fail:g} x noise",
-            lambda x: f"The fit leaves {x:.1f} times the noise",
-        )
+        yield _snr_check(quality, limit)
+        yield _linewidth_check(quality, limit)
+        yield _residual_check(quality, limit)
         yield _unexpected_check(quality, scoring)
     yield _area_sd_check(areas, thresholds)
     yield _upright_check(areas)
@@ -155,10 +141,15 @@ def quality_checks(
 
 def _macromolecule_check(areas: PeakAreas, limit: QualityThresholds) -> Check:
     v = len(areas.values)
+    threshold = f"macromolecules <= {limit.macromolecules_fail:g} x the tallest of Cho, Cr, NAA"
+    source = (
+        "assumed, between 41 (the most of 2,000 simulated lesions) and 62 (nulled metabolites) of "
+        "what was at hand"
+    )
     if "MM" not in areas or areas.covariance is None:
         return _unchecked(
             "macromolecules", v, "Not checked: macromolecules were not fitted.",
-            Favors.NOT_EVALUABLE,
+            Favors.NOT_EVALUABLE, threshold, source,
         )  # fmt: skip
     tallest = np.fmax.reduce([areas.value(name) for name in USED_PPM if name in areas])
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -178,16 +169,22 @@ def _macromolecule_check(areas: PeakAreas, limit: QualityThresholds) -> Check:
         closed,
         np.isfinite(areas.value("MM")),
         sentence,
-        threshold=f"macromolecules <= {limit.macromolecules_fail:g} x the tallest of Cho, Cr, NAA",
-        source="assumed, between 41 (the most of 2,000 simulated lesions) and 62 (nulled "
-        "metabolites) of what was at hand",
+        threshold=threshold,
+        source=source,
         gives=Favors.NOT_EVALUABLE,
     )
 
 
-def _unchecked(name: str, v: int, sentence: str, gives: Favors | None = None) -> Check:
+def _unchecked(
+    name: str,
+    v: int,
+    sentence: str,
+    gives: Favors | None = None,
+    threshold: str = "",
+    source: str = "assumed",
+) -> Check:
     no = np.zeros(v, dtype=bool)
-    return Check(name, no, no, lambda _: sentence, gives=gives)
+    return Check(name, no, no, lambda _: sentence, threshold, source, gives)
 
 
 def _water_check(quality: Quality, limit: QualityThresholds) -> Check:
@@ -290,6 +287,35 @@ def _number_check(
     )
 
 
+def _snr_check(quality: Quality, limit: QualityThresholds) -> Check:
+    return _number_check(
+        "snr", quality.snr, quality.snr < limit.snr_fail, f"SNR >= {limit.snr_fail:g}",
+        lambda x: f"The SNR is {x:.1f}",
+    )  # fmt: skip
+
+
+def _linewidth_check(quality: Quality, limit: QualityThresholds) -> Check:
+    width_hz = quality.linewidth_hz
+    return _number_check(
+        "linewidth",
+        quality.linewidth_ppm,
+        quality.linewidth_ppm > limit.linewidth_fail_ppm,
+        f"linewidth <= {limit.linewidth_fail_ppm:g} ppm",
+        lambda x: f"The lines are {x:.3f} ppm wide",
+        extra=lambda i: f" ({width_hz[i]:.1f} Hz)" if np.isfinite(width_hz[i]) else "",
+    )
+
+
+def _residual_check(quality: Quality, limit: QualityThresholds) -> Check:
+    return _number_check(
+        "residual",
+        quality.residual_ratio,
+        quality.residual_ratio > limit.residual_fail,
+        f"residual <= {limit.residual_fail:g} x noise",
+        lambda x: f"The fit leaves {x:.1f} times the noise",
+    )
+
+
 def _unexpected_check(quality: Quality, scoring: Scoring) -> Check:
     where = quality.unexplained_ppm
     positions = np.array(list(USED_PPM.values()))
@@ -319,10 +345,15 @@ def _unexpected_check(quality: Quality, scoring: Scoring) -> Check:
 def _area_sd_check(areas: PeakAreas, thresholds: QualityThresholds) -> Check:
     v = len(areas.values)
     names = [name for name in USED_PPM if name in areas]
+    threshold = f"sd <= {100 * thresholds.area_sd_fail:.0f} % of the tallest of Cho, Cr, NAA"
+    source = (
+        "assumed; compared with the tallest peak, because a limit on each peak's own relative "
+        "error would discard truly low peaks (Kreis 2016, doi 10.1002/mrm.25568)"
+    )
     if areas.covariance is None or not names:
         return _unchecked(
             "area-sd", v, "Not checked: the areas have no reported uncertainty.",
-            Favors.NOT_EVALUABLE,
+            Favors.NOT_EVALUABLE, threshold, source,
         )  # fmt: skip
     value, sd = _stacked(areas, names)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -344,9 +375,8 @@ def _area_sd_check(areas: PeakAreas, thresholds: QualityThresholds) -> Check:
         closed,
         known,
         sentence,
-        threshold=f"sd <= {100 * thresholds.area_sd_fail:.0f} % of the tallest of Cho, Cr, NAA",
-        source="assumed; compared with the tallest peak, because a limit on each peak's own "
-        "relative error would discard truly low peaks (Kreis 2016, doi 10.1002/mrm.25568)",
+        threshold=threshold,
+        source=source,
         gives=Favors.NOT_EVALUABLE,
     )
 
@@ -363,10 +393,12 @@ def _stacked(
 def _upright_check(areas: PeakAreas) -> Check:
     v = len(areas.values)
     names = [name for name in (*USED_PPM, "Lac") if name in areas]
+    threshold = f"no area of Cho, Cr, NAA or Lac below -{DETECTION_SD:g} sd"
+    source = "assumed; the least of 1,800 simulated spectra was -1.5 sd"
     if areas.covariance is None or not names:
         return _unchecked(
             "upright", v, "Not checked: the areas have no reported uncertainty.",
-            Favors.NOT_EVALUABLE,
+            Favors.NOT_EVALUABLE, threshold, source,
         )  # fmt: skip
     value, sd = _stacked(areas, names)
     inverted = (value < 0) & (value <= -DETECTION_SD * sd)
@@ -387,8 +419,8 @@ def _upright_check(areas: PeakAreas) -> Check:
         np.asarray(inverted.any(axis=0)),
         np.asarray(np.isfinite(value).any(axis=0)),
         sentence,
-        threshold=f"no area of Cho, Cr, NAA or Lac below -{DETECTION_SD:g} sd",
-        source="assumed; the least of 1,800 simulated spectra was -1.5 sd",
+        threshold=threshold,
+        source=source,
         gives=Favors.NOT_EVALUABLE,
     )
 
@@ -630,10 +662,13 @@ def _low_metabolites_check(areas: PeakAreas, context: Context, scoring: Scoring)
     v = len(areas.values)
     other = None if context.contralateral is None else _one_voxel(context.contralateral)
     name = "low-metabolites"
+    threshold = f"Cho or Cr >= {scoring.low_metabolites:g} x the other side"
+    source = "assumed; ambiguity of both-low voxels: Dowling 2001, AJNR 22:604-12"
     if other is None or not all(p in areas and p in other for p in ("Cho", "Cr")):
         return _unchecked(
-            name, v, "Not checked: no voxel of the other side was given.", Favors.INDETERMINATE
-        )
+            name, v, "Not checked: no voxel of the other side was given.", Favors.INDETERMINATE,
+            threshold, source,
+        )  # fmt: skip
     with np.errstate(invalid="ignore", divide="ignore"):
         cho = areas.value("Cho") / other.value("Cho")[0]
         cr = areas.value("Cr") / other.value("Cr")[0]
@@ -656,8 +691,8 @@ def _low_metabolites_check(areas: PeakAreas, context: Context, scoring: Scoring)
         closed,
         known,
         sentence,
-        threshold=f"Cho or Cr >= {scoring.low_metabolites:g} x the other side",
-        source="assumed; ambiguity of both-low voxels: Dowling 2001, AJNR 22:604-12",
+        threshold=threshold,
+        source=source,
         gives=Favors.INDETERMINATE,
     )
 
@@ -672,13 +707,16 @@ def _mismatch_check(
 ) -> Check:
     v = len(areas.values)
     enabled = [one for one in criteria if one.criterion.enabled]
+    threshold = f"within {100 * scoring.field_tolerance:.0f} % of the study's"
+    if aspect == "echo time":
+        threshold = "TE short < 50, long 120-160, very long >= 250 ms"
     given = None
     if acquisition is not None and aspect == "echo time" and acquisition.echo_time_s is not None:
         given = f"{acquisition.echo_time_s * 1e3:.4g} ms"
     elif acquisition is not None and aspect == "field" and acquisition.field_t is not None:
         given = f"{acquisition.field_t:.2g} T"
     if given is None:
-        return _unchecked(name, v, f"Not checked: the {aspect} is unknown.")
+        return _unchecked(name, v, f"Not checked: the {aspect} is unknown.", threshold=threshold)
     misfits = [one for one in enabled if aspect in one.misfits]
     if misfits:
         labels = sorted({one.criterion.label for one in misfits})
@@ -700,9 +738,7 @@ def _mismatch_check(
         closed,
         np.ones(v, dtype=bool),
         lambda _: sentence,
-        threshold="TE short < 50, long 120-160, very long >= 250 ms"
-        if aspect == "echo time"
-        else f"within {100 * scoring.field_tolerance:.0f} % of the study's",
+        threshold=threshold,
     )
 
 
@@ -780,8 +816,13 @@ def _net_check(areas: PeakAreas, acquisition: Conditions | None) -> Check:
 
 def _bevacizumab_check(areas: PeakAreas, context: Context, scoring: Scoring) -> Check:
     v = len(areas.values)
+    threshold = "no bevacizumab before the spectrum"
+    source = "Jeon 2012 (Cho/NAA -26 %), Ratai 2013 (doi 10.1093/neuonc/not044); factor assumed"
     if context.after_bevacizumab is None:
-        return _unchecked("after-bevacizumab", v, "Not checked: treatment is unknown.")
+        return _unchecked(
+            "after-bevacizumab", v, "Not checked: treatment is unknown.", threshold=threshold,
+            source=source,
+        )  # fmt: skip
     if context.after_bevacizumab:
         sentence = (
             "Taken during or after bevacizumab, under which choline falls in tumour too: all "
@@ -794,8 +835,8 @@ def _bevacizumab_check(areas: PeakAreas, context: Context, scoring: Scoring) -> 
         np.full(v, context.after_bevacizumab),
         np.ones(v, dtype=bool),
         lambda _: sentence,
-        threshold="no bevacizumab before the spectrum",
-        source="Jeon 2012 (Cho/NAA -26 %), Ratai 2013 (doi 10.1093/neuonc/not044); factor assumed",
+        threshold=threshold,
+        source=source,
     )
 
 

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mrs_necrosis.assessment import Favors
-from mrs_necrosis.classifier.context import NARLOCH_MONTHS, prior_after_radiosurgery
+from mrs_necrosis.classifier.context import (
+    NARLOCH_MONTHS,
+    NARLOCH_PRIORS,
+    prior_after_radiosurgery,
+)
 from mrs_necrosis.criteria import LIPID_FAMILY, te_class
 from mrs_necrosis.quality import FitStatus
 
@@ -80,7 +84,7 @@ def caveats(found: Assessment, facts: Facts) -> tuple[str, ...]:
             _scenario_caveats(found, facts),
             _acquisition_caveats(facts),
             _quality_caveats(facts),
-            _case_caveats(facts),
+            _case_caveats(found, facts),
             _evidence_caveats(found, facts),
             (
                 gate.sentence
@@ -201,19 +205,34 @@ def _quality_caveats(facts: Facts) -> Iterable[str]:
         yield f"Measured with an sd above {100 * limit.area_sd_warn:.0f} %: {', '.join(wide)}."
 
 
-def _case_caveats(facts: Facts) -> Iterable[str]:
+def _case_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
     context = facts.context
+    known = sorted(
+        {name for one in facts.criteria for name in one.criterion.applies_to.population}
+    )
+    if context.population is not None and context.population not in known:
+        yield (
+            "No criterion was measured in the population that was given, so each counts less; "
+            f"known are {_joined(known)}."
+        )
     if context.post_contrast:
         yield "Acquired after contrast agent, which can change choline's line."
     if context.contralateral is not None:
         yield from _contralateral_caveats(facts)
     months = context.months_since_irradiation
+    if found.evidence.prior in NARLOCH_PRIORS and context.population is None:
+        yield (
+            "The prior is that of metastases after radiosurgery (Narloch 2017); whether this is "
+            "one was not said."
+        )
     if months is not None and context.population == "metastasis":
         when = "up to" if months <= NARLOCH_MONTHS else "more than"
+        is_used = found.evidence.prior == prior_after_radiosurgery(months)
+        use = "that is the prior here" if is_used else "that can serve as the prior"
         yield (
             f"Of enlarging metastases biopsied {when} {NARLOCH_MONTHS:g} months after "
             f"radiosurgery, {100 * prior_after_radiosurgery(months):.0f} % held tumour "
-            "(Narloch 2017, 35 lesions): that can serve as the prior."
+            f"(Narloch 2017, 35 lesions): {use}."
         )
 
 
