@@ -668,7 +668,8 @@ def _shares(
         drawn[at] = np.bincount(pick, weights=share, minlength=chance.shape[1])
     lower, upper = np.quantile(drawn, [0.025, 0.975], axis=0)
     ends = zip(share @ chance, lower, upper, strict=True)
-    return [(float(mean), float(low), float(high)) for mean, low, high in ends]
+    # what is rare in every voxel may be in none of the draws, and is not outside its interval
+    return [(float(m), float(min(m, low)), float(max(m, high))) for m, low, high in ends]
 
 
 def _fractions(

@@ -16,6 +16,7 @@ from mrs_necrosis.io import write_nifti_mrs
 from mrs_necrosis.pipeline import analyze
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.document import schema
+from mrs_necrosis.report.table import to_tsv
 from mrs_necrosis.simulation.phantoms import phantom
 
 SHAPE = (6, 6, 1)
@@ -76,6 +77,36 @@ def test_the_command_writes_maps_page_and_pictures_of_a_grid(written):
     assert sidecar["Provenance"]["source"]["sha256"]
     assert (out / "report.html").read_text().count('src="data:image/png;base64,') >= 1
     assert "grid.nii.gz" not in json.dumps(sidecar)  # a file name may name a person
+
+
+def test_the_table_of_a_grid_says_of_each_voxel_what_the_maps_say(written):
+    _, out = written
+    label = nibabel.load(out / "maps" / "grid_desc-label_mrsmap.nii.gz").get_fdata()
+    key = json.loads((out / "maps" / "grid_desc-label_mrsmap.json").read_text())["Key"]
+
+    lines = [line.split("\t") for line in (out / "ratios.tsv").read_text().splitlines()]
+
+    rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    for row in rows:
+        assert row["verdict"] == key[str(int(label[int(row["x"]), int(row["y"]), int(row["z"])]))]
+        assert "inf" not in {row["ci_low"], row["ci_high"]} | {row["ci_low"][1:]}
+    tumour = next(r for r in rows if (r["x"], r["y"], r["ratio"]) == ("1", "2", "Cho/NAA"))
+    assert "plotkin2004_cho_naa: recurrence-favoring" in tumour["criterion"]
+    assert all(row["criterion"] == "n/a" for row in rows if (row["x"], row["y"]) == ("5", "5"))
+
+
+def test_the_table_marks_lipid_that_is_not_that_of_the_tissue(spectra):
+    scalp = np.zeros(SHAPE, dtype=bool)
+    scalp[0, 1] = True
+    marked = replace(spectra, scalp_lipid=scalp, lipids_suppressed=True)
+
+    lines = [line.split("\t") for line in to_tsv([analyze(marked)]).splitlines()]
+
+    rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    for row in rows:
+        fatty = row["ratio"].startswith(("LL", "Lac"))
+        assert ("lipids-suppressed" in row["qc"]) == fatty
+        assert ("scalp-lipid" in row["qc"]) == (fatty and (row["x"], row["y"]) == ("0", "1"))
 
 
 def test_spoiled_voxels_stop_nothing(spectra):

@@ -472,3 +472,14 @@ def test_distribution_is_weighted():
 def test_a_lesion_beside_the_grid_is_refused():
     with pytest.raises(ValueError, match="does not touch the grid"):
         summarise_lesion(np.zeros((1, 1, 1)), grid_of([N]))
+
+
+def test_a_share_lies_in_its_interval_though_no_draw_has_any_of_it():
+    labels = np.full((40, 1, 1), Favors.INDETERMINATE.value)
+    probability = np.zeros((40, 1, 1, 3))
+    probability[..., 1], probability[..., 2] = 1e-5, 1.0 - 1e-5
+
+    summary = summarise_lesion(np.ones((40, 1, 1)), labels, label_probability=probability)
+
+    for share, low, high in summary.fractions.values():
+        assert low <= share <= high

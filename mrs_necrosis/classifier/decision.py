@@ -72,6 +72,8 @@ class GridFinding:
         ``"recurrence"`` or ``"necrosis"``: what it favours where it is met.
     codes : ndarray of uint8, shape (...)
         0 necrosis-favoring, 1 recurrence-favoring, 3 not-evaluable.
+    expression : str
+        As in ``Finding``.
     """
 
     id: str
@@ -79,6 +81,7 @@ class GridFinding:
     citation: str
     side: str
     codes: NDArray[np.uint8]
+    expression: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -447,6 +450,7 @@ def _grid_findings(case: _Case, nominal: Score, shape: tuple[int, ...]) -> tuple
                 citation=criterion.citation,
                 side=criterion.side,
                 codes=codes.reshape(shape),
+                expression=" or ".join(one.expression for one in criterion.any_of),
             )
         )
     return tuple(findings)

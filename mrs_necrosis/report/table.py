@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from mrs_necrosis.assessment import Favors
+from mrs_necrosis.classifier.decision import LABELS
+from mrs_necrosis.constants import LL_PARTS
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.rows import Row, ratio_rows
 
@@ -31,13 +35,17 @@ COLUMNS = {
     "echo_time_s": "echo time in s",
     "snr": "tallest of NAA, Cr, Cho over the standard deviation of the noise",
     "fwhm_hz": "linewidth of the metabolites in Hz",
-    "qc": "what became of the fit",
+    "qc": "what became of the fit; of ratios with lipid or lactate also scalp-lipid or "
+    "lipids-suppressed where these are not those of the tissue",
     "criterion": "scored criteria that look at this ratio, each with the side it takes",
     "verdict": "what the voxel favours, all criteria together",
 }
 """Every column of ``ratios.tsv`` and what it holds: the data dictionary."""
 
 MISSING = "n/a"
+
+_FATTY = frozenset({"LL", "Lip", *LL_PARTS})
+"""Peaks that scalp lipid and its suppression change."""
 
 
 def to_tsv(analyses: Iterable[Analysis]) -> str:
@@ -65,7 +73,7 @@ def cell(value: object) -> str:
     if value is None or value == "":
         return MISSING
     if isinstance(value, float):
-        return MISSING if value in {float("inf"), float("-inf")} else f"{value:.8g}"
+        return f"{value:.8g}" if math.isfinite(value) else MISSING
     text = " ".join(str(value).split())
     return "'" + text if text[:1] in {"=", "+", "-", "@"} else text
 
@@ -74,43 +82,52 @@ def _rows(analysis: Analysis) -> Iterator[list[str]]:
     source = analysis.source.label or (analysis.source.sha256 or "")[:12]
     for row in ratio_rows(analysis):
         x, y, z = row.voxel or (None, None, None)
-        snr, fwhm, qc = _quality(analysis, row.voxel)
+        snr, fwhm, qc = _quality(analysis, row)
         values = [
             source, x, y, z, row.name, row.value, row.sd, row.lower, row.upper,
             None if row.method is None else row.level, row.method, row.shape, row.correlation,
             row.status.value, row.bound, analysis.echo_time_s, snr, fwhm, qc,
-            _criteria(analysis, row), _verdict(analysis),
+            _criteria(analysis, row), _verdict(analysis, row.voxel),
         ]  # fmt: skip
-        yield [
-            # a negative number is a number, not a formula
-            cell(value) if not isinstance(value, float) or value >= 0 else f"{value:.8g}"
-            for value in values
-        ]
+        yield [cell(value) for value in values]
 
 
-def _quality(analysis: Analysis, voxel: Voxel) -> tuple[float | None, float | None, str | None]:
-    quality = analysis.quality
+def _quality(analysis: Analysis, row: Row) -> tuple[float | None, float | None, str | None]:
+    quality, voxel = analysis.quality, row.voxel
     if quality is None:
         return None, None, None
-    snr, fwhm = float(quality.snr[voxel]), float(quality.linewidth_hz[voxel])
-    status = FitStatus(int(quality.status[voxel]))
-    return (
-        snr if snr == snr else None,
-        fwhm if fwhm == fwhm else None,
-        status.name.lower().replace("_", "-"),
-    )
+    words = [FitStatus(int(quality.status[voxel])).name.lower().replace("_", "-")]
+    spectra = analysis.spectra
+    if spectra is not None and not _FATTY.isdisjoint(row.name.split("/")):
+        if spectra.scalp_lipid is not None and spectra.scalp_lipid[voxel]:
+            words.append("scalp-lipid")
+        if spectra.lipids_suppressed:
+            words.append("lipids-suppressed")
+    return float(quality.snr[voxel]), float(quality.linewidth_hz[voxel]), "; ".join(words)
 
 
 def _criteria(analysis: Analysis, row: Row) -> str | None:
-    if analysis.assessment is None:
+    if analysis.assessment is not None:
+        sides = [
+            (finding.id, finding.favors)
+            for finding in analysis.assessment.findings
+            if finding.scored and row.name in finding.expression
+        ]
+    elif analysis.grid_assessment is not None:
+        sides = [
+            (finding.id, LABELS[finding.codes[row.voxel]])
+            for finding in analysis.grid_assessment.findings
+            if row.name in finding.expression
+        ]
+    else:
         return None
-    found = [
-        f"{finding.id}: {finding.favors.value}"
-        for finding in analysis.assessment.findings
-        if finding.scored and row.name in finding.expression
-    ]
-    return "; ".join(found) or None
+    sides = [(name, side) for name, side in sides if side != Favors.NOT_EVALUABLE]
+    return "; ".join(f"{name}: {side.value}" for name, side in sides) or None
 
 
-def _verdict(analysis: Analysis) -> str | None:
-    return None if analysis.assessment is None else analysis.assessment.favors.value
+def _verdict(analysis: Analysis, voxel: Voxel) -> str | None:
+    if analysis.assessment is not None:
+        return analysis.assessment.favors.value
+    if analysis.grid_assessment is not None:
+        return LABELS[analysis.grid_assessment.codes[voxel]].value
+    return None
