@@ -127,6 +127,17 @@ def test_denoising_states_the_noise_of_the_data_before():
     assert np.median(noise_sd(denoised.fid)) < 0.3 * np.median(denoised.noise_sd)
 
 
+def test_denoising_makes_no_tissue_of_noise():
+    made = grid_phantom(np.random.default_rng(2), grid=(12, 12, 1), residual_water=0.0)
+
+    masks = [find_mask(one).mask for one in (made.spectra, denoise(made.spectra))]
+
+    air = made.truth.labels == made.truth.label_names.index("outside")
+    assert not masks[0][air].any()
+    assert not masks[1][air].any()
+    assert (masks[0] ^ masks[1]).sum() <= 2
+
+
 def test_a_fit_of_denoised_spectra_uses_the_stated_noise():
     from mrs_necrosis.fitting.problem import noise_sd as noise_of_fit
 

@@ -31,7 +31,7 @@ def find_mask(spectra: Spectra) -> Spectra:
     """Mask the voxels of a grid that hold nothing but noise.
 
     A voxel counts if its highest point between 0.2 and 4.2 ppm (modulus of the plain FFT) exceeds
-    5 times the noise, or if its water reference exceeds a tenth of the 90th percentile of the
+    5 times the noise (that before denoising), or if its water reference exceeds a tenth of the 90th percentile of the
     grid's. Only voxels without any sign of tissue are left out: a necrosis may be nearly empty.
 
     Parameters
@@ -55,7 +55,10 @@ def find_mask(spectra: Spectra) -> Spectra:
     """
     used = has_signal(spectra.fid)
     peak = _height(spectra, _SIGNAL_PPM)
-    noise = noise_sd(np.where(used[..., None], spectra.fid, 0.0)) * np.sqrt(spectra.n_samples)
+    sd = spectra.noise_sd
+    if sd is None:
+        sd = noise_sd(np.where(used[..., None], spectra.fid, 0.0))
+    noise = sd * np.sqrt(spectra.n_samples)
     tissue = used & (peak > _TIMES_NOISE * noise)
     if spectra.water_area is not None and np.isfinite(spectra.water_area).any():
         water = np.nan_to_num(spectra.water_area)
