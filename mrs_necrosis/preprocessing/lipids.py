@@ -31,8 +31,9 @@ def find_mask(spectra: Spectra) -> Spectra:
     """Mask the voxels of a grid that hold nothing but noise.
 
     A voxel counts if its highest point between 0.2 and 4.2 ppm (modulus of the plain FFT) exceeds
-    5 times the noise (that before denoising), or if its water reference exceeds a tenth of the 90th percentile of the
-    grid's. Only voxels without any sign of tissue are left out: a necrosis may be nearly empty.
+    5 times the noise (that before denoising), or if its water reference exceeds a tenth of the
+    90th percentile of the grid's. Only voxels without any sign of tissue are left out: a necrosis
+    may be nearly empty.
 
     Parameters
     ----------
