@@ -969,6 +969,14 @@ def test_a_population_that_no_criterion_names_is_said():
     assert not any("No criterion was measured" in text for text in assess(reference()).caveats)
 
 
+def test_a_ratio_that_stands_in_for_the_published_one_is_said():
+    said = "LL/Cho for Lac/Cho in Nakajima 2009 and Cho/LL for Cho/Lip in Anbarloui 2015"
+    fitted = PeakAreas(("Lip13", "Lip09", "Lac", "Cho", "Cr", "NAA"), [2.0, 0.5, 1.0, 1, 1, 1])
+
+    assert any(said in text for text in assess(reference()).caveats)
+    assert not any("stands in" in text for text in assess(fitted).caveats)
+
+
 def test_the_prior_of_metastases_says_so():
     prior = prior_after_radiosurgery(7)
 

@@ -721,14 +721,14 @@ def _mismatch_check(
     if misfits:
         labels = sorted({one.criterion.label for one in misfits})
         listed = _joined(labels)
-        counts = "count" if labels[1:] else "counts"
+        verb = "are" if labels[1:] else "is"
         sentence = (
-            f"The {aspect} ({given}) is not that of {listed}, which {counts} "
-            f"{scoring.mismatch:g} times"
+            f"The {aspect} ({given}) is not that of {listed}, which {verb} weighted by "
+            f"{scoring.mismatch:g}"
         )
         dropped = [one for one in misfits if involves_lipid(one.criterion)]
         if dropped and aspect == "echo time":
-            sentence += ", and their lipid criteria are left out"
+            sentence += "; their lipid criteria are left out"
         sentence += "."
     else:
         sentence = f"No criterion is known to need another {aspect} than {given}."

@@ -285,6 +285,18 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
                 f"The cut-off of {criterion.label} for {criterion.any_of[0].expression} is "
                 "molar and cannot be converted to areas; it is used as it stands."
             )
+    used = {f.id for f in found.findings if f.scored and f.weights.get("proxy", 1.0) != 1.0}
+    stand_ins = [
+        f"{each.expression} for {each.proxy_for} in {one.criterion.label}"
+        for one in facts.criteria
+        for each in one.criterion.any_of
+        if one.criterion.id in used and each.proxy_for is not None
+    ]
+    if stand_ins:
+        yield (
+            "Another ratio stands in where the published one is not known, weighted by "
+            f"{facts.scoring.proxy:g}: {_joined(stand_ins)}."
+        )
     if any(f.scored and _basis(f, facts) == "model_implied" for f in found.findings):
         names = sorted(
             {_short(f) for f in found.findings if f.scored and _basis(f, facts) == "model_implied"}
