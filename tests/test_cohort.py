@@ -493,6 +493,18 @@ def test_only_what_is_missing_or_changed_is_done_again(tmp_path):
     assert quick(root, out, prior=0.3).count("done") == 3
 
 
+def test_a_page_of_different_options_says_so(root, tmp_path):
+    out = tmp_path / "derivatives"
+    analyze_dataset(root, out, figures=False)
+    said = "Not all of these acquisitions were analysed by one version with the same options"
+
+    alike = (out / "cohort.html").read_text(encoding="utf-8")
+    analyze_dataset(root, out, figures=False, participants=["01"], prior=0.3)
+
+    assert said not in alike
+    assert said in (out / "cohort.html").read_text(encoding="utf-8")
+
+
 def test_one_bad_participant_stops_nothing(tmp_path):
     root, out = small(tmp_path / "raw", 3), tmp_path / "out"
     (root / "sub-02/mrs/sub-02_svs.nii.gz").write_bytes(b"no spectrum" * 100)

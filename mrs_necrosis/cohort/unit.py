@@ -210,7 +210,8 @@ def _run_locked(unit: Unit, settings: Settings) -> Outcome:
         if analysis.grid_result is not None:
             notes += [note for note in analysis.grid_result.notes if "lesion mask" in note]
         _write(unit, settings, before, contents, {
-            "fingerprint": fingerprint, "summary": _summary(unit, analysis), "notes": notes,
+            "fingerprint": fingerprint, "options": _options(settings),
+            "summary": _summary(unit, analysis), "notes": notes,
         })  # fmt: skip
     except Exception as error:  # noqa: BLE001 - one bad unit must not stop the rest
         outcome = _failure(unit, error)
@@ -598,6 +599,13 @@ def _fingerprint(unit: Unit, settings: Settings) -> str:
         unit.notes,
     ]
     text = json.dumps(decides, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _options(settings: Settings) -> str:
+    """Return a checksum of what was asked of every unit: labels of others do not compare."""
+    asked = [mrs_necrosis.__version__, dict(settings.keywords)]
+    text = json.dumps(asked, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

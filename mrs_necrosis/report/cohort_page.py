@@ -84,6 +84,7 @@ def cohort_page(
             up=up,
             version=mrs_necrosis.__version__,
             research_use=RESEARCH_USE,
+            is_mixed=_is_mixed(markers),
             counts=_counts(markers),
             quality=_quality(markers),
             points=_points(markers),
@@ -95,6 +96,11 @@ def cohort_page(
             script_hash=f"sha256-{digest}",
         )
     )
+
+
+def _is_mixed(markers: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether acquisitions were analysed by different options or versions."""
+    return len({m.get("options") for m in markers if m.get("state") == "done"}) > 1
 
 
 def _summary(marker: Mapping[str, Any]) -> Mapping[str, Any]:
