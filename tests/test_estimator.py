@@ -211,8 +211,21 @@ def test_saving_says_what_it_was_trained_on_and_overwrites_nothing(tmp_path):
         lambda d: d.update(covariances=[[[1, 2, 0], [2, 1, 0], [0, 0, 1]]] * 2),
         lambda d: d.update(parameters={"evil": 1}),
         lambda d: d.update(classes=["only"]),
+        lambda d: d.update(slope=-1.0),
+        lambda d: d.update(slope=math.inf),
+        lambda d: d.update(classes=["necrosis", "necrosis"]),
     ],
-    ids=["no means", "schema", "shape", "not a covariance", "parameter", "one class"],
+    ids=[
+        "no means",
+        "schema",
+        "shape",
+        "not a covariance",
+        "parameter",
+        "one class",
+        "labels turned round",
+        "no slope",
+        "one class twice",
+    ],
 )
 def test_a_file_that_is_no_model_is_refused(tmp_path, change):
     x, error, y = simulated(30)
@@ -241,6 +254,33 @@ def test_text_that_is_no_model_is_refused(tmp_path, content):
 def test_errors_of_the_wrong_shape_are_refused(error):
     with pytest.raises(ValueError, match="error must be finite"):
         NecrosisClassifier().fit([[0.0], [1.0], [5.0], [6.0]], [0, 0, 1, 1], error)
+
+
+def test_an_error_that_is_no_covariance_is_refused():
+    x, _, y = simulated(10)
+
+    with pytest.raises(ValueError, match="a matrix that is no covariance"):
+        NecrosisClassifier().fit(x, y, np.broadcast_to(-np.eye(3), (len(x), 3, 3)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"regularization": -1.0}, {"calibration_folds": -3}, {"outside_probability": 2.0}],
+)
+def test_parameters_out_of_range_are_refused(wrong):
+    x, error, y = simulated(10)
+
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        NecrosisClassifier(**wrong).fit(x, y, error)
+
+
+@pytest.mark.parametrize("certainty", [-1, 2, math.nan])
+def test_a_certainty_that_is_no_probability_is_refused(certainty):
+    x, error, y = simulated(10)
+    model = NecrosisClassifier().fit(x, y, error)
+
+    with pytest.raises(ValueError, match="certainty must be between 0 and 1"):
+        model.decision(x, error, certainty=certainty)
 
 
 def test_reliability_counts_what_came_true():

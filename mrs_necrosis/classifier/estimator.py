@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mrs_necrosis.arguments import check_probability
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier.calibration import Reliability, reliability
 from mrs_necrosis.errors import FormatError, MissingExtraError
@@ -236,8 +237,10 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the data do not fit each other, or there is only one class.
+            If the data do not fit each other, there is only one class, or a parameter is out of
+            its range.
         """
+        self._check_parameters()
         x, labels = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
@@ -258,6 +261,14 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             x, codes, len(self.classes_), covariance, self.regularization
         )
         return self
+
+    def _check_parameters(self) -> None:
+        check_probability("outside_probability", self.outside_probability)
+        for name in ("regularization", "calibration_folds"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                msg = f"{name} must be a number from 0 on; got {value!r}"
+                raise ValueError(msg)
 
     def _log_priors(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
         count = len(self.classes_)
@@ -389,7 +400,8 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the classes are other than necrosis and recurrence.
+            If the classes are other than necrosis and recurrence, or the certainty is no
+            probability.
         """
         from scipy.stats import chi2
 
@@ -400,6 +412,7 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Favors.RECURRENCE.value: Favors.RECURRENCE,
         }
         check_is_fitted(self)
+        check_probability("certainty", certainty)
         unknown = [str(one) for one in self.classes_ if str(one) not in words]
         if unknown:
             msg = f"decision needs the classes {NECROSIS} and {RECURRENCE}; got {unknown}"
@@ -511,7 +524,13 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             (model.means_, (c, f)), (model.covariances_, (c, f, f)),
             (model.log_priors_, (c,)), (model.offsets_, (c,)),
         )  # fmt: skip
-        if c < 2 or any(a.shape != s or not np.isfinite(a).all() for a, s in shapes):
+        # a slope below zero would turn every label round
+        is_usable = 0 < model.slope_ < math.inf and len(set(document["classes"])) == c
+        if (
+            c < 2
+            or not is_usable
+            or any(a.shape != s or not np.isfinite(a).all() for a, s in shapes)
+        ):
             msg = "shapes"
             raise ValueError(msg)
         np.linalg.cholesky(model.covariances_)
@@ -593,6 +612,9 @@ def _error_covariance(
             f"error must be finite standard deviations of shape {(n, f)} or covariances of shape "
             f"{(n, f, f)}; got shape {np.shape(error)}"
         )
+        raise ValueError(msg)
+    if np.linalg.eigvalsh(given).min(initial=0.0) < -1e-9 * np.abs(given).max(initial=0.0):
+        msg = "error holds a matrix that is no covariance: it has a variance below zero"
         raise ValueError(msg)
     return given
 
