@@ -582,6 +582,7 @@ def _map(
     except (AttributeError, ValueError, TypeError, KeyError) as error:
         msg = f"no Parametric Map can be laid on these images ({type(error).__name__})"
         raise FormatError(Path(str(images[0].filename)), msg) from None
+    made.BodyPartExamined = "BRAIN"  # without it the standard asks which of two sides it is
     return _bytes(made, images[0])
 
 
