@@ -552,6 +552,7 @@ def label_maps(
     likelihood_ratio: NDArray[np.float64] | None = None,
     label_probability: Mapping[str, NDArray[np.float64]] | None = None,
     closed_gates: Mapping[str, NDArray[np.bool_]] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> tuple[Map, ...]:
     """Return the label of each voxel, its evidence and the gates that are closed.
 
@@ -565,6 +566,8 @@ def label_maps(
         Share of the draws of the areas that give each label.
     closed_gates : mapping of str to ndarray of bool, shape (X, Y, Z), or None
         True where a gate is closed; at most 32.
+    details : mapping of str to JSON types, or None
+        What a label must not be without, for its sidecar: criteria with citations, checks.
 
     Returns
     -------
@@ -599,6 +602,7 @@ def label_maps(
             "what the published criteria favour in this voxel; research use, no diagnosis",
             kind="code",
             key={code: favors.value for favors, code in LABEL_CODES.items()},
+            details=details or {},
         )
     ]
     if likelihood_ratio is not None:
@@ -802,6 +806,17 @@ def grid_result(
             if chance is None
             else {label.value: chance[..., i] for i, label in enumerate(JUDGED)},
             closed_gates=assessment.closed,
+            details={
+                "Criteria": {one.statement: one.citation for one in assessment.findings},
+                "Checks": {
+                    gate: {
+                        "Threshold": threshold,
+                        "WithholdsLabel": gate in assessment.withholding,
+                    }
+                    for gate, threshold in assessment.requirements.items()
+                },
+                "ChecksMap": "desc-gates",
+            },
         ),
         *standard_maps(areas, quality, level=level, cutoffs=cutoffs),
         *index_maps(own.index),

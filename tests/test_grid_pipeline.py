@@ -79,6 +79,14 @@ def test_the_command_writes_maps_page_and_pictures_of_a_grid(written):
     assert "grid.nii.gz" not in json.dumps(sidecar)  # a file name may name a person
 
 
+def test_the_map_of_labels_carries_its_criteria_and_checks(written):
+    sidecar = json.loads((written[1] / "maps" / "grid_desc-label_mrsmap.json").read_text())
+
+    assert "Plotkin et al. 2004" in sidecar["Criteria"]["Cho/Cr > 1.11 (Plotkin 2004)"]
+    assert sidecar["Checks"]["snr"] == {"Threshold": "SNR >= 5", "WithholdsLabel": True}
+    assert sidecar["ChecksMap"] == "desc-gates"
+
+
 def test_the_table_of_a_grid_says_of_each_voxel_what_the_maps_say(written):
     _, out = written
     label = nibabel.load(out / "maps" / "grid_desc-label_mrsmap.nii.gz").get_fdata()
