@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import re
 import xml.etree.ElementTree as ET
 import zlib
 from dataclasses import replace
@@ -603,6 +604,24 @@ def test_first_samples_that_are_missing_are_found_in_a_lesion(tissue, echo_time_
 
     assert found.begin_time_s == pytest.approx(5e-4 * missing, abs=0.4e-3)
     assert found.shift_ppm.item() == pytest.approx(5.0 / 123.2, abs=0.02)
+
+
+@pytest.mark.parametrize("off_ppm", [-1.65, -1.0, -0.6, 0.6])
+@pytest.mark.parametrize("tissue", ["radiation_necrosis", "normal_white_matter"])
+def test_peaks_further_off_than_is_searched_make_no_sure_reference(tissue, off_ppm):
+    made = phantom(
+        tissue, np.random.default_rng(1), shift_hz=off_ppm * 123.2, snr=30, echo_time_s=0.03
+    )
+
+    with pytest.warns(MRSNecrosisWarning, match="uncertain"):
+        lost = preprocess(made.data)
+
+    assert lost.reference_confidence.item() < 0.1
+    note = next(step for step in lost.history if step.name == "reference_shift").note
+    zero_ppm = float(re.search(r"give reference_ppm=([\d.]+)", note)[1])
+    assert zero_ppm == pytest.approx(4.65 - off_ppm, abs=0.03)
+    told = replace(made.data, acquisition=replace(made.data.acquisition, reference_ppm=zero_ppm))
+    assert preprocess(told).reference_confidence.item() > 0.9
 
 
 def test_a_begin_time_is_found_from_the_strongest_voxels_of_a_grid():

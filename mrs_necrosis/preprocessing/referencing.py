@@ -63,6 +63,10 @@ _FAR_TIMES_S = np.arange(-8, 17) * 5e-4
 _FAR_VOXELS = 8
 _FAR_SHARE = 0.7
 _METABOLITES = frozenset({"Cho", "Cr", "NAA"})
+_FURTHER_PPM = np.array([-1.8, -0.9, 0.9, 1.8])
+_FURTHER_SHARE = 0.6
+_ELSEWHERE = 0.05
+"""Confidence in a shift when another that was not searched explains the spectrum better."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +88,9 @@ class Reference:
         How long after the echo the first sample was taken, one number for the grid: multiply the
         spectrum by ``exp(-2j * pi * frequency_hz * begin_time_s)`` to remove the first-order
         phase, before anything else. 0 unless the spectra tell otherwise.
+    further_off_ppm : float
+        How far the peaks seem to lie above their chemical shift where that is further than is
+        searched, so that the confidence is low; 0 otherwise.
     """
 
     phase_rad: NDArray[np.float64]
@@ -91,6 +98,7 @@ class Reference:
     confidence: NDArray[np.float64]
     used: tuple[tuple[str, ...], ...]
     begin_time_s: float = 0.0
+    further_off_ppm: float = 0.0
 
 
 def _lactate_bounds(echo_time_s: float | None, sequence: str | None) -> tuple[float, float]:
@@ -146,7 +154,7 @@ def find_reference(
         water[:] = np.broadcast_to(water_shift_ppm, grid).ravel()
     phase_rad, shift_ppm, confidence = (np.zeros(len(flat)) for _ in range(3))
     used: list[tuple[str, ...]] = [()] * len(flat)
-    begin_s = 0.0
+    begin_s = further_ppm = 0.0
     bank = pattern_bank(
         spectra.n_samples,
         acquisition.dwell_time_s,
@@ -170,7 +178,12 @@ def find_reference(
             again = _search(bank, turned, noise, water[good], lactate, phase_of_water)
             # what was not clear before is believed if it is clear now
             if max(found.confidence.max(), again.confidence.max()) > _CLEAR:
-                found, begin_s = again, begin_s + later_s
+                spectrum, found, begin_s = turned, again, begin_s + later_s
+        further_ppm = _further_off_ppm(
+            bank, spectra, good, spectrum, noise, found, lactate, begin_s
+        )
+        if further_ppm:
+            found = replace(found, confidence=np.minimum(found.confidence, _ELSEWHERE))
         phase_rad[good], shift_ppm[good], confidence[good] = (
             found.phase_rad,
             found.shift_ppm,
@@ -184,6 +197,7 @@ def find_reference(
         confidence.reshape(grid),
         tuple(used),
         begin_s,
+        further_ppm,
     )
 
 
@@ -266,6 +280,57 @@ def _residues(
     return residue
 
 
+def _some_rows(spectrum: NDArray[np.complex128], noise: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return up to eight voxels from the strongest to the middle: the strongest are scalp."""
+    strength = (np.abs(spectrum) ** 2).sum(axis=1) / np.maximum(noise, 1e-300)
+    upper = np.argsort(-strength, kind="stable")[: (len(strength) + 1) // 2]
+    return upper[np.unique(np.linspace(0, len(upper) - 1, _FAR_VOXELS).astype(np.intp))]
+
+
+def _further_off_ppm(
+    bank: Bank,
+    spectra: Spectra,
+    good: NDArray[np.intp],
+    spectrum: NDArray[np.complex128],
+    noise: NDArray[np.float64],
+    found: Reference,
+    lactate: tuple[float, float],
+    begin_s: float,
+) -> float:
+    """Return how far the peaks lie off, if it is further than was searched; else 0.
+
+    Where the axis is some 1 ppm wrong, the patterns settle on something; at the true place they
+    leave half of that or less, and find two of Cho, Cr and NAA. No file at hand does so
+    anywhere but at its own.
+    """
+    rows = _some_rows(spectrum, noise)
+    acquisition = spectra.acquisition
+    fid = spectra.fid.reshape(-1, spectra.n_samples)[good[rows]]
+    turn_hz = _FURTHER_PPM[:, None] * acquisition.spectrometer_frequency_mhz
+    moved = fid * np.exp(-2j * np.pi * turn_hz * spectra.time_s)[:, None]
+    moved = moved.reshape(-1, spectra.n_samples)
+    band = np.fft.fftshift(np.fft.fft(moved, axis=1), axes=1)[:, bank.points]
+    band = band * np.exp(-2j * np.pi * bank.frequency_hz * begin_s)
+    n = len(_FURTHER_PPM)
+    there = _search(
+        bank, band, np.tile(noise[rows], n), np.full(n * len(rows), np.nan), lactate, False
+    )
+    rss = _residues(bank, there.shift_ppm, there.phase_rad, lactate)(band).reshape(n, -1)
+    here = _residues(bank, found.shift_ppm[rows], found.phase_rad[rows], lactate)(spectrum[rows])
+    better = rss < _FURTHER_SHARE * here
+    better &= there.confidence.reshape(n, -1) > _CLEAR
+    better &= np.array(
+        [len(_METABOLITES.intersection(names)) >= 2 for names in there.used]
+    ).reshape(n, -1)
+    off_ppm = _FURTHER_PPM[:, None] + there.shift_ppm.reshape(n, -1)
+    better &= np.abs(off_ppm) > SEARCH_PPM
+    rows_better = better.any(axis=0)
+    if 4 * np.count_nonzero(rows_better) < len(rows):
+        return 0.0
+    best = np.where(better, rss, np.inf).argmin(axis=0)
+    return float(np.median(off_ppm[best, np.arange(len(rows))][rows_better]))
+
+
 def _far_begin_time_s(
     bank: Bank,
     spectrum: NDArray[np.complex128],
@@ -280,10 +345,7 @@ def _far_begin_time_s(
     it leaves 1 ms beside; one whose first sample lies at the echo leaves no less than 0.9
     elsewhere, unless it is all water or fat: Cho, Cr or NAA must be among what decided.
     """
-    strength = (np.abs(spectrum) ** 2).sum(axis=1) / np.maximum(noise, 1e-300)
-    # not the strongest alone, which in a grid are scalp
-    upper = np.argsort(-strength, kind="stable")[: (len(strength) + 1) // 2]
-    rows = upper[np.unique(np.linspace(0, len(upper) - 1, _FAR_VOXELS).astype(np.intp))]
+    rows = _some_rows(spectrum, noise)
     n_times, n_rows = len(_FAR_TIMES_S), len(rows)
     turns = np.exp(-2j * np.pi * _FAR_TIMES_S[:, None] * bank.frequency_hz)
     turned = (spectrum[rows] * turns[:, None]).reshape(n_times * n_rows, -1)
@@ -596,6 +658,12 @@ def reference_shift(spectra: Spectra, reference: Reference | None = None) -> Spe
         note = (
             f"The axis was referenced by {', '.join(used) or 'the whole pattern'}: moved by "
             f"{0.0 - median:+.3f} ppm{many}, confidence {sure:.2f}."
+        )
+    if found.further_off_ppm:
+        zero_ppm = spectra.acquisition.reference_or_water_ppm - found.further_off_ppm
+        note += (
+            f" The peaks seem to lie {found.further_off_ppm:+.2f} ppm off: if so, give "
+            f"reference_ppm={zero_ppm:.2f} (on the command line --reference-ppm)."
         )
     step = Step(
         "reference_shift", {"shift_ppm": median, "confidence": sure, "used": list(used)}, note
