@@ -199,11 +199,14 @@ class PeakAreas:
         )
 
     def with_ll(self) -> PeakAreas:
-        """Return these areas with LL, the sum of the lipid and lactate parts that there are."""
+        """Return these areas with LL, the sum of lipid and lactate, where all of it is known."""
         if "LL" in self.names:
             return self
-        parts = [name for name in LL_PARTS if name in self.names]
-        return self.with_sum("LL", parts) if parts else self
+        # lactate alone is no LL: what is not among the peaks is unknown, and not zero
+        for parts in (LL_PARTS, ("Lip", "Lac")):
+            if all(name in self.names for name in parts):
+                return self.with_sum("LL", parts)
+        return self
 
 
 def as_printed(areas: PeakAreas) -> PeakAreas:

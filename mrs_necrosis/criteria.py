@@ -159,6 +159,30 @@ class Comparison:
     def __str__(self) -> str:
         return f"{self.expression} {self.comparator} {self.cutoff:g}"
 
+    @property
+    def has_protons(self) -> bool:
+        """Whether the number of protons is known of every peak that was published."""
+        terms = self.terms if self.proxy_for is None else parse_expression(self.proxy_for)
+        return all(peak in PROTONS for _, name in terms for peak in name.split("/"))
+
+    def for_protons(self, power: float) -> Comparison:
+        """Return the comparison of areas for that of molar values (1), or the reverse (-1)."""
+        if not self.has_protons:
+            return self
+        terms = self.terms if self.proxy_for is None else parse_expression(self.proxy_for)
+        pairs = [name.split("/") for _, name in terms]
+        factors = [(PROTONS[top] / PROTONS[bottom]) ** power for top, bottom in pairs]
+        if len(set(factors)) == 1:
+            if factors[0] == 1:
+                return self
+            return dataclasses.replace(self, cutoff=self.cutoff * factors[0])
+        # ratios that scale differently: the coefficients take up what the cut-off cannot
+        text = " + ".join(
+            f"{number / factor:.10g}*{name}"
+            for (number, name), factor in zip(terms, factors, strict=True)
+        )
+        return dataclasses.replace(self, expression=text.replace("+ -", "- "))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliesTo:
@@ -357,8 +381,9 @@ class Criterion:
 
         Molar cut-offs become cut-offs of areas by the protons behind each peak (Cho 9, Cr 3,
         NAA 3), and the other way round; a published quantity that is not known counts as area.
-        LL has no proton count, so what contains it stays as it is. The label then names the
-        published cut-off.
+        A ratio that stands in for the published one is converted as that. What contains LL or
+        lipid, which have no proton count, stays as it is. The label then names the published
+        cut-off.
 
         Parameters
         ----------
@@ -371,28 +396,22 @@ class Criterion:
             Itself where nothing changes.
         """
         is_molar = self.quantity == "molar"
-        if is_molar == (quantity == "molar") or len(self.any_of) != 1:
+        if is_molar == (quantity == "molar"):
             return self
-        (one,) = self.any_of
-        if len(one.terms) != 1:
+        converted = tuple(one.for_protons(1.0 if is_molar else -1.0) for one in self.any_of)
+        changed = [one for one, new in zip(self.any_of, converted, strict=True) if new != one]
+        if not changed:
             return self
-        numerator, denominator = one.terms[0][1].split("/")
-        if numerator not in PROTONS or denominator not in PROTONS:
-            return self
-        factor = PROTONS[numerator] / PROTONS[denominator]
-        if factor == 1:
-            return self
-        cutoff = one.cutoff * (factor if is_molar else 1 / factor)
         what = "molar" if is_molar else "of areas"
-        note = f"Published cut-off {one.cutoff:g} {what}, converted by protons."
+        published = " and ".join(f"{one.cutoff:g}" for one in changed)
+        note = f"Published cut-off {published} {what}, converted by protons."
         return dataclasses.replace(
             self,
-            label=f"{self.label}, {one.cutoff:g} {what}",
-            any_of=(Comparison(expression=one.expression, comparator=one.comparator,
-                               cutoff=cutoff, proxy_for=one.proxy_for),),
-            quantity=quantity,
+            label=f"{self.label}, {published} {what}",
+            any_of=converted,
+            quantity=quantity if all(one.has_protons for one in self.any_of) else self.quantity,
             note=f"{self.note} {note}".strip(),
-        )  # fmt: skip
+        )
 
 
 def load_criteria(path: str | PathLike[str] | None = None) -> tuple[Criterion, ...]:

@@ -28,14 +28,19 @@ def test_a_sum_has_the_covariance_of_its_parts(seed):
     np.testing.assert_array_equal(summed.covariance[..., :4, :4], areas.covariance)
 
 
-def test_ll_is_the_sum_of_the_parts_that_there_are_and_is_not_made_twice():
-    areas = PeakAreas(("Lip13", "Cr"), np.array([2.0, 1.0]))
+def test_ll_is_the_sum_of_all_its_parts_and_is_not_made_twice():
+    areas = PeakAreas(("Lip13", "Lip09", "Lac", "Cr"), np.array([1.0, 0.5, 0.5, 3.0]))
 
     with_ll = areas.with_ll()
 
     assert with_ll.value("LL") == 2.0
     assert with_ll.with_ll() is with_ll
-    assert "LL" not in PeakAreas(("Cho", "Cr"), np.ones(2)).with_ll()
+    assert PeakAreas(("Lip", "Lac"), np.array([1.0, 0.5])).with_ll().value("LL") == 1.5
+
+
+@pytest.mark.parametrize("names", [("Cho", "Cr"), ("Lac", "Cr"), ("Lip13", "Lac"), ("Lip", "Cr")])
+def test_a_part_alone_is_no_ll(names):
+    assert "LL" not in PeakAreas(names, np.ones(2)).with_ll()
 
 
 def test_detection_is_three_sd_or_a_printed_number():

@@ -969,6 +969,45 @@ def test_a_population_that_no_criterion_names_is_said():
     assert not any("No criterion was measured" in text for text in assess(reference()).caveats)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*[st.floats(0.1, 8.0)] * 3))
+def test_the_label_does_not_depend_on_whether_areas_or_concentrations_are_given(values):
+    names = ("Cho", "Cr", "NAA")
+    protons = np.array([9, 3, 3])
+    error = np.diag([0.02] * 3) ** 2
+
+    areas = assess(PeakAreas(names, values, error), n_draws=100)
+    molar = assess(
+        PeakAreas(names, values / protons, error / np.outer(protons, protons), "mM", "molar"),
+        n_draws=100,
+    )
+
+    assert molar.favors == areas.favors
+    assert molar.evidence.likelihood_ratio == pytest.approx(
+        areas.evidence.likelihood_ratio, rel=1e-6
+    )
+
+
+def test_lactate_alone_stands_in_for_no_lipid():
+    table = PeakAreas(("Lac", "Cho", "Cr", "NAA"), [0.2, 1.2, 1.0, 1.0])
+
+    decided = {one.id for one in assess(table).findings if one.scored}
+
+    assert "nakajima2009_lac_cho" in decided
+    assert not decided & {"bulik2015_ll_cr", "anbarloui2015_algorithm"}
+
+
+def test_a_cutoff_of_areas_that_cannot_be_converted_is_said():
+    molar = PeakAreas(PEAKS, [1.35, 0.36, 0.33, 0.37], None, "mM", "molar")
+
+    caveats = assess(molar).caveats
+
+    assert (
+        "The cut-off of Anbarloui 2015 for Cho/LL is one of areas and cannot be converted to "
+        "concentrations; it is used as it stands."
+    ) in caveats
+
+
 def test_a_ratio_that_stands_in_for_the_published_one_is_said():
     said = "LL/Cho for Lac/Cho in Nakajima 2009 and Cho/LL for Cho/Lip in Anbarloui 2015"
     fitted = PeakAreas(("Lip13", "Lip09", "Lac", "Cho", "Cr", "NAA"), [2.0, 0.5, 1.0, 1, 1, 1])

@@ -85,6 +85,31 @@ def test_molar_cutoffs_of_areas_are_multiplied_by_nine_over_three():
     assert molar.for_quantity("molar") is molar
 
 
+def test_every_part_of_a_criterion_is_converted():
+    criteria = by_id()
+
+    sum_of_two = criteria["schlemmer2001_lda"].for_quantity("molar")
+    either = criteria["anbarloui2015_algorithm"].for_quantity("molar")
+    stands_in = criteria["nakajima2009_lac_cho"].for_quantity("molar")
+
+    # areas of Cho stand for nine protons, those of the others for three
+    assert sum_of_two.any_of[0].cutoff == pytest.approx(2.5 / 3)
+    assert [one.cutoff for one in either.any_of] == pytest.approx([0.6, 1.0])
+    assert either.quantity is None  # its part of lipid still is one of areas
+    assert stands_in.any_of[0].cutoff == pytest.approx(3.15)
+    assert stands_in.label == "Nakajima 2009, 1.05 of areas"
+
+
+def test_ratios_that_scale_differently_are_converted_each():
+    one = Comparison(expression="Cho/Cr - 0.5*NAA/Cr", comparator=">", cutoff=1.5)
+
+    molar = one.for_protons(-1.0)
+
+    assert molar.cutoff == 1.5
+    assert molar.terms == ((3.0, "Cho/Cr"), (-0.5, "NAA/Cr"))
+    assert molar.for_protons(1.0).terms == one.terms
+
+
 def test_cutoffs_without_a_proton_count_are_not_converted():
     criteria = by_id()
 

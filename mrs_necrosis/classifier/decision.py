@@ -528,8 +528,9 @@ def _flat(areas: PeakAreas) -> PeakAreas:
         areas.unit,
         areas.quantity,
     ).with_ll()
-    parts = [name for name in ("Lip13", "Lip09") if name in flat]
-    return flat.with_sum("Lip", parts) if parts and "Lip" not in flat else flat
+    parts = ("Lip13", "Lip09")
+    is_known = "Lip" not in flat and all(name in flat for name in parts)
+    return flat.with_sum("Lip", parts) if is_known else flat
 
 
 def _flat_quality(quality: Quality | None, v: int) -> Quality | None:

@@ -275,16 +275,21 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
         )
     for one in facts.criteria:
         criterion = one.criterion
-        if (
-            criterion.quantity == "molar"
-            and facts.areas.quantity != "molar"
-            and any("LL" in c.expression for c in criterion.any_of)
-            and any(f.id == criterion.id and f.scored for f in found.findings)
-        ):
-            yield (
-                f"The cut-off of {criterion.label} for {criterion.any_of[0].expression} is "
-                "molar and cannot be converted to areas; it is used as it stands."
-            )
+        is_molar = criterion.quantity == "molar"
+        if is_molar == (facts.areas.quantity == "molar"):
+            continue
+        if not any(f.id == criterion.id and f.scored for f in found.findings):
+            continue
+        label = criterion.label
+        if label.endswith((" of areas", " molar")):  # what was converted of it
+            label = label.rpartition(", ")[0]
+        words = ("molar", "areas") if is_molar else ("one of areas", "concentrations")
+        for each in criterion.any_of:
+            if not each.has_protons:
+                yield (
+                    f"The cut-off of {label} for {each.expression} is "
+                    f"{words[0]} and cannot be converted to {words[1]}; it is used as it stands."
+                )
     used = {f.id for f in found.findings if f.scored and f.weights.get("proxy", 1.0) != 1.0}
     stand_ins = [
         f"{each.expression} for {each.proxy_for} in {one.criterion.label}"
