@@ -988,6 +988,14 @@ def test_the_label_does_not_depend_on_whether_areas_or_concentrations_are_given(
     )
 
 
+@pytest.mark.parametrize("changes", [{"quantity": "molar"}, {"unit": "mM"}])
+def test_the_other_side_in_another_quantity_is_refused(changes):
+    other = dataclasses.replace(peaks(0.2, 1.1, 1.0, 2.0), **changes)
+
+    with pytest.raises(ValueError, match="contralateral must be in the quantity and unit"):
+        assess(reference(), context=Context(contralateral=other))
+
+
 def test_lactate_alone_stands_in_for_no_lipid():
     table = PeakAreas(("Lac", "Cho", "Cr", "NAA"), [0.2, 1.2, 1.0, 1.0])
 

@@ -562,6 +562,13 @@ def _prepare(
     if acquisition is not None:
         wanted = "an Acquisition, such as spectra.acquisition"
         check_type("acquisition", acquisition, Conditions, wanted)
+    other = context.contralateral
+    if other is not None and (other.quantity, other.unit) != (areas.quantity, areas.unit):
+        msg = (
+            "contralateral must be in the quantity and unit of the case: it is "
+            f"{_measure(other)} and the case {_measure(areas)}"
+        )
+        raise ValueError(msg)
     criteria = load_criteria() if criteria is None else criteria
     check_each("criteria", criteria, Criterion, "Criterion objects, as load_criteria returns")
     flat = _flat(areas)
@@ -595,6 +602,10 @@ def _prepare(
         lipid_off_by_threshold=lipid_off & ~by_fact,
         factor=scoring.after_bevacizumab if context.after_bevacizumab else 1.0,
     )
+
+
+def _measure(areas: PeakAreas) -> str:
+    return areas.quantity if areas.unit is None else f"{areas.quantity} in {areas.unit}"
 
 
 def _score(case: _Case) -> Score:
