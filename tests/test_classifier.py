@@ -1053,6 +1053,18 @@ def test_a_label_that_rests_on_lipid_left_out_is_withheld_and_said():
     assert told.favors == Favors.RECURRENCE
 
 
+def test_lipid_that_was_suppressed_everywhere_is_nobody_s_threshold():
+    values = np.array([[1.4, 2.0, 1.0, 0.7], [1.4, 2.0, 1.0, 0.7]])
+    error = np.broadcast_to(np.diag((0.02 * values[0]) ** 2), (2, 4, 4))
+    grid = PeakAreas(PEAKS, values, error)
+
+    everywhere = assess_grid(grid, near_skull=np.array([True, True]))
+    at_the_edge = assess_grid(grid, near_skull=np.array([True, False]))
+
+    assert LABELS[everywhere.codes[0]] == Favors.RECURRENCE
+    assert LABELS[at_the_edge.codes[0]] == Favors.INDETERMINATE
+
+
 # ---- other examinations ------------------------------------------------------------------------
 
 

@@ -783,7 +783,8 @@ def _contamination_check(
         threshold=f"LL/Cr of the other side <= {scoring.near_normal_ll_cr:g}; "
         "Cho/NAA or NAA/Cr changed where LL is raised",
         takes_lipid_off=True,
-        by_threshold=not context.near_skull,
+        # lipid that was suppressed everywhere is nobody's threshold
+        by_threshold=not context.near_skull and not scalp.all(),
     )
 
 
