@@ -836,3 +836,18 @@ def test_the_number_beside_a_label_is_the_one_that_decided_it():
     assert "NECROSIS-FAVORING: likelihood ratio 0.243" in shown
     assert "spectroscopy alone: indeterminate, likelihood ratio 0.349" in shown
     assert "shown, not scored MRI: map-like enhancement" in shown
+
+
+def test_the_methods_of_a_table_are_those_of_its_quantity():
+    from mrs_necrosis.report.reporting import methods_paragraph
+
+    molar = PeakAreas(("LL", "Cho", "Cr", "NAA"), [1.35, 0.36, 0.33, 0.37], None, "mM", "molar")
+
+    printed = methods_paragraph(analyze(molar, context=Context(perfusion_reading="low")))
+    fitted = methods_paragraph(spectrum_analysis())
+
+    assert "Ratios are quotients of concentrations." in printed
+    assert "Perfusion was added as a likelihood ratio of its own" in printed
+    assert "LL is lipid 1.3" not in printed
+    assert "Ratios are quotients of areas; LL is lipid 1.3" in fitted
+    assert "Perfusion" not in fitted

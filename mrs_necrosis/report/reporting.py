@@ -59,9 +59,11 @@ def methods_paragraph(analysis: Analysis) -> str:
             "protons included and not corrected for relaxation."
         )
         sentences += analysis.fit.notes
-    sentences.append(
-        "Ratios are quotients of areas; LL is lipid 1.3 + lipid 0.9 + lactate as magnitudes."
-    )
+    # what a console or another program counted as LL is not known
+    meaning = "" if analysis.fit is None else (
+        "; LL is lipid 1.3 + lipid 0.9 + lactate as magnitudes"
+    )  # fmt: skip
+    sentences.append(f"Ratios are quotients of {_quantity(analysis)}{meaning}.")
     if analysis.areas.covariance is None:
         sentences.append("The source reports no uncertainty, so the ratios have no interval.")
     else:
@@ -76,6 +78,11 @@ def methods_paragraph(analysis: Analysis) -> str:
             "that share a numerator, with a prior probability of recurrence of "
             f"{analysis.assessment.evidence.prior:.2g}."
         )
+        if analysis.assessment.combined is not None:
+            sentences.append(
+                "Perfusion was added as a likelihood ratio of its own and shrunk with that of "
+                "spectroscopy; the label is that of both."
+            )
     return " ".join(sentence.rstrip(".") + "." for sentence in sentences)
 
 
