@@ -569,3 +569,8 @@ def test_the_input_itself_is_no_water_reference(tmp_path):
 
     with pytest.raises(FormatError, match="is the input itself; give the scan without water"):
         read(path, water_reference=tmp_path / ".." / tmp_path.name / "a.nii")
+
+
+def test_an_empty_path_is_not_the_current_folder():
+    with pytest.raises(FormatError, match="an input: is an empty path; give a file"):
+        read("")

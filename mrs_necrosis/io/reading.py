@@ -12,6 +12,7 @@ import math
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -236,6 +237,9 @@ def told(acquisition: Acquisition, given: Mapping[str, Any]) -> Acquisition:
 
 def _sources(path: str | PathLike[str]) -> list[Source]:
     """Return the file, or the files of a folder that are one acquisition."""
+    if not fspath(path):  # an unset variable of a shell, which would be the current folder
+        nameless = "an input"
+        raise FormatError(nameless, "is an empty path; give a file")
     folder = Path(path)
     with _refusal(folder, "input"):
         if folder.is_dir():
