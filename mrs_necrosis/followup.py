@@ -628,6 +628,8 @@ def comparability(before: Visit, after: Visit) -> tuple[tuple[str, ...], tuple[s
             unknowns.append(word)
         elif first.casefold() != second.casefold():
             obstacles.append(f"the {word} differ")
+        elif name == "manufacturer":
+            unknowns.append("scanners (of one manufacturer)")  # which of his it was no file tells
     assert before.areas is not None
     assert after.areas is not None
     if before.areas.quantity != after.areas.quantity:

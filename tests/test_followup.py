@@ -236,6 +236,13 @@ def test_a_spectrum_that_failed_its_checks_is_not_compared():
     )
 
 
+def test_two_scanners_of_one_manufacturer_are_not_said_to_be_one():
+    course = followup([visit("2012-09", FIRST, **SAME), visit("2012-12", SECOND, **SAME)])
+
+    assert change(course, "Cho/Cr").obstacles == ()
+    assert change(course, "Cho/Cr").unknowns == ("scanners (of one manufacturer)",)
+
+
 def test_voxels_of_another_size_are_not_compared():
     known = {name: value for name, value in SAME.items() if name != "affine"}
 
