@@ -458,7 +458,7 @@ def test_a_peak_table_takes_what_the_user_knows():
 
     assert (table.field_t, table.echo_time_s, table.areas.quantity) == (3.0, 0.03, "height")
     # as in read: what the user gives wrongly is the user's slip, and none of the table
-    with pytest.raises(ValueError, match=r"field_t must be in T, between 0\.01 and 25; got 3000"):
+    with pytest.raises(ValueError, match=r"field_t must be in T, between 0\.03 and 23; got 3000"):
         read_peak_table("Cho=2 Cr=1", field_t=3000.0)
 
 
@@ -466,5 +466,5 @@ def test_a_peak_table_with_an_impossible_field_is_refused(tmp_path):
     path = tmp_path / "case.toml"
     path.write_text("field_t = 3000\n[peaks]\nCho = 2\nCr = 1\n")
 
-    with pytest.raises(FormatError, match=r"field_t must be in T, between 0\.01 and 25; got 3000"):
+    with pytest.raises(FormatError, match=r"field_t must be in T, between 0\.03 and 23; got 3000"):
         read_peak_table(path)
