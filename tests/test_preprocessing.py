@@ -146,6 +146,21 @@ def test_coil_weights_come_from_the_water_reference_and_keep_one_scale():
     assert abs(matched / scale[0] - 0.01) < 5 * error
 
 
+def test_a_coil_of_nan_is_left_out_like_one_of_zeros():
+    made = phantom(
+        "normal_white_matter", np.random.default_rng(2), coils=4, averages=3, water_reference=True
+    ).data
+    broken, dead = np.array(made.fid), np.array(made.fid)
+    broken[..., 2, :], dead[..., 2, :] = np.nan, 0.0
+
+    combined = combine_coils(replace(made, fid=broken))
+
+    np.testing.assert_array_equal(combined.fid, combine_coils(replace(made, fid=dead)).fid)
+    assert np.isfinite(combined.fid).all()
+    assert "1 of them held no number" in combined.history[-1].note
+    assert preprocess(replace(made, fid=broken)).reference_confidence.item() > 0.9
+
+
 def test_a_reference_from_other_coils_is_refused():
     water = data(np.ones((N, 3)), ("DIM_COIL",))
 

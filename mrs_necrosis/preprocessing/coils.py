@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +31,8 @@ def combine_coils(data: SpectralData) -> SpectralData:
     Returns
     -------
     SpectralData
-        Without ``DIM_COIL``; `data` itself if it has none. A voxel with samples that are not
-        finite becomes NaN.
+        Without ``DIM_COIL``; `data` itself if it has none. A coil without one finite number
+        in a voxel is left out there; a voxel with other samples that are not finite becomes NaN.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def combine_coils(data: SpectralData) -> SpectralData:
     axis = data.axis_of("DIM_COIL")
     if axis is None:
         return data
-    fid = np.moveaxis(data.fid, axis, -1)  # (X, Y, Z, N, ..., C)
+    fid, n_silent = _without_broken_coils(np.moveaxis(data.fid, axis, -1))  # (X, Y, Z, N, ..., C)
     n_coils = fid.shape[-1]
     water = data.water
     water_axis = None if water is None else water.axis_of("DIM_COIL")
@@ -70,7 +71,7 @@ def combine_coils(data: SpectralData) -> SpectralData:
                 f"{n_coils}, the reference has {water.fid.shape[water_axis]}"
             )
             raise ValueError(msg)
-        water_fid = np.moveaxis(water.fid, water_axis, -1)
+        water_fid = _without_broken_coils(np.moveaxis(water.fid, water_axis, -1))[0]
 
     by_coil = np.moveaxis(fid, 3, -1).reshape(-1, n_coils, fid.shape[3])
     covariance = noise_covariance(by_coil)
@@ -87,6 +88,8 @@ def combine_coils(data: SpectralData) -> SpectralData:
         if n_coils > 1
         else f"The one coil was brought to the phase of the {source}.",
     )
+    if n_silent:
+        step = replace(step, note=f"{step.note} {n_silent} of them held no number.")
     changes: dict[str, Any] = {
         "fid": _combined(fid, weights),
         "dims": tuple(name for name in data.dims if name != "DIM_COIL"),
@@ -98,6 +101,18 @@ def combine_coils(data: SpectralData) -> SpectralData:
             dims=tuple(name for name in water.dims if name != "DIM_COIL"),
         )
     return data.done(step, **changes)
+
+
+def _without_broken_coils(
+    fid: NDArray[np.complex128],
+) -> tuple[NDArray[np.complex128], int]:
+    """Return FIDs (X, Y, Z, N, ..., C) with zeros for coils of NaN, and how many these are."""
+    known = np.isfinite(fid).any(axis=tuple(range(3, fid.ndim - 1)), keepdims=True)
+    # where nothing is left, NaN says so
+    broken = np.logical_and(np.logical_not(known), known.any(axis=-1, keepdims=True))
+    if not broken.any():
+        return fid, 0
+    return np.where(broken, 0.0, fid), int(broken.reshape(-1, fid.shape[-1]).any(axis=0).sum())
 
 
 def _weights(signal: NDArray[np.complex128], inverse: NDArray[Any]) -> NDArray[np.complex128]:
