@@ -34,8 +34,6 @@ from mrs_necrosis.preprocessing.patterns import (
 from mrs_necrosis.spectra import Spectra, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 _CHUNK = 128
@@ -258,26 +256,29 @@ def _bounds(lactate: tuple[float, float]) -> tuple[NDArray[np.float64], NDArray[
 
 def _residues(
     bank: Bank,
+    spectrum: NDArray[np.complex128],
     shift_ppm: NDArray[np.float64],
     phase_rad: NDArray[np.float64],
     lactate: tuple[float, float],
-) -> Callable[[NDArray[np.complex128]], NDArray[np.float64]]:
-    """Return what gives the energy (V,) that the patterns at a shift leave of spectra (V, n)."""
-    n_widths = len(WIDTHS_PPM)
+) -> NDArray[np.float64]:
+    """Return the energy (T, V) that the patterns at V shifts leave of spectra (T, V, n)."""
+    n_times, n_widths = len(spectrum), len(WIDTHS_PPM)
     at = np.abs(bank.shifts_ppm - shift_ppm[:, None]).argmin(axis=1)
     setting = at[:, None] * n_widths + np.arange(n_widths)
     columns = bank.columns.reshape(len(bank.points), -1, len(PATTERNS))[:, setting].conj()
-    gram = bank.gram[:, :, setting.ravel()]
-    angle = np.repeat(phase_rad[:, None], n_widths, axis=1)
-
-    def residue(spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
-        left = spectrum - (spectrum @ bank.baseline) @ bank.baseline.T
-        product = np.einsum("nvwk,vn->vwk", columns, left)
-        value, _, _ = _common_phase(gram, product, angle, *_bounds(lactate))
-        energy: NDArray[np.float64] = (np.abs(left) ** 2).sum(axis=1) - value.max(axis=1)
-        return energy
-
-    return residue
+    left = spectrum - (spectrum @ bank.baseline) @ bank.baseline.T
+    # voxel by voxel (V, T, n) x (V, n, W K), at once for all times
+    by_voxel = columns.transpose(1, 0, 2, 3).reshape(len(at), len(bank.points), -1)
+    product = np.swapaxes(np.swapaxes(left, 0, 1) @ by_voxel, 0, 1)
+    value, _, _ = _common_phase(
+        np.tile(bank.gram[:, :, setting.ravel()], (1, 1, n_times)),
+        product.reshape(n_times * len(at), n_widths, -1),
+        np.tile(np.repeat(phase_rad[:, None], n_widths, axis=1), (n_times, 1)),
+        *_bounds(lactate),
+    )
+    explained = value.max(axis=1).reshape(n_times, -1)
+    energy: NDArray[np.float64] = (np.abs(left) ** 2).sum(axis=2) - explained
+    return energy
 
 
 def _some_rows(spectrum: NDArray[np.complex128], noise: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -315,8 +316,10 @@ def _further_off_ppm(
     there = _search(
         bank, band, np.tile(noise[rows], n), np.full(n * len(rows), np.nan), lactate, False
     )
-    rss = _residues(bank, there.shift_ppm, there.phase_rad, lactate)(band).reshape(n, -1)
-    here = _residues(bank, found.shift_ppm[rows], found.phase_rad[rows], lactate)(spectrum[rows])
+    rss = _residues(bank, band[None], there.shift_ppm, there.phase_rad, lactate).reshape(n, -1)
+    here = _residues(
+        bank, spectrum[None, rows], found.shift_ppm[rows], found.phase_rad[rows], lactate
+    )[0]
     better = rss < _FURTHER_SHARE * here
     better &= there.confidence.reshape(n, -1) > _CLEAR
     better &= np.array(
@@ -353,7 +356,7 @@ def _far_begin_time_s(
         bank, turned, np.tile(noise[rows], n_times), np.tile(water_ppm[rows], n_times), lactate,
         phase_of_water,
     )  # fmt: skip
-    rss = _residues(bank, found.shift_ppm, found.phase_rad, lactate)(turned)
+    rss = _residues(bank, turned[None], found.shift_ppm, found.phase_rad, lactate)
     rss = rss.reshape(n_times, n_rows)
     best, zero = rss.argmin(axis=0), int(np.abs(_FAR_TIMES_S).argmin())
     at = best * n_rows + np.arange(n_rows)
@@ -388,11 +391,12 @@ def _begin_time_s(
     rows = np.array(clear, dtype=np.intp)[np.argsort(-strength, kind="stable")[:_BEGIN_VOXELS]]
     if not rows.size:
         return 0.0
-    residue_of = _residues(bank, found.shift_ppm[rows], found.phase_rad[rows], lactate)
     # turned about a point amid the peaks, so that their mean phase stays
     offset_hz = bank.frequency_hz - pivot_hz
-    turns = np.exp(-2j * np.pi * _BEGIN_TIMES_S[:, None] * offset_hz)
-    rss = np.array([residue_of(spectrum[rows] * turn) for turn in turns])  # (T, V)
+    turns = np.exp(-2j * np.pi * _BEGIN_TIMES_S[:, None, None] * offset_hz)
+    rss = _residues(
+        bank, spectrum[rows] * turns, found.shift_ppm[rows], found.phase_rad[rows], lactate
+    )
     variance = np.maximum(noise[rows], rss.min(axis=0) / (2.0 * bank.points.size)) * _CORRELATED
     cost = (rss / (2.0 * variance)).sum(axis=1)
     best, zero = int(cost.argmin()), len(_BEGIN_TIMES_S) // 2
