@@ -301,8 +301,8 @@ def _further_off_ppm(
     """Return how far the peaks lie off, if it is further than was searched; else 0.
 
     Where the axis is some 1 ppm wrong, the patterns settle on something; at the true place they
-    leave half of that or less, and find two of Cho, Cr and NAA. No file at hand does so
-    anywhere but at its own.
+    leave less than 0.6 of that, and find two of Cho, Cr and NAA or more, and more of them than
+    here. No file at hand does so anywhere but at its own.
     """
     rows = _some_rows(spectrum, noise)
     acquisition = spectra.acquisition
@@ -322,9 +322,9 @@ def _further_off_ppm(
     )[0]
     better = rss < _FURTHER_SHARE * here
     better &= there.confidence.reshape(n, -1) > _CLEAR
-    better &= np.array(
-        [len(_METABOLITES.intersection(names)) >= 2 for names in there.used]
-    ).reshape(n, -1)
+    known = np.array([len(_METABOLITES.intersection(names)) for names in there.used])
+    here_known = [len(_METABOLITES.intersection(found.used[row])) for row in rows]
+    better &= known.reshape(n, -1) > np.maximum(here_known, 1)
     off_ppm = _FURTHER_PPM[:, None] + there.shift_ppm.reshape(n, -1)
     better &= np.abs(off_ppm) > SEARCH_PPM
     rows_better = better.any(axis=0)
