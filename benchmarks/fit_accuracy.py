@@ -1,7 +1,8 @@
 """Error and coverage of the fit on phantoms, beside what noise alone allows.
 
-Four tissue classes, SNR 5 to 100, linewidths of 3 to 12 Hz, phase, begin time and shift errors, a
-random baseline of two kinds, lipids of an asymmetric shape that the model does not have. "noise"
+Four tissue classes, SNR 5 to 100, linewidths of 3 to 12 Hz that differ as T2 do, phase, begin time
+and shift errors, a random baseline of two kinds, lipids of an asymmetric shape that the model does
+not have. "noise"
 is the Cramer-Rao expectation on the same spectra with every shape known and all parameters free:
 all amplitudes, a baseline of 12 dimensions, shift, phase, begin time and two widths. Errors are
 relative, in %; "width" is the median width of the 95 % interval over that of the bound. An absent
@@ -44,7 +45,7 @@ def spectra_of(tissue, n, seed, snr, echo_time_s, lipid_variation=0.2):
         made.append(
             phantom(
                 tissue, rng, grid=(half, 1, 1), echo_time_s=echo_time_s, snr=snr,
-                linewidth_hz=between(3, 12), lorentz_share=between(0.2, 0.8),
+                linewidth_hz=between(3, 12), lorentz_share=between(0.2, 0.8), t2_linewidths=True,
                 phase_rad=between(-0.3, 0.3), begin_time_s=between(-1e-4, 1e-4),
                 shift_hz=between(-4, 4), baseline=0.05, baseline_kind=kind,
                 lipid_shape="asymmetric", lipid_variation=lipid_variation, keep_components=True,

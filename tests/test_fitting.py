@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mrs_necrosis import Acquisition, Spectra, ratio
-from mrs_necrosis.fitting import Baseline, default_model, fit
+from mrs_necrosis.fitting import Baseline, Parameter, default_model, fit
 from mrs_necrosis.fitting.engine import _look_elsewhere
-from mrs_necrosis.fitting.model import misshapen
+from mrs_necrosis.fitting.model import areas_of, misshapen
 from mrs_necrosis.fitting.problem import noise_sd, prepare
 from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.fitting.start import other_starts
@@ -32,7 +32,7 @@ TRUTH = {
 
 
 def made_of_the_model(
-    n_voxels, snr, *, seed=0, acquisition=ACQUISITION, truth=TRUTH, snr_of="NAA"
+    n_voxels, snr, *, seed=0, acquisition=ACQUISITION, truth=TRUTH, snr_of="NAA", parameters=None
 ):
     """Return spectra of the default model with known areas, in a row of voxels."""
     rng = np.random.default_rng(seed)
@@ -46,6 +46,8 @@ def made_of_the_model(
     problem = prepare(blank, model)
     names = [p.name for p in model.parameters]
     theta = np.tile(problem.start, (n_voxels, 1))
+    for name, value in (parameters or {}).items():
+        theta[:, names.index(name)] = value
     theta[:, names.index("shift_hz")] = rng.uniform(-5, 5, n_voxels)
     turn = np.exp(1j * rng.uniform(-0.6, 0.6, n_voxels))
     carrier = np.exp(2j * np.pi * problem.first_bin * np.arange(N) / N)
@@ -288,6 +290,91 @@ def test_what_is_missing_of_the_ch2_lies_where_the_ch2_lies():
     assert list(lines) == pytest.approx(list(ch2))
     # of all creatine: 1 part of Cr to its mean 0.8 of PCr
     assert sum(lines.values()) == pytest.approx(-next(iter(ch2.values())), abs=1e-3)
+
+
+LONG = replace(ACQUISITION, echo_time_s=0.144)
+ECHOES = {"NAA", "mI", "Glu", "Gln"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "unknown"),
+    [
+        ({}, True),
+        ({"sequence": None}, True),
+        ({"echo_times_s": (0.072, 0.072)}, False),
+        ({"sequence": "sLASER"}, False),
+        ({"sequence": "STEAM"}, False),
+        ({"echo_time_s": 0.03}, False),
+    ],
+    ids=str,
+)
+def test_either_division_of_the_echo_time_is_allowed_where_no_file_tells(changed, unknown):
+    model = default_model(replace(LONG, **changed))
+
+    both = {name.removesuffix("echo") for name in model.names if name.endswith("echo")}
+
+    assert both == (ECHOES if unknown else set())
+    assert not any(name.endswith("echo") for name in areas_of(model)[0])
+
+
+@pytest.mark.parametrize("name", sorted(ECHOES))
+def test_with_its_other_division_a_metabolite_is_that_of_equal_echoes(name):
+    time_s = np.arange(256) * 5e-4
+    ours = {c.name: c.samples(time_s, 123.2, 4.65) for c in default_model(LONG).components}
+    model = default_model(replace(LONG, echo_times_s=(0.072, 0.072)))
+    (equal,) = [c for c in model.components if c.name == name]
+
+    both = ours[name] + ours[f"{name}echo"]
+
+    np.testing.assert_allclose(both, equal.samples(time_s, 123.2, 4.65), atol=1e-9)
+
+
+def test_ratios_hold_however_a_press_divides_its_echo_time():
+    long = {k: v for k, v in TRUTH.items() if k != "MM09"}
+    equal = {f"{name}echo": TRUTH[name] for name in ECHOES}
+    spectra, model = made_of_the_model(16, 60, acquisition=LONG, truth=long | equal)
+    sure = model.without(*equal)
+    truth = np.full(spectra.grid, TRUTH["NAA"] / (TRUTH["Cr"] + TRUTH["PCr"]))
+
+    ours, theirs = (ratio(fit(spectra, m).areas, "NAA", "Cr") for m in (model, sure))
+
+    assert np.abs(np.median(ours.value) / truth[0] - 1) < 0.03
+    assert ours.interval().contains(truth).mean() > 0.85
+    assert np.abs(np.median(theirs.value) / truth[0] - 1) > 0.05
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_naa_is_right_whether_widths_are_equal_or_as_t2_makes_them(share):
+    given = {"T2:lorentz_hz": share}
+    spectra, model = made_of_the_model(16, 60, parameters=given)
+    truth = np.full(spectra.grid, total("NAA") / total("Cr"))
+
+    result = ratio(fit(spectra, model).areas, "NAA", "Cr")
+
+    assert np.abs(np.median(result.value) / truth[0] - 1) < 0.06
+    assert result.interval().contains(truth).mean() > 0.85
+
+
+def test_a_parameter_keeps_its_factors_where_components_go():
+    model = default_model(ACQUISITION).without("NAA", "NAAG")
+
+    (t2,) = [p for p in model.parameters if p.name == "T2:lorentz_hz"]
+
+    assert dict(zip(t2.shapes, t2.by_shape, strict=True)) == {
+        "Cr": 0.25, "Cho": -0.35, "Lac": -0.6,
+    }  # fmt: skip
+
+
+def test_a_parameter_needs_a_factor_for_each_of_its_classes():
+    with pytest.raises(ValueError, match="'x': need as many factors as shapes, or none"):
+        Parameter("x", "lorentz", ("NAA", "Cr"), 0.0, 1.0, -1.0, 1.0, (0.5,))
+
+
+def test_an_echo_time_has_one_kind_of_macromolecules():
+    names = default_model(replace(ACQUISITION, echo_time_s=0.1)).names
+
+    assert "MMa" in names
+    assert "MM09" not in names
 
 
 def test_what_is_wrong_with_a_lipids_shape_is_taken_by_the_line_above_it():

@@ -210,6 +210,18 @@ def test_the_linewidth_is_the_full_width_at_half_maximum(share):
     assert above[-1] - above[0] == pytest.approx(8.0, abs=0.3)
 
 
+@pytest.mark.parametrize(("name", "broader_hz"), [("NAA", -0.72), ("Cho", -0.35), ("Cr", 0.12)])
+def test_t2_makes_lines_narrower_or_broader_than_glutamates(name, broader_hz):
+    def fid(t2_linewidths):
+        made = phantom(singlets(**{name: 1.0}), rng(), snr=np.inf, t2_linewidths=t2_linewidths)
+        return made.spectra.fid[0, 0, 0]
+
+    time_s = 5e-4 * np.arange(1024)
+    decay = np.log(np.abs(fid(True) / fid(False))[:600])
+
+    np.testing.assert_allclose(decay, -np.pi * broader_hz * time_s[:600], atol=0.01)
+
+
 def test_voigt_widths_add_up_at_both_ends():
     lorentz, gauss = voigt_widths_hz(5.0, [0.0, 0.5, 1.0])
 

@@ -63,6 +63,7 @@ class Plan(NamedTuple):
     set_of: NDArray[np.int64]  # (P,): the set of classes that a parameter acts on
     set_size: NDArray[np.int64]  # (S,)
     set_classes: NDArray[np.int64]  # (S, C), the first so many
+    set_factor: NDArray[np.float64]  # (S, C): by how much on each of them
     kind: NDArray[np.int64]
     start: NDArray[np.float64]
     precision: NDArray[np.float64]  # of the parameters' priors, (P,)
@@ -116,7 +117,10 @@ def _lasting(problem: Problem) -> NDArray[np.int64]:
     slowest = np.ones((problem.acts.shape[1], t.size))
     for kind, decay in (("lorentz", -np.pi * t), ("gauss2", -GAUSS_RATE * t**2)):
         index = problem.index(kind)
-        slowest *= np.exp((problem.lower[index] @ problem.acts[index])[:, None] * decay)
+        ends = (
+            bound[index, None] * problem.acts[index] for bound in (problem.lower, problem.upper)
+        )
+        slowest *= np.exp(np.minimum(*ends).sum(axis=0)[:, None] * decay)
     size = np.abs(problem.basis) * slowest[problem.shape_of]
     alive = size > NEGLIGIBLE * size.max(axis=1, keepdims=True)
     last: NDArray[np.int64] = t.size - alive[:, ::-1].argmax(axis=1)
@@ -141,6 +145,7 @@ def plan_of(problem: Problem) -> Plan:
     shape_of[:k] = problem.shape_of
     halves, mode_of = _half_modes(problem.modes)
     sets, set_of = np.unique(problem.acts, axis=0, return_inverse=True)
+    set_classes = np.argsort(sets == 0, axis=1, kind="stable")
     joint = np.exp(-2j * np.pi * np.outer(np.arange(d), np.arange(m)) / n)
     return Plan(
         k=k,
@@ -158,8 +163,9 @@ def plan_of(problem: Problem) -> Plan:
         lasting=-(-_lasting(problem) // d),
         acts=problem.acts,
         set_of=set_of.ravel().astype(np.int64),
-        set_size=sets.sum(axis=1).astype(np.int64),
-        set_classes=np.argsort(-sets, axis=1, kind="stable").astype(np.int64),
+        set_size=np.count_nonzero(sets, axis=1).astype(np.int64),
+        set_classes=set_classes.astype(np.int64),
+        set_factor=np.take_along_axis(sets, set_classes, axis=1),
         kind=np.array([_KINDS[kind] for kind in problem.kind]),
         start=problem.start,
         precision=problem.sd**-2.0,

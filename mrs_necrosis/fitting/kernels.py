@@ -588,11 +588,11 @@ def _derivatives(plan, theta, amplitudes, explained, out):
         for at in range(sets):
             ar, ai, br, bi = 0.0, 0.0, 0.0, 0.0
             for x in range(plan.set_size[at]):
-                c = plan.set_classes[at, x]
-                ar += first[i, c]
-                ai += first[m + i, c]
-                br += second[i, c]
-                bi += second[m + i, c]
+                c, factor = plan.set_classes[at, x], plan.set_factor[at, x]
+                ar += factor * first[i, c]
+                ai += factor * first[m + i, c]
+                br += factor * second[i, c]
+                bi += factor * second[m + i, c]
             sums[0, 0, at], sums[0, 1, at] = ar, ai
             sums[1, 0, at], sums[1, 1, at] = br, bi
         for p in range(plan.p):

@@ -27,10 +27,11 @@ import numpy as np
 from mrs_necrosis.constants import WATER_PPM
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from mrs_necrosis.simulation.spins import Lines
     from mrs_necrosis.spectra import Acquisition
 
 GAUSS_RATE = np.pi**2 / (4 * np.log(2))
@@ -145,6 +146,8 @@ class Parameter:
         Of its normal prior; None is flat.
     lower, upper : float
         Its box.
+    factors : tuple of float
+        By how much it acts on each of the classes; 1 if empty.
     """
 
     name: str
@@ -154,11 +157,33 @@ class Parameter:
     sd: float | None
     lower: float
     upper: float
+    factors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.factors and len(self.factors) != len(self.shapes):
+            msg = f"parameter {self.name!r}: need as many factors as shapes, or none"
+            raise ValueError(msg)
         if not self.lower <= self.start <= self.upper or (self.sd is not None and self.sd <= 0):
             msg = f"parameter {self.name!r}: need lower <= start <= upper and a positive sd"
             raise ValueError(msg)
+
+    @property
+    def by_shape(self) -> tuple[float, ...]:
+        """By how much it acts on each of its classes."""
+        return self.factors or (1.0,) * len(self.shapes)
+
+    def among(self, shapes: Collection[str]) -> Parameter:
+        """Return the parameter as it acts on those classes alone."""
+        acting = [
+            (shape, factor)
+            for shape, factor in zip(self.shapes, self.by_shape, strict=True)
+            if shape in shapes
+        ]
+        return replace(
+            self,
+            shapes=tuple(shape for shape, _ in acting),
+            factors=tuple(factor for _, factor in acting) if self.factors else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +299,9 @@ class Model:
         shapes = {item.shape for item in components}
         parameters = []
         for parameter in self.parameters:
-            acting = tuple(shape for shape in parameter.shapes if shape in shapes)
-            if acting or parameter.kind in {"phase", "begin"}:
-                parameters.append(replace(parameter, shapes=acting))
+            acting = parameter.among(shapes)
+            if acting.shapes or acting.kind in {"phase", "begin"}:
+                parameters.append(acting)
         names = {item.name for item in components}
         return replace(
             self,
@@ -298,16 +323,33 @@ def group_protons() -> dict[str, float]:
     return {e["name"]: float(e["protons"]) for e in table["component"] if "protons" in e}
 
 
-def _metabolite(entry: dict[str, Any], acquisition: Acquisition) -> Component:
+def _at_echo_time(
+    entries: Iterable[dict[str, Any]], echo_time_s: float | None
+) -> Iterator[dict[str, Any]]:
+    for entry in entries:
+        shortest, longest = entry.get("shortest_echo_s", 0.0), entry.get("longest_echo_s", np.inf)
+        if shortest <= (echo_time_s or 0.0) < longest:
+            yield entry
+
+
+def _simulated(
+    name: str, acquisition: Acquisition, echo_times_s: tuple[float, ...] | None
+) -> Lines:
     from mrs_necrosis.simulation.spins import metabolite_lines
 
-    lines = metabolite_lines(
-        entry.get("metabolite", entry["name"]),
+    return metabolite_lines(
+        name,
         spectrometer_frequency_mhz=acquisition.spectrometer_frequency_mhz,
         sequence=acquisition.sequence,
         echo_time_s=acquisition.echo_time_s or 0.0,
-        echo_times_s=acquisition.echo_times_s,
+        echo_times_s=echo_times_s,
         mixing_time_s=acquisition.mixing_time_s,
+    )
+
+
+def _metabolite(entry: dict[str, Any], acquisition: Acquisition) -> Component:
+    lines = _simulated(
+        entry.get("metabolite", entry["name"]), acquisition, acquisition.echo_times_s
     )
     protons = float(entry["protons"])
     return Component(
@@ -317,6 +359,31 @@ def _metabolite(entry: dict[str, Any], acquisition: Acquisition) -> Component:
         shift_ppm=tuple(float(s) for s in lines.shift_ppm),
         weight=tuple(complex(a) / protons for a in lines.amplitude),
         gauss_ppm=(0.0,) * len(lines.shift_ppm),
+        **_amplitude_prior(entry),
+    )
+
+
+def _division_is_unknown(acquisition: Acquisition) -> bool:
+    """Return whether the spins are simulated as in a PRESS whose two echoes no file tells."""
+    from mrs_necrosis.simulation.spins import known_sequence
+
+    sequence = known_sequence(acquisition.sequence) or "PRESS"
+    return sequence == "PRESS" and acquisition.echo_times_s is None
+
+
+def _other_echoes(entry: dict[str, Any], acquisition: Acquisition) -> Component:
+    """Return what changes of a metabolite if both echoes of its PRESS are as long."""
+    name = entry["other_echoes_of"]
+    half = (acquisition.echo_time_s or 0.0) / 2
+    equal, assumed = (_simulated(name, acquisition, echoes) for echoes in ((half, half), None))
+    weight = np.concatenate([equal.amplitude, -assumed.amplitude]) / group_protons()[name]
+    return Component(
+        name=entry["name"],
+        area="",
+        shape=entry["shape"],
+        shift_ppm=tuple(map(float, (*equal.shift_ppm, *assumed.shift_ppm))),
+        weight=tuple(map(complex, weight)),
+        gauss_ppm=(0.0,) * weight.size,
         **_amplitude_prior(entry),
     )
 
@@ -391,37 +458,36 @@ def default_model(
         kind = "peaks" if echo_time is None else "metabolites"
     table = _priors(kind)
     components = []
-    for entry in table["component"]:
-        shortest, longest = entry.get("shortest_echo_s", 0.0), entry.get("longest_echo_s", np.inf)
-        if not shortest <= (echo_time or 0.0) <= longest:
-            continue
-        is_metabolite = "lines" not in entry
-        components.append(_metabolite(entry, acquisition) if is_metabolite else _free(entry))
+    for entry in _at_echo_time(table["component"], echo_time):
+        if "other_echoes_of" in entry:
+            if _division_is_unknown(acquisition):
+                components.append(_other_echoes(entry, acquisition))
+        elif "lines" in entry:
+            components.append(_free(entry))
+        else:
+            components.append(_metabolite(entry, acquisition))
     mhz = acquisition.spectrometer_frequency_mhz
     shapes = tuple(dict.fromkeys(item.shape for item in components))
     narrow = tuple(s for s in shapes if s not in table["broad_shapes"])
     parameters = []
-    for entry in table["parameter"]:
+    for entry in _at_echo_time(table["parameter"], echo_time):
         acts = entry["shapes"]
-        acting = {"all": shapes, "narrow": narrow}.get(acts) if isinstance(acts, str) else None
-        if acting is None:
-            acting = tuple(s for s in acts if s in shapes)
-            if not acting:
-                continue
+        acting = {"all": shapes, "narrow": narrow}[acts] if isinstance(acts, str) else tuple(acts)
         # widths and shifts may be stated in ppm, so that they follow the field
         scale = {"ppm": mhz, "ppm2": mhz**2}.get(entry["unit"], 1.0)
         sd = entry.get("sd")
-        parameters.append(
-            Parameter(
-                entry["name"],
-                entry["kind"],
-                acting,
-                entry["start"] * scale,
-                None if sd is None else sd * scale,
-                entry["lower"] * scale,
-                entry["upper"] * scale,
-            )
-        )
+        parameter = Parameter(
+            entry["name"],
+            entry["kind"],
+            acting,
+            entry["start"] * scale,
+            None if sd is None else sd * scale,
+            entry["lower"] * scale,
+            entry["upper"] * scale,
+            tuple(entry.get("factors", ())),
+        ).among(shapes)
+        if parameter.shapes:
+            parameters.append(parameter)
     # structure as narrow as lines is no baseline, and lines are as broad in Hz at any field
     finest = max(table["baseline_dimensions"]) * min(1.0, mhz / table["baseline_mhz"])
     dimensions = tuple(d for d in table["baseline_dimensions"] if d <= max(finest, 8.0))

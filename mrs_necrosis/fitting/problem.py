@@ -70,7 +70,7 @@ class Problem:
     shape_of : ndarray of int, shape (K,)
         Class of each component.
     acts : ndarray of float64, shape (P, C)
-        One where a parameter acts on a class.
+        By how much a parameter acts on a class: mostly 0 or 1.
     modes : ndarray of float64, shape (M, B)
         Orthonormal smooth modes of the baseline, smoothest first.
     roughness : ndarray of float64, shape (B,)
@@ -286,8 +286,8 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
     shapes = model.shapes
     acts = np.zeros((len(model.parameters), len(shapes)))
     for p, parameter in enumerate(model.parameters):
-        for shape in parameter.shapes:
-            acts[p, shapes.index(shape)] = 1.0
+        for shape, factor in zip(parameter.shapes, parameter.by_shape, strict=True):
+            acts[p, shapes.index(shape)] = factor
     modes, roughness = smooth_modes(hz.size)
     return Problem(
         model=model,

@@ -234,17 +234,16 @@ def _derivatives(
     second = fft(summed * problem.time_s**2, axis=2)[:, :, :band]
     derivatives = np.empty((v, len(problem.kind), band), dtype=np.complex128)
     for p, kind in enumerate(problem.kind):
-        acting = np.flatnonzero(problem.acts[p])
         if kind == "phase":
             derivatives[:, p] = 1j * explained
         elif kind == "begin":
             derivatives[:, p] = 1j * problem.omega * explained
         elif kind == "shift":
-            derivatives[:, p] = 2j * np.pi * first[:, acting].sum(axis=1)
+            derivatives[:, p] = 2j * np.pi * (problem.acts[p] @ first)
         elif kind == "lorentz":
-            derivatives[:, p] = -np.pi * first[:, acting].sum(axis=1)
+            derivatives[:, p] = -np.pi * (problem.acts[p] @ first)
         else:
-            derivatives[:, p] = -GAUSS_RATE * second[:, acting].sum(axis=1)
+            derivatives[:, p] = -GAUSS_RATE * (problem.acts[p] @ second)
     return derivatives
 
 

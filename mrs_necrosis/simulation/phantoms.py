@@ -30,6 +30,7 @@ from mrs_necrosis.simulation.tissues import (
     cohort,
     macromolecule_names,
     sums,
+    t2_s,
     tissue_data,
     with_sums,
 )
@@ -220,6 +221,7 @@ def phantom(
     noise_sd: ArrayLike | None = None,
     linewidth_hz: ArrayLike = 6.0,
     lorentz_share: ArrayLike = 0.5,
+    t2_linewidths: bool = False,
     phase_rad: ArrayLike = 0.0,
     begin_time_s: ArrayLike = 0.0,
     shift_hz: ArrayLike = 0.0,
@@ -264,7 +266,10 @@ def phantom(
     noise_sd : array_like, optional
         Instead of `snr`: the standard deviation of the real part of an FID's samples.
     linewidth_hz, lorentz_share : array_like
-        Full width at half maximum of the singlets and its Lorentzian share.
+        Full width at half maximum of the metabolites' lines and its Lorentzian share.
+    t2_linewidths : bool
+        Whether metabolites are broader or narrower than that by what their T2 (``t2_s``) differ
+        from glutamate's, as in tissue.
     phase_rad, begin_time_s, shift_hz : array_like
         Zero-order phase, begin time (first-order phase), frequency shift.
     residual_water : array_like
@@ -367,7 +372,7 @@ def phantom(
     time_s = np.asarray(np.arange(n_samples) * dwell_time_s, dtype=np.float64)
 
     components = {
-        "metabolites": _metabolites(parts, acquisition, time_s, damping),
+        "metabolites": _metabolites(parts, acquisition, time_s, damping, t2_linewidths),
         "lipids": _broad(
             {name: parts[name] for name in LIPIDS if name in parts},
             tissue_data()["lipids"][lipid_shape],
@@ -387,7 +392,7 @@ def phantom(
             np.zeros((n_voxels, 1)),
         ),
     }
-    height = _tallest(parts, acquisition, time_s, lorentz_hz, gauss_hz)
+    height = _tallest(parts, acquisition, time_s, lorentz_hz, gauss_hz, t2_linewidths)
     components["baseline"] = _baseline(
         per_voxel(baseline) * height, baseline_kind, acquisition, time_s, damping, rng
     )
@@ -495,6 +500,7 @@ def _basis(
     acquisition: Acquisition,
     n_samples: int,
     order: int,
+    t2_linewidths: bool,
 ) -> NDArray[np.complex128]:
     """Return FIDs of unit areas, and their derivatives in the begin time: (order + 1, M, N)."""
     time_s = np.arange(n_samples) * acquisition.dwell_time_s
@@ -515,7 +521,15 @@ def _basis(
         offset = 2j * np.pi * (lines.shift_ppm - _TAYLOR_PPM) * frequency_mhz
         for k in range(order + 1):
             basis[k, row] = (amplitude * offset**k / math.factorial(k)) @ turns
+        if t2_linewidths:
+            basis[:, row] *= np.exp(-time_s * (1 / t2_s(_pool_of(name)) - 1 / t2_s("Glu")))
     return read_only(basis, np.complex128)
+
+
+def _pool_of(name: str) -> str:
+    """Return the peak that a metabolite belongs to, such as Cr for PCr; itself by default."""
+    pools: Mapping[str, Mapping[str, float]] = tissue_data()["pools"]
+    return next((pool for pool, members in pools.items() if name in members), name)
 
 
 def _metabolite_areas(
@@ -536,10 +550,11 @@ def _metabolites(
     acquisition: Acquisition,
     time_s: NDArray[np.float64],
     damping: _Voigt,
+    t2_linewidths: bool,
 ) -> NDArray[np.complex128]:
     names, areas = _metabolite_areas(parts)
     order = _TAYLOR_ORDER if damping.begin_time_s.any() else 0
-    basis = _basis(names, acquisition, len(time_s), order)
+    basis = _basis(names, acquisition, len(time_s), order, t2_linewidths)
     centre_hz = (_TAYLOR_PPM - WATER_PPM) * acquisition.spectrometer_frequency_mhz
     fid = np.empty((len(areas), len(time_s)), dtype=np.complex128)
     for start in range(0, len(areas), _CHUNK):
@@ -606,10 +621,11 @@ def _tallest(
     time_s: NDArray[np.float64],
     lorentz_hz: NDArray[np.float64],
     gauss_hz: NDArray[np.float64],
+    t2_linewidths: bool,
 ) -> NDArray[np.float64]:
     """Return the height of the tallest of NAA, Cr, Cho in the phased spectrum, shape (V, 1)."""
     names, areas = _metabolite_areas(parts)
-    basis = _basis(names, acquisition, len(time_s), 0)[0]
+    basis = _basis(names, acquisition, len(time_s), 0, t2_linewidths)[0]
     nothing = np.zeros_like(lorentz_hz)
     damping = _Voigt(nothing, nothing, nothing, lorentz_hz, gauss_hz)
     frequency_hz = np.fft.fftfreq(len(time_s), acquisition.dwell_time_s)
