@@ -56,8 +56,8 @@ def spectra_of(tissue, n, seed, snr, echo_time_s, lipid_variation=0.2):
 
 def true_model(acquisition, lipid_shape="asymmetric"):
     """Return the model that knows the simulator's shapes."""
-    base = default_model(acquisition)
-    absent = {"Ace", "Ch", "CrCH2"}
+    base = without_priors(default_model(acquisition))
+    absent = {"Ace", "Ch"}
     narrow = [c for c in base.components if not any(c.gauss_ppm) and c.name not in absent]
     components = [
         Component(c.name, c.area, "all", c.shift_ppm, c.weight, c.gauss_ppm) for c in narrow
@@ -82,6 +82,29 @@ def true_model(acquisition, lipid_shape="asymmetric"):
     )
     return Model(
         "truth", tuple(components), parameters, Baseline((12.0,)), base.range_ppm, base.scale
+    )
+
+
+def without_priors(model):
+    """Return the model without what only priors keep apart from the rest.
+
+    That is creatine's CH2 beside its CH3, the other division of a PRESS's echo time, and T2 beside
+    each line's own width.
+    """
+    extra = [name for name in model.names if name == "CrCH2" or name.endswith("echo")]
+    kept = tuple(p for p in model.parameters if p.name != "T2:lorentz_hz")
+    return replace(model.without(*extra), parameters=kept)
+
+
+def folded(model, given):
+    """Return the parameters of ``without_priors(model)`` that make the same lines, shape (P,)."""
+    (t2,) = [p for p in model.parameters if p.name == "T2:lorentz_hz"]
+    taken = {
+        f"{shape}:lorentz_hz": factor * given[t2.name]
+        for shape, factor in zip(t2.shapes, t2.by_shape, strict=True)
+    }
+    return np.array(
+        [given[p.name] + taken.get(p.name, 0.0) for p in without_priors(model).parameters]
     )
 
 

@@ -485,7 +485,7 @@ def _add_acquisition(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what the source does not say")
     group.add_argument("--echo-time", "--te", type=_TIME, dest="echo_time_s", metavar="30ms")
     group.add_argument("--first-echo-time", type=_TIME, dest="first_echo_time_s", metavar="11ms",
-                       help="of the two echoes of a PRESS (11 ms)")  # fmt: skip
+                       help="of the two echoes of a PRESS, if you know it")  # fmt: skip
     group.add_argument("--repetition-time", "--tr", type=_TIME, dest="repetition_time_s",
                        metavar="2s")  # fmt: skip
     group.add_argument("--mixing-time", type=_TIME, dest="mixing_time_s", metavar="10ms")

@@ -94,7 +94,7 @@ def read(
         given value replaces it, and the history says so.
     first_echo_time_s : float or None
         Length of the first of the two echoes of a PRESS, in s: coupled spins depend on it, and
-        few files tell. 11 ms are assumed (``simulation.metabolite_lines``).
+        few files tell. Where none does, the fit allows for 11 ms and for equal echoes.
     sequence : str or None
         Such as ``"PRESS"``.
     spectrometer_frequency_mhz : float or None
