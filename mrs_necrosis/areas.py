@@ -209,6 +209,38 @@ class PeakAreas:
         return self
 
 
+def upright(areas: PeakAreas) -> tuple[PeakAreas, NDArray[np.bool_]]:
+    """Return areas in which doublets that stand upside down are magnitudes, and where they were.
+
+    For a fit that did not know the echo time, and gave lactate whichever sign it had.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        Signed, of any number of voxels.
+
+    Returns
+    -------
+    areas : PeakAreas
+        Lactate and alanine that lay below zero by ``DETECTION_SD`` of their error or more are
+        above it; noise keeps its sign.
+    inverted : ndarray of bool, shape (X, Y, Z)
+        Voxels in which one did.
+    """
+    signs = np.ones_like(areas.values)
+    if areas.covariance is not None:
+        variance = np.diagonal(areas.covariance, axis1=-2, axis2=-1)
+        below = areas.values <= -DETECTION_SD * np.sqrt(variance)
+        doublet = np.array([name in INVERTED for name in areas.names])
+        signs = np.where(below & doublet, -1.0, 1.0)
+    covariance = areas.covariance
+    if covariance is not None:
+        covariance = covariance * signs[..., :, np.newaxis] * signs[..., np.newaxis, :]
+    found = replace(areas, values=areas.values * signs, covariance=covariance)
+    inverted: NDArray[np.bool_] = np.asarray((signs < 0).any(axis=-1))
+    return found, inverted
+
+
 def as_printed(areas: PeakAreas) -> PeakAreas:
     """Return the numbers that a console or another program printed, as the magnitudes they are.
 

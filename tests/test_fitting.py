@@ -14,6 +14,7 @@ from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.fitting.start import other_starts
 from mrs_necrosis.fitting.varpro import evaluate, normal_equations, time_columns
 from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.simulation import phantom
 
 ACQUISITION = Acquisition(
     spectrometer_frequency_mhz=123.2,
@@ -375,6 +376,24 @@ def test_an_echo_time_has_one_kind_of_macromolecules():
 
     assert "MMa" in names
     assert "MM09" not in names
+
+
+def test_inverted_lactate_is_a_magnitude_where_the_echo_time_is_unknown():
+    made = phantom("radiation_necrosis", np.random.default_rng(3), echo_time_s=0.144, snr=60.0)
+    unknown = replace(made.spectra.acquisition, echo_time_s=None, sequence=None)
+
+    found = fit(Spectra(fid=made.spectra.fid, acquisition=unknown))
+
+    lac, parts = found.areas.value("Lac"), ("Lip13", "Lip09", "Lac")
+    assert found.areas.detected("Lac").all()
+    assert lac == pytest.approx(made.truth.areas.value("Lac"), rel=0.3)
+    assert found.areas.value("LL") == pytest.approx(sum(map(found.areas.value, parts)))
+    sum_of = [name in parts for name in found.areas.names]
+    ll = found.areas.index("LL")
+    assert found.areas.covariance[..., ll, ll] == pytest.approx(
+        found.areas.covariance[..., sum_of, :][..., sum_of].sum(axis=(-1, -2))
+    )
+    assert any("stands upside down" in note for note in found.notes)
 
 
 def test_what_is_wrong_with_a_lipids_shape_is_taken_by_the_line_above_it():

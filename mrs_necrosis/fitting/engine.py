@@ -11,7 +11,7 @@ import numpy as np
 from scipy.fft import fft
 from threadpoolctl import threadpool_limits
 
-from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.areas import PeakAreas, upright
 from mrs_necrosis.arguments import check_type
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting.model import Model, areas_of, default_model, misshapen
@@ -673,7 +673,16 @@ def result_of(
         names,
         values.reshape(*grid, len(names)),
         covariance.reshape(*grid, len(names), len(names)),
-    ).with_ll()
+    )
+    notes = []
+    if spectra.acquisition.echo_time_s is None:
+        areas, inverted = upright(areas)
+        if inverted.any():
+            notes.append(
+                "lactate or alanine stands upside down, as at an echo time of 120 to 160 ms; its "
+                "area is the magnitude"
+            )
+    areas = areas.with_ll()
     parameter_names = tuple(p.name for p in model.parameters)
     column = {name: out.theta[:, i] for i, name in enumerate(parameter_names)}
     zero = np.zeros(len(status))
@@ -704,7 +713,7 @@ def result_of(
         parameter_names=parameter_names,
         parameters=theta.reshape(*grid, -1),
         backend=backend,
-        notes=(*_notes(areas), *filter(None, [problem.emptied])),
+        notes=(*_notes(areas), *notes, *filter(None, [problem.emptied])),
         _curves=partial(_curves_at, spectra, problem, out),
     )
 
