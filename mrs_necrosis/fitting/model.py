@@ -332,6 +332,19 @@ def _at_echo_time(
             yield entry
 
 
+def _comb(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the short echo times' macromolecules that a table takes from another one."""
+    if "macromolecules" not in table:
+        return []
+    of, prior = table["macromolecules"]["of"], table["macromolecules"]["prior"]
+    comb = [e for e in _priors(of)["component"] if e["name"].startswith("MM")]
+    return [
+        entry | ({"prior": prior} if "prior" in entry else {})
+        for entry in comb
+        if "longest_echo_s" in entry
+    ]
+
+
 def _simulated(
     name: str, acquisition: Acquisition, echo_times_s: tuple[float, ...] | None
 ) -> Lines:
@@ -458,7 +471,7 @@ def default_model(
         kind = "peaks" if echo_time is None else "metabolites"
     table = _priors(kind)
     components = []
-    for entry in _at_echo_time(table["component"], echo_time):
+    for entry in _at_echo_time((*table["component"], *_comb(table)), echo_time):
         if "other_echoes_of" in entry:
             if _division_is_unknown(acquisition):
                 components.append(_other_echoes(entry, acquisition))
