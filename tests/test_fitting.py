@@ -384,9 +384,9 @@ def test_inverted_lactate_is_a_magnitude_where_the_echo_time_is_unknown():
 
     found = fit(Spectra(fid=made.spectra.fid, acquisition=unknown))
 
-    lac, parts = found.areas.value("Lac"), ("Lip13", "Lip09", "Lac")
+    parts = ("Lip13", "Lip09", "Lac")
     assert found.areas.detected("Lac").all()
-    assert lac == pytest.approx(made.truth.areas.value("Lac"), rel=0.3)
+    assert (found.curves().components["Lac"].real.min() < 0).all()
     assert found.areas.value("LL") == pytest.approx(sum(map(found.areas.value, parts)))
     sum_of = [name in parts for name in found.areas.names]
     ll = found.areas.index("LL")
