@@ -26,7 +26,7 @@ from scipy.special import ndtri
 
 from mrs_necrosis.areas import PeakAreas, as_printed
 from mrs_necrosis.arguments import check_each, check_path, check_probability, check_type
-from mrs_necrosis.constants import STANDARD_RATIOS
+from mrs_necrosis.constants import FIELD_T, STANDARD_RATIOS
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
 
@@ -1002,7 +1002,7 @@ def _read_visit(where: str, entry: dict[str, Any]) -> Visit:
             event=_word("event", entry) or "",
             readings={key: text for key, text in words.items() if text},
             echo_time_s=echo_time_s,
-            field_t=_number("field_t", entry, 0.01, 25),
+            field_t=_number("field_t", entry, *FIELD_T),
             sequence=_word("sequence", entry),
             manufacturer=_word("manufacturer", entry),
         )
