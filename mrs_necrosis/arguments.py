@@ -111,6 +111,13 @@ def check_progress(progress: object) -> None:
     check_type("progress", progress, Callable, wanted, optional=True)  # type: ignore[arg-type]
 
 
+def check_executor(executor: object) -> None:
+    """Refuse what takes no work, as in ``check_type``."""
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        msg = f"executor must have a method submit, or be None; got {type(executor).__name__}"
+        raise TypeError(msg)
+
+
 def check_range(name: str, value: object, low: float, high: float, unit: str) -> None:
     """Refuse a number outside its range: its unit is probably another one.
 

@@ -20,6 +20,7 @@ from mrs_necrosis.analysis import Analysis, Source
 from mrs_necrosis.areas import QUANTITIES, PeakAreas, as_printed
 from mrs_necrosis.arguments import (
     NUMBER,
+    check_executor,
     check_number,
     check_path,
     check_probability,
@@ -328,9 +329,7 @@ def _check_arguments(
     check_type("label", label, str, "text", optional=True)
     check_whole("seed", seed, 0)
     check_progress(progress)
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        msg = f"executor must have a method submit, or be None; got {type(executor).__name__}"
-        raise TypeError(msg)
+    check_executor(executor)
     check_whole("threads", threads, 1, optional=True)
     if fit_range_ppm is not None:
         given = fit_range_ppm if isinstance(fit_range_ppm, Sequence) else ()

@@ -256,7 +256,7 @@ def test_backends_and_threads_are_checked(mixed_spectra):
 
     with pytest.raises(ValueError, match="backend must be"):
         fit(spectra, backend="fortran")
-    with pytest.raises(ValueError, match="threads must be at least 1"):
+    with pytest.raises(ValueError, match="threads must be a whole number from 1 on"):
         fit(spectra, threads=0)
 
 

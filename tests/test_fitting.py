@@ -435,15 +435,18 @@ def test_a_line_under_an_unknown_one_is_refused():
     [
         ({"spectra": None}, "spectra must be Spectra, such as preprocess returns; got NoneType"),
         ({"model": "metabolites"}, "model must be a Model, such as default_model makes or None"),
-        ({"threads": "2"}, "threads must be a whole number or None; got str"),
-        ({"chunk": 2.0}, "chunk must be a whole number or None; got float"),
+        ({"threads": "2"}, "threads must be a whole number from 1 on or None; got '2'"),
+        ({"chunk": 2.0}, "chunk must be a whole number from 1 on or None; got 2.0"),
+        ({"progress": 3}, "progress must be a function of what is done and what is to do"),
+        ({"executor": 3}, "executor must have a method submit, or be None; got int"),
+        ({"keep": 3}, "keep must be a path or None; got int"),
     ],
     ids=str,
 )
 def test_what_a_fit_cannot_take_is_refused(given, sentence):
     spectra, _ = made_of_the_model(1, 20)
 
-    with pytest.raises(TypeError, match=sentence):
+    with pytest.raises((TypeError, ValueError), match=sentence):
         fit(**({"spectra": spectra} | given))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,13 @@ from scipy.fft import fft
 from threadpoolctl import threadpool_limits
 
 from mrs_necrosis.areas import PeakAreas, upright
-from mrs_necrosis.arguments import check_type
+from mrs_necrosis.arguments import (
+    check_executor,
+    check_path,
+    check_progress,
+    check_type,
+    check_whole,
+)
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting.model import Model, areas_of, default_model, misshapen
 from mrs_necrosis.fitting.pieces import PIECE, run
@@ -32,7 +39,7 @@ from mrs_necrosis.spectra import Spectra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from os import PathLike
 
     from numpy.typing import NDArray
 
@@ -89,7 +96,7 @@ def fit(
     chunk: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     executor: Executor | None = None,
-    keep: Path | None = None,
+    keep: str | PathLike[str] | None = None,
 ) -> Fit:
     """Fit a model to every voxel.
 
@@ -110,7 +117,7 @@ def fit(
         Called with the number of voxels done and their total.
     executor : Executor or None
         Where pieces of the grid are fitted; here if None. The numbers are the same.
-    keep : Path or None
+    keep : path or None
         Folder in which finished pieces are kept until the caller removes it, so that
         interrupted work goes on where it stopped.
 
@@ -125,7 +132,7 @@ def fit(
     FitError
         If the model cannot be laid under these spectra at all.
     ValueError
-        If ``chunk`` or ``threads`` is not positive, or there is no such backend.
+        If ``chunk`` or ``threads`` is no positive whole number, or there is no such backend.
     TypeError
         If ``spectra`` is something else, such as data that were not preprocessed, or another
         argument is.
@@ -142,11 +149,11 @@ def fit(
     """
     check_type("spectra", spectra, Spectra, "Spectra, such as preprocess returns")
     check_type("model", model, Model, "a Model, such as default_model makes", optional=True)
-    for name, value in (("chunk", chunk), ("threads", threads)):
-        check_type(name, value, int, "a whole number", optional=True)
-        if value is not None and value < 1:
-            msg = f"{name} must be at least 1; got {value!r}"
-            raise ValueError(msg)
+    check_whole("chunk", chunk, 1, optional=True)
+    check_whole("threads", threads, 1, optional=True)
+    check_progress(progress)
+    check_executor(executor)
+    check_path("keep", keep, optional=True)
     model = default_model(spectra.acquisition) if model is None else model
     # for the whole of it: the limit is the process's, and of two threads that each set it the
     # first to end would lift it for the other
@@ -166,9 +173,9 @@ def fit(
             threads = 1 if executor is not None else _processors()
         how = (chosen_backend, threads, CHUNKS[chosen_backend] if chunk is None else chunk)
         work = ((problem, _some(spectra, fid, rows), *how) for rows in chosen)
-        done = 0
+        done, folder = 0, None if keep is None else Path(keep)
         for rows, found in zip(
-            chosen, run(work, _solve, executor=executor, keep=keep), strict=True
+            chosen, run(work, _solve, executor=executor, keep=folder), strict=True
         ):
             for name in VoxelArrays.__slots__:
                 getattr(out, name)[rows] = found[name]
