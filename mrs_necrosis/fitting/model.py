@@ -326,20 +326,22 @@ def group_protons() -> dict[str, float]:
 def _at_echo_time(
     entries: Iterable[dict[str, Any]], echo_time_s: float | None
 ) -> Iterator[dict[str, Any]]:
+    known = "unknown" if echo_time_s is None else "known"
     for entry in entries:
         shortest, longest = entry.get("shortest_echo_s", 0.0), entry.get("longest_echo_s", np.inf)
-        if shortest <= (echo_time_s or 0.0) < longest:
+        in_range = shortest <= (echo_time_s or 0.0) < longest
+        if in_range and entry.get("echo_time", known) == known:
             yield entry
 
 
 def _comb(table: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the short echo times' macromolecules that a table takes from another one."""
+    """Return the macromolecules that a table takes from another one, for unknown echo times."""
     if "macromolecules" not in table:
         return []
     of, prior = table["macromolecules"]["of"], table["macromolecules"]["prior"]
     comb = [e for e in _priors(of)["component"] if e["name"].startswith("MM")]
     return [
-        entry | ({"prior": prior} if "prior" in entry else {})
+        entry | {"echo_time": "unknown"} | ({"prior": prior} if "prior" in entry else {})
         for entry in comb
         if "longest_echo_s" in entry
     ]
