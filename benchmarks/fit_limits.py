@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.fit_accuracy import CLASSES, bound, spectra_of
 from mrs_necrosis import ratio
 from mrs_necrosis.fitting import Component, Model, Parameter, default_model, fit
-from mrs_necrosis.simulation.tissues import LIPIDS, macromolecule_names, t2_s, tissue_data
+from mrs_necrosis.simulation.tissues import LIPIDS, decay_rate, macromolecule_names, tissue_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def told_widths(model: Model) -> Model:
     """Return the model that knows by how much the widths of the simulator's lines differ."""
     own = [f"{name}:lorentz_hz" for name in ("NAA", "Cr", "Cho", "Ace", "T2")]
     model = replace(model, parameters=tuple(p for p in model.parameters if p.name not in own))
-    widths = tuple((1 / t2_s(name) - 1 / t2_s("Glu")) / np.pi for name in APART)
+    widths = tuple(decay_rate(name) / np.pi for name in APART)
     known = Parameter("T2:lorentz_hz", "lorentz", APART, 1.0, 1e-3, 0.9, 1.1, widths)
     return model.with_parameter(known)
 

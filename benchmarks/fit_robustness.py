@@ -22,7 +22,7 @@ from mrs_necrosis import Spectra
 from mrs_necrosis.fitting import fit
 from mrs_necrosis.fitting.model import GAUSS_RATE
 from mrs_necrosis.simulation.spins import metabolite_group_area, metabolite_lines
-from mrs_necrosis.simulation.tissues import macromolecule_names, t2_s, tissue_data
+from mrs_necrosis.simulation.tissues import decay_rate, macromolecule_names, tissue_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ def lines_of(
     gauss2 = given["gauss_hz"][..., None] ** 2 + (width_ppm * mhz) ** 2
     found *= np.exp(1j * given["phase_rad"][..., None] - rate * tau - GAUSS_RATE * gauss2 * tau**2)
     if as_t2 and not width_ppm:
-        found *= np.exp(-time * (1 / t2_s(name) - 1 / t2_s("Glu")))
+        found *= np.exp(-time * decay_rate(name))
     return made.truth.areas.value(name)[..., None] * found
 
 

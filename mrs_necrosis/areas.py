@@ -212,33 +212,41 @@ class PeakAreas:
 def upright(areas: PeakAreas) -> tuple[PeakAreas, NDArray[np.bool_]]:
     """Return areas in which doublets that stand upside down are magnitudes, and where they were.
 
-    For a fit that did not know the echo time, and gave lactate whichever sign it had.
+    For numbers that a console printed, and for a fit that did not know the echo time and gave
+    lactate whichever sign it had.
 
     Parameters
     ----------
     areas : PeakAreas
-        Signed, of any number of voxels.
+        Signed, of any number of voxels; without an error nothing below zero is noise.
 
     Returns
     -------
     areas : PeakAreas
-        Lactate and alanine that lay below zero by ``DETECTION_SD`` of their error or more are
+        Lactate and alanine that lay below zero by more than ``DETECTION_SD`` of their error are
         above it; noise keeps its sign.
     inverted : ndarray of bool, shape (X, Y, Z)
         Voxels in which one did.
     """
-    signs = np.ones_like(areas.values)
-    if areas.covariance is not None:
-        variance = np.diagonal(areas.covariance, axis1=-2, axis2=-1)
-        below = areas.values <= -DETECTION_SD * np.sqrt(variance)
-        doublet = np.array([name in INVERTED for name in areas.names])
-        signs = np.where(below & doublet, -1.0, 1.0)
+    doublet = np.array([name in INVERTED for name in areas.names])
+    below = (areas.values < -_noise(areas)) & doublet
+    signs = np.where(below, -1.0, 1.0)
     covariance = areas.covariance
     if covariance is not None:
         covariance = covariance * signs[..., :, np.newaxis] * signs[..., np.newaxis, :]
     found = replace(areas, values=areas.values * signs, covariance=covariance)
-    inverted: NDArray[np.bool_] = np.asarray((signs < 0).any(axis=-1))
+    inverted: NDArray[np.bool_] = np.asarray(below.any(axis=-1))
     return found, inverted
+
+
+def _noise(areas: PeakAreas) -> NDArray[np.float64]:
+    """Return how large an area may be and still be noise, as ``values``; 0 without an error."""
+    if areas.covariance is None:
+        return np.zeros(areas.values.shape)
+    noise: NDArray[np.float64] = DETECTION_SD * np.sqrt(
+        np.diagonal(areas.covariance, axis1=-2, axis2=-1)
+    )
+    return noise
 
 
 def as_printed(areas: PeakAreas) -> PeakAreas:
@@ -263,19 +271,12 @@ def as_printed(areas: PeakAreas) -> PeakAreas:
     ValueError
         If an area is negative, or two differ by more than ``LARGEST_QUOTIENT``.
     """
-    k, covariance = len(areas.names), areas.covariance
-    values = areas.values.reshape(k)
-    # without an error nothing below zero is noise
-    noise = np.zeros(k)
-    if covariance is not None:
-        noise = DETECTION_SD * np.sqrt(np.diagonal(covariance.reshape(k, k)))
-    signs = np.ones(k)
+    k = len(areas.names)
+    values, noise = areas.values.reshape(k), _noise(areas).reshape(k)
     for i in np.flatnonzero(values < -noise):
         name = areas.names[i]
-        if name in INVERTED:
-            signs[i] = -1.0
-        elif name != "LL_net":
-            far = "" if covariance is None else f", more than {DETECTION_SD:g} sd below zero"
+        if name not in {*INVERTED, "LL_net"}:
+            far = "" if areas.covariance is None else f", more than {DETECTION_SD:g} sd below zero"
             net = "; a net LL of 120 to 160 ms needs its echo time" if name == "LL" else ""
             msg = (
                 f"the area of {name} is {values[i]:g}{far}; an area is a magnitude, so write 0 "
@@ -292,9 +293,7 @@ def as_printed(areas: PeakAreas) -> PeakAreas:
                 f"{quotient:.0e}; peaks of one spectrum, in one unit, do not"
             )
             raise ValueError(msg)
-    if covariance is not None:
-        covariance = covariance * signs[:, np.newaxis] * signs
-    return replace(areas, values=areas.values * signs, covariance=covariance)
+    return upright(areas)[0]
 
 
 def check_areas(areas: object) -> None:

@@ -28,9 +28,9 @@ from mrs_necrosis.simulation.spins import metabolite_group_area, metabolite_line
 from mrs_necrosis.simulation.tissues import (
     LIPIDS,
     cohort,
+    decay_rate,
     macromolecule_names,
     sums,
-    t2_s,
     tissue_data,
     with_sums,
 )
@@ -522,14 +522,8 @@ def _basis(
         for k in range(order + 1):
             basis[k, row] = (amplitude * offset**k / math.factorial(k)) @ turns
         if t2_linewidths:
-            basis[:, row] *= np.exp(-time_s * (1 / t2_s(_pool_of(name)) - 1 / t2_s("Glu")))
+            basis[:, row] *= np.exp(-time_s * decay_rate(name))
     return read_only(basis, np.complex128)
-
-
-def _pool_of(name: str) -> str:
-    """Return the peak that a metabolite belongs to, such as Cr for PCr; itself by default."""
-    pools: Mapping[str, Mapping[str, float]] = tissue_data()["pools"]
-    return next((pool for pool, members in pools.items() if name in members), name)
 
 
 def _metabolite_areas(

@@ -77,6 +77,24 @@ def t2_s(name: str) -> float:
     return float(table.get(name, table[fallback]))
 
 
+def decay_rate(name: str) -> float:
+    """Return how much faster than coupled lines, glutamate's, a peak decays because of its T2.
+
+    Parameters
+    ----------
+    name : str
+        A peak, as in ``t2_s``, or a metabolite of one, such as ``"PCr"`` of Cr.
+
+    Returns
+    -------
+    float
+        In 1/s; over pi it is the line's further width in Hz.
+    """
+    pools: Mapping[str, Mapping[str, float]] = tissue_data()["pools"]
+    peak = next((pool for pool, members in pools.items() if name in members), name)
+    return 1 / t2_s(peak) - 1 / t2_s("Glu")
+
+
 def with_sums(parts: Mapping[str, NDArray[np.float64]]) -> PeakAreas:
     """Return peak areas with LL, Glx and MM added up from their parts.
 
