@@ -14,6 +14,7 @@ import pytest
 
 import mrs_necrosis
 from mrs_necrosis.criteria import load_criteria
+from mrs_necrosis.io import read_peaks
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _TESTED = re.compile(r"<!-- tested -->\n```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
@@ -48,6 +49,15 @@ def test_the_code_of_a_page_prints_what_the_page_says(page):
             exec(compile(code, page, "exec"), names)
 
         assert output.getvalue() == printed
+
+
+def test_the_peak_table_of_its_page_is_one(tmp_path):
+    page = (DOCS / "formats" / "peak_table.md").read_text("utf-8")
+    [table] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "case.toml"
+    path.write_text(table, encoding="utf-8")
+
+    assert read_peaks(path).covariance is not None
 
 
 def test_every_public_name_is_documented():

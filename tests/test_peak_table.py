@@ -122,7 +122,7 @@ def test_an_absent_value_is_nan_and_not_zero(tmp_path):
         ("Cho=1 tCho=2", "names a peak twice"),
         ("Cho=n/a Cr=n/a", "has no peak with a value"),
         ("Cho=1±1e308 Cr=3±1", "must give an sd of 0 or more for every peak or for none"),
-        ("Cho=1±2 Cr=3", "must give an sd of 0 or more for every peak or for none"),
+        ("Cho=1±2 Cr=3", "must give an sd of 0 or more for every peak or for none: see Cr"),
     ],
 )
 def test_text_that_is_no_table_is_refused(text, sentence):
@@ -149,6 +149,12 @@ def test_words_that_are_no_assignments_are_refused():
         ("a.toml", "covariance = [[1]]\n[peaks]\nCho = 1\nCr = 2\n", "covariance must have shape"),
         ("a.toml", "covariance = [[nan]]\n[peaks]\nCho = 1\n", "as a square of numbers"),
         ("a.toml", "covariance = 'x'\n[peaks]\nCho = 1\nCr = 2\n", "as a square of numbers"),
+        (
+            "a.toml",
+            "te_ms = 144\n[peaks]\nLL = 1\n",
+            "has a key that means nothing here; known are",
+        ),
+        ("a.toml", "[peaks]\nCho = { value = 1, error = 2 }\n", "a peak as a number or as {"),
         ("a.toml", "sd = 1\n[peaks]\nCho = 1\n", r"must give sd as a table \[sd\]"),
         ("a.csv", "\n\n", "it has no line of values"),
         ("a.csv", "a,b\n1,2\n", r"it needs the titles peak,value\[,sd\]"),

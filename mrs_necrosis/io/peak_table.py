@@ -1,14 +1,14 @@
 """Peak tables: the values a console prints, which go straight to ratios.
 
-Three spellings. A string, ``"LL=108964 Cho=33671 Cr=29534±800"``. A CSV file, either one peak a
+Three spellings. A string, ``"Cho=33671±900 Cr=29534±850"``. A CSV file, either one peak a
 line under a title line such as ``peak,value,sd``, or one title line of peak names and one line of
 values. A TOML file::
 
     title = "first follow-up"     # title, date, unit, quantity, echo_time_ms (or echo_time_s),
     quantity = "area"             # field_t and covariance are optional
     [peaks]
-    LL = 108964
-    Cho = { value = 33671, sd = 900 }
+    Cho = { value = 33671, sd = 900 }   # or Cho = 33671
+    Cr = { value = 29534, sd = 850 }
 
 What is not written stays unknown. A console at an echo time of 120 to 160 ms prints lactate's
 inverted doublet and the lipids as one net number, so its LL is called ``LL_net`` here and no lipid
@@ -69,6 +69,10 @@ _ALIASES: Final = {
 _NAME_TITLES: Final = frozenset({"peak", "name", "metabolite"})
 _VALUE_TITLES: Final = ("value", "area", "height", "amplitude", "concentration")
 _SD_TITLES: Final = frozenset({"sd", "error", "uncertainty"})
+_TOML_KEYS: Final = (
+    "peaks", "areas", "sd", "covariance", "quantity", "unit", "echo_time_s", "echo_time_ms",
+    "field_t", "date", "title", "citation", "note",
+)  # fmt: skip
 _LCMODEL: Final = re.compile(r"\s*Row,\s*Col,[^\n]*%SD")
 _ABSENT: Final = frozenset({"", "-", "n/a", "na", "nan"})
 
@@ -284,6 +288,10 @@ def _toml(path: Path, content: str) -> dict[str, Any]:
     entries = document.get("peaks", document.get("areas"))
     if not isinstance(entries, Mapping) or not entries:
         _refuse(path, "is no peak table: it has no [peaks] with NAME = VALUE")
+    if not document.keys() <= set(
+        _TOML_KEYS
+    ):  # te = 144, ignored, would leave a net value to be judged as LL
+        _refuse(path, f"has a key that means nothing here; known are {', '.join(_TOML_KEYS)}")
     deviations = document.get("sd", {})
     if not isinstance(deviations, Mapping):
         _refuse(path, "must give sd as a table [sd] with NAME = VALUE")
@@ -292,6 +300,8 @@ def _toml(path: Path, content: str) -> dict[str, Any]:
         sd = deviations.get(name)
         value = entry
         if isinstance(entry, Mapping):
+            if not entry.keys() <= {"value", "sd"}:
+                _refuse(path, "must give a peak as a number or as { value = …, sd = … }")
             value, sd = entry.get("value"), entry.get("sd", sd)
         is_nan = isinstance(value, float) and math.isnan(value)
         peaks.append((name, math.nan if is_nan else _toml_number(value), _toml_number(sd)))
@@ -413,6 +423,10 @@ def _covariance(where: Path, table: dict[str, Any]) -> np.ndarray | None:
         return covariance
     if all(sd is None for sd in deviations):
         return None
-    if any(sd is None or not 0 <= sd < _LARGEST_SD for sd in deviations):
-        _refuse(where, "must give an sd of 0 or more for every peak or for none")
+    wrong = [name for name, _, sd in table["peaks"] if sd is None or not 0 <= sd < _LARGEST_SD]
+    if wrong:
+        _refuse(
+            where,
+            f"must give an sd of 0 or more for every peak or for none: see {', '.join(wrong)}",
+        )
     return np.diag(np.array(deviations, dtype=np.float64) ** 2)
