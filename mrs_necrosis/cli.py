@@ -1089,9 +1089,9 @@ def _simulate(options: argparse.Namespace) -> int:
 
     from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA
     from mrs_necrosis.io import write_nifti_mrs
-    from mrs_necrosis.report.files import write_atomically
     from mrs_necrosis.simulation import phantom
     from mrs_necrosis.simulation.spins import known_sequence
+    from mrs_necrosis.staging import write_atomically
 
     name = options.out.name
     if not name.endswith((".nii", ".nii.gz")):

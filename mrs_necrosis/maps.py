@@ -20,7 +20,6 @@ import gzip
 import json
 import os
 import re
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +40,7 @@ from mrs_necrosis.lesion import (
 )
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
+from mrs_necrosis.staging import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -986,7 +986,7 @@ def write_maps(
     try:
         home.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            _replace(home / name, content)
+            write_atomically(home / name, content)
     except OSError as error:
         msg = f"cannot write maps into {home.name!r}: {error.strerror}"
         raise OutputError(msg) from error
@@ -1033,20 +1033,6 @@ def map_files(
         contents[f"{name}.json"] = sidecar.encode()
         contents[f"{name}.nii.gz"] = _nifti(one, affine)
     return contents
-
-
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp makes it private
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _nifti(one: Map, affine: NDArray[np.float64] | None) -> bytes:

@@ -29,9 +29,9 @@ from mrs_necrosis.cohort.unit import (
     locked,
     read_marker,
     run_unit,
-    sweep,
 )
 from mrs_necrosis.errors import FormatError, OutputError, name_of
+from mrs_necrosis.staging import sweep, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -861,8 +861,6 @@ def _replace_ours(path: Path, data: bytes, mark: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    from mrs_necrosis.report.files import write_atomically
-
     sweep(path)
     with contextlib.suppress(OSError):
         if path.read_bytes() == data:

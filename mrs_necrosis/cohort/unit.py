@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import mrs_necrosis
 from mrs_necrosis.cohort.dataset import check_consistency, given_by, reported
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, MRSNecrosisWarning, OutputError
+from mrs_necrosis.staging import sweep, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -252,8 +253,6 @@ def _failure(unit: Unit, error: Exception) -> Outcome:
 
 def _write_crash(unit: Unit, out: Path, error: Exception) -> dict[str, str]:
     """Write where an unforeseen error came from: places in the code, no values and no message."""
-    from mrs_necrosis.report.files import write_atomically
-
     lines = [f"mrs_necrosis {mrs_necrosis.__version__}: {type(error).__name__}, last call last"]
     for frame, line in traceback.walk_tb(error.__traceback__):
         lines.append(f"{frame.f_globals.get('__name__')}:{line} in {frame.f_code.co_name}")
@@ -506,8 +505,6 @@ def _write(
     contents: Mapping[str, bytes],
     document: Mapping[str, Any],
 ) -> None:
-    from mrs_necrosis.report.files import write_atomically
-
     out = settings.out
     ours = dict(before.get("files", {}))
     files = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
@@ -530,8 +527,6 @@ def _write(
 def _mark(
     unit: Unit, out: Path, state: str, files: Mapping[str, str], document: Mapping[str, Any]
 ) -> None:
-    from mrs_necrosis.report.files import write_atomically
-
     marker = out / unit.marker
     if marker.exists() and not read_marker(marker):
         msg = f"{marker.name} exists and is not a result of mrs-necrosis; move it away"
@@ -625,15 +620,6 @@ def _remove(out: Path, files: Mapping[str, str]) -> None:
     for name, digest in files.items():
         if _digest(out / name) == digest:
             (out / name).unlink(missing_ok=True)
-
-
-def sweep(target: Path) -> None:
-    """Remove temporary files that a killed run left of ``target``, whose lock is held."""
-    pattern = re.compile(re.escape(f".{target.name}.") + r"\d+-[0-9a-f]{8}")
-    with contextlib.suppress(OSError):
-        for leftover in target.parent.glob(f".{target.name}.*"):
-            if pattern.fullmatch(leftover.name):
-                leftover.unlink(missing_ok=True)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -10,8 +10,8 @@ and the version of the library, so that nothing stale is ever taken.
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
-import secrets
 import zipfile
 from collections import deque
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 import mrs_necrosis
+from mrs_necrosis.staging import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -127,14 +128,9 @@ def _checksum(work: Callable[..., Arrays], arguments: tuple[Any, ...]) -> str:
 
 def _save(path: Path, arrays: Arrays) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(file, allow_pickle=False, **dict(arrays))
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **dict(arrays))
+    write_atomically(path, buffer.getvalue())
 
 
 def _load(path: Path) -> Arrays | None:

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
-import secrets
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -36,6 +34,7 @@ from mrs_necrosis.io.recording import (
 )
 from mrs_necrosis.io.silence import no_warnings
 from mrs_necrosis.spectra import DIMS, Spectra, SpectralData
+from mrs_necrosis.staging import write_atomically
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -268,16 +267,7 @@ def write_nifti_mrs(path: str | PathLike[str], data: SpectralData | Spectra) -> 
     if target.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)
     try:
-        part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-        try:
-            with part.open("xb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_atomically(target, content)
     except OSError as error:
         msg = f"{target.name} cannot be written: {error.strerror or type(error).__name__}"
         raise OutputError(msg) from None

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from mrs_necrosis.errors import OutputError, name_of
 from mrs_necrosis.report.document import SCHEMA, plain, to_json
 from mrs_necrosis.report.reporting import MRSINMRS_TITLES, mrsinmrs_tsv
 from mrs_necrosis.report.table import to_tsv
+from mrs_necrosis.staging import staged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -298,13 +298,12 @@ def write_files(
     try:
         for parent in {folder, *(path.parent for path in paths)}:
             parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder), contextlib.ExitStack() as staged:
+        with _alone(folder), contextlib.ExitStack() as stack:
             for path in paths:
                 refuse_existing_file(path, overwrite=overwrite)
             # nothing is replaced or removed before all of it has found room
             temporaries = [
-                staged.enter_context(_staged(folder / name, data))
-                for name, data in contents.items()
+                stack.enter_context(staged(folder / name, data)) for name, data in contents.items()
             ]
             if overwrite and is_result:
                 remove_earlier(folder, keep=contents)
@@ -335,38 +334,3 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _staged(path: Path, data: bytes) -> Iterator[Path]:
-    """Yield a file beside ``path`` that holds ``data``; it is removed if it still is there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, data: bytes) -> Path:
-    """Write one file so that a reader sees the old one or the new one, never half of it.
-
-    Parameters
-    ----------
-    path : Path
-        Replaced if it is there.
-    data : bytes
-        The whole content.
-
-    Returns
-    -------
-    Path
-        The same path.
-    """
-    with _staged(path, data) as temporary:
-        temporary.replace(path)
-    return path
