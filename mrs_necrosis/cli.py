@@ -546,10 +546,6 @@ def _analyze(options: argparse.Namespace) -> int:
         refuse_existing(options.out, overwrite=options.overwrite)
     if options.json and not to_stdout:
         refuse_existing_file(Path(options.json), overwrite=options.overwrite)
-    if options.dicom_source is not None:
-        from mrs_necrosis.report.dicom import check_source
-
-        check_source(options.dicom_source)
     done: list[Analysis] = []
     failed: list[MRSNecrosisError] = []
     for number, unit in enumerate(options.units, 1):
@@ -560,11 +556,10 @@ def _analyze(options: argparse.Namespace) -> int:
             with _progress(options) as progress, _executor(options) as executor:
                 analysis = mrs_necrosis.analyze(
                     unit.source, water_reference=unit.water, out=out,
-                    overwrite=options.overwrite, progress=progress, executor=executor,
+                    overwrite=options.overwrite, dicom_source=options.dicom_source,
+                    progress=progress, executor=executor,
                     threads=options.omp_nthreads, **keywords,
                 )  # fmt: skip
-            if options.dicom_source is not None:
-                _write_dicom(options, analysis, out)
         except OutputError:
             raise
         except ValueError as error:
@@ -608,19 +603,6 @@ def _remove_more(out: Path, count: int) -> None:
     for folder in sorted(out.iterdir()):
         if re.fullmatch(r"\d{3,}", folder.name) and int(folder.name) > count:
             remove_earlier(folder)
-
-
-def _write_dicom(options: argparse.Namespace, analysis: Analysis, out: Path) -> None:
-    from mrs_necrosis.report.dicom import parametric_maps, structured_report
-    from mrs_necrosis.report.files import write_files
-
-    source = options.dicom_source
-    if analysis.assessment is not None:
-        contents = {"assessment.dcm": structured_report(analysis, source)}
-    else:
-        images = sorted(source.iterdir()) if source.is_dir() else [source]
-        contents = parametric_maps(analysis, [image for image in images if image.is_file()])
-    write_files(out, contents, overwrite=options.overwrite)
 
 
 def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int:

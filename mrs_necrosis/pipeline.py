@@ -83,6 +83,7 @@ def analyze(
     water_reference: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    dicom_source: str | os.PathLike[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     model: Model | Literal["metabolites", "peaks"] | None = None,
     fit_range_ppm: tuple[float, float] | None = None,
@@ -116,6 +117,9 @@ def analyze(
         ``grid.html`` and ``maps/``. A long fit that is interrupted goes on from there.
     overwrite : bool
         Replace an earlier result in `out`.
+    dicom_source : path or None
+        Write DICOM to `out`, too: of a voxel a structured report with patient and study of this
+        object, of a grid Parametric Maps on the images of one series in this folder.
     preprocessing : mapping or None
         Keyword arguments of ``preprocess``.
     model : Model, "metabolites", "peaks" or None
@@ -178,16 +182,19 @@ def analyze(
     'necrosis-favoring'
     """
     from mrs_necrosis.classifier import assess, assess_grid
-    from mrs_necrosis.report import files
+    from mrs_necrosis.report import dicom, files
 
     _check_arguments(
-        water_reference=water_reference, out=out, preprocessing=preprocessing, model=model,
+        water_reference=water_reference, out=out, dicom_source=dicom_source,
+        preprocessing=preprocessing, model=model,
         fit_range_ppm=fit_range_ppm, context=context, level=level, prior=prior, label=label,
         seed=seed, progress=progress, executor=executor, threads=threads,
         acquisition=acquisition,
     )  # fmt: skip
     if out is not None:
         files.refuse_existing(Path(out), overwrite=overwrite)
+    if dicom_source is not None:
+        dicom.check_source(Path(dicom_source))
     around = surroundings(lesion_mask, contralateral_mask, anatomy, point_spread, midline_mm)
     data = _read(source, water_reference, acquisition)
     if around is not None:
@@ -239,7 +246,7 @@ def analyze(
         provenance=_provenance(data, fitted, parameters),
     )
     if out is not None:
-        files.write(analysis, out, overwrite=overwrite)
+        files.write(analysis, out, overwrite=overwrite, dicom_source=dicom_source)
         shutil.rmtree(Path(out) / _UNFINISHED, ignore_errors=True)
     return analysis
 
@@ -295,6 +302,7 @@ def _check_arguments(
     *,
     water_reference: object,
     out: object,
+    dicom_source: object,
     preprocessing: object,
     model: object,
     fit_range_ppm: object,
@@ -314,6 +322,10 @@ def _check_arguments(
 
     check_path("water_reference", water_reference, optional=True)
     check_path("out", out, optional=True)
+    check_path("dicom_source", dicom_source, optional=True)
+    if dicom_source is not None and out is None:
+        msg = "dicom_source needs out, the folder that the DICOM goes to"
+        raise ValueError(msg)
     check_type("preprocessing", preprocessing, Mapping, "a mapping", optional=True)
     if model not in {None, "metabolites", "peaks"}:
         from mrs_necrosis.fitting import Model

@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from mrs_necrosis.classifier.decision import TOGETHER
 from mrs_necrosis.cli import main
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import FormatError, MissingExtraError, SignalError
-from mrs_necrosis.report import dicom
+from mrs_necrosis.report import dicom, files
 from mrs_necrosis.simulation import phantom, sample_path
 from mrs_necrosis.spectra import SpectralData
 
@@ -400,7 +401,7 @@ def test_what_cannot_be_written_is_said(voxel, grid, tmp_path, source, anatomy, 
     no_size.save_as(bad)
     with pytest.raises(FormatError, match=r"no Parametric Map can be laid on these images \("):
         dicom.parametric_maps(grid, [bad])
-    monkeypatch.setitem(__import__("sys").modules, "highdicom", None)
+    monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(MissingExtraError, match=r"mrs-necrosis\[dicom\]"):
         dicom.structured_report(voxel, source)
 
@@ -454,6 +455,36 @@ def test_a_grid_without_place_or_with_slanted_axes_has_no_maps(grid, anatomy):
         dicom.parametric_maps(replace(grid, spectra=replace(grid.spectra, affine=slanted)), images)
     with pytest.raises(SignalError, match="need the position"):
         dicom.parametric_maps(replace(grid, spectra=replace(grid.spectra, affine=None)), images)
+
+
+# ---- with the other files ---------------------------------------------------------------------
+
+
+def test_a_result_whose_dicom_cannot_be_made_leaves_the_earlier_one(grid, anatomy, tmp_path):
+    slanted = replace(grid.spectra, affine=AFFINE + np.eye(4, k=1))
+    analyze(PEAKS, out=tmp_path)
+    earlier = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    with pytest.raises(SignalError, match="at right angles"):
+        files.write(replace(grid, spectra=slanted), tmp_path, overwrite=True, dicom_source=anatomy)
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == earlier
+
+
+def test_a_grid_is_written_with_its_maps(grid, anatomy, tmp_path):
+    written = files.write(grid, tmp_path, dicom_source=anatomy)
+
+    assert tmp_path / "map_ChoCr.dcm" in written
+    assert tmp_path / "result.json" in written
+
+
+def test_without_the_extra_dicom_is_refused_before_any_work(source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+
+    with pytest.raises(MissingExtraError, match=r"mrs-necrosis\[dicom\]"):
+        analyze(PEAKS, out=tmp_path / "out", dicom_source=source)
+
+    assert not (tmp_path / "out").exists()
 
 
 # ---- the command ------------------------------------------------------------------------------

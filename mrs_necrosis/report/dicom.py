@@ -299,6 +299,31 @@ def parametric_maps(
     return made
 
 
+def dicom_files(analysis: Analysis, source: str | os.PathLike[str]) -> dict[str, bytes]:
+    """Return the DICOM files of any analysis by name.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        Of a voxel: ``structured_report``. Of a grid: ``parametric_maps``.
+    source : path
+        A DICOM object, or the folder of one series, as these functions want it.
+
+    Returns
+    -------
+    dict of str to bytes
+        ``"assessment.dcm"``, or ``"map_ChoCr.dcm"``, ….
+
+    Raises
+    ------
+    SignalError, FormatError, MissingExtraError
+        As these functions do.
+    """
+    if analysis.assessment is not None:
+        return {"assessment.dcm": structured_report(analysis, source)}
+    return parametric_maps(analysis, _files_of(Path(source)))
+
+
 # ---- parts of the report ----------------------------------------------------------------------
 
 
@@ -601,11 +626,20 @@ def check_source(path: Path) -> None:
     ------
     FormatError
         If the file, or the first file of the folder, is no DICOM object of a study.
+    MissingExtraError
+        If highdicom is not installed.
     """
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    _highdicom("DICOM output")
+    files = _files_of(path)
     if not files:
         raise FormatError(path, "is a folder without DICOM files")
     _read(files[0])
+
+
+def _files_of(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.is_file())
 
 
 def _read(path: str | os.PathLike[str]) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrs_necrosis.errors import OutputError, name_of
+from mrs_necrosis.report.dicom import dicom_files
 from mrs_necrosis.report.document import SCHEMA, plain, to_json
 from mrs_necrosis.report.reporting import MRSINMRS_TITLES, mrsinmrs_tsv
 from mrs_necrosis.report.table import to_tsv
@@ -126,9 +127,13 @@ def _render_grid(
 
 
 def write(
-    analysis: Analysis, folder: str | os.PathLike[str], *, overwrite: bool = False
+    analysis: Analysis,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    dicom_source: str | os.PathLike[str] | None = None,
 ) -> list[Path]:
-    """Write the JSON, the table, the figures and the page to a folder.
+    """Write the JSON, the table, the figures and the page to a folder, all of them or none.
 
     Parameters
     ----------
@@ -139,6 +144,8 @@ def write(
     overwrite : bool
         Replace an earlier result: those of its files that this one does not have are removed.
         Files that are not from an earlier result are never replaced.
+    dicom_source : path or None
+        Write DICOM, too, as in ``dicom.dicom_files``.
 
     Returns
     -------
@@ -149,6 +156,8 @@ def write(
     ------
     OutputError
         If a file exists already, or the folder cannot be written.
+    SignalError, FormatError, MissingExtraError
+        If the DICOM cannot be made.
 
     Examples
     --------
@@ -162,7 +171,9 @@ def write(
     """
     folder = Path(folder)
     refuse_existing(folder, overwrite=overwrite)
-    return write_files(folder, render(analysis), overwrite=overwrite, is_result=True)
+    made = {} if dicom_source is None else dicom_files(analysis, dicom_source)
+    contents = {**render(analysis), **made}
+    return write_files(folder, contents, overwrite=overwrite, is_result=True)
 
 
 def remove_earlier(folder: Path, *, keep: Collection[str] = ()) -> None:
