@@ -50,6 +50,9 @@ class Finding:
     is_bound : bool
         Whether a peak is not detected, so that `value` is the bound that decides: the true value
         lies farther from the cut-off.
+    is_met : bool or None
+        Whether the case is as `statement` says; one that is not met favors the side that the
+        criterion does not name. None if it could not be evaluated, and for a reading.
     favors : Favors
         NECROSIS, RECURRENCE, INDETERMINATE (exactly silent) or NOT_EVALUABLE.
     family : str
@@ -77,6 +80,7 @@ class Finding:
     cutoff: float | None = None
     value: float | None = None
     is_bound: bool = False
+    is_met: bool | None = None
     favors: Favors
     family: str = ""
     scored: bool = False

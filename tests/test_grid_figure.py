@@ -1,4 +1,5 @@
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,3 +78,13 @@ def test_a_picture_without_position_says_so():
     figure = one_panel(np.ones((2, 2, 1)), affine=None)
 
     assert "orientation unknown" in figure._supxlabel.get_text()
+
+
+def test_the_names_of_the_labels_of_a_flat_grid_stand_apart():
+    labels = np.full((10, 1, 1), "indeterminate")
+
+    figure = grid_figure(label_maps(labels)[0], affine=AFFINE)
+    to_png(figure)
+
+    boxes = [text.get_window_extent() for text in figure.axes[-1].get_yticklabels()]
+    assert all(low.y1 <= high.y0 for low, high in pairwise(boxes))

@@ -474,6 +474,15 @@ def test_no_header_promises_an_interval_that_the_source_does_not_give():
     assert "value (interval)" in page.to_html(spectrum_analysis(), {})
 
 
+def test_a_criterion_that_is_not_met_is_said_to_favor_the_other_side():
+    analysis = analyze({"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278})
+
+    for words in (text.summary(analysis), page.to_html(analysis, {})):
+        assert "not met: Cho/NAA &gt; 1.17" in words or "not met: Cho/NAA > 1.17" in words
+        assert "not met: LL/Cho" not in words  # is met, and for necrosis
+    assert {one.is_met for one in analysis.assessment.findings if one.scored} == {True, False}
+
+
 def test_the_summary_fits_a_terminal_and_says_it_all():
     words = text.summary(table_analysis())
 

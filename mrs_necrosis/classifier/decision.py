@@ -963,7 +963,7 @@ def _finding(one: Weighted, case: _Case, nominal: Score, draws: _Draws | None) -
     outcome = judge(criterion, ranges)[0] if scored is None else scored[0]
     is_off = bool(case.lipid_off[0]) and involves_lipid(criterion)
     is_decided = outcome is not None and bool(outcome.is_decided.reshape(-1)[0])
-    favors, value, weights = Favors.NOT_EVALUABLE, None, {}
+    favors, value, weights, met = Favors.NOT_EVALUABLE, None, {}, None
     note = criterion.note
     if outcome is not None and is_decided and not is_off:
         met = bool(outcome.is_met[0])
@@ -978,7 +978,7 @@ def _finding(one: Weighted, case: _Case, nominal: Score, draws: _Draws | None) -
     probability = None
     if draws is not None and criterion.id in draws.on_side and favors != Favors.NOT_EVALUABLE:
         met_share = float(draws.on_side[criterion.id][0])
-        probability = met_share if bool(outcome.is_met[0]) else 1 - met_share  # type: ignore[union-attr]
+        probability = met_share if met else 1 - met_share
     if not criterion.is_verified:
         note = f"Not verified: recalled, the paper was not read. {note}".strip()
     if one.misfits:
@@ -994,6 +994,7 @@ def _finding(one: Weighted, case: _Case, nominal: Score, draws: _Draws | None) -
         cutoff=criterion.any_of[0].cutoff if len(criterion.any_of) == 1 else None,
         value=value,
         is_bound=value is not None and _is_bound(shown, ranges),
+        is_met=met,
         favors=favors,
         family=criterion.family,
         scored=takes_part,
@@ -1081,6 +1082,7 @@ def _other_findings(case: _Case) -> tuple[tuple[Finding, ...], list[float]]:
                 comparator=criterion.any_of[0].comparator if criterion.any_of else "",
                 cutoff=criterion.any_of[0].cutoff if criterion.any_of else None,
                 value=value,
+                is_met=met if criterion.reading is None else None,
                 favors=_side(criterion, met=met),
                 family=criterion.family,
                 scored=log_ratio is not None,

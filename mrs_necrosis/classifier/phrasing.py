@@ -391,7 +391,7 @@ def paragraph(found: Assessment, facts: Facts) -> str:
         label.append(_strength(found.evidence, facts.scoring))
         label.append(_why_no_label(found.evidence, facts.scoring))
         label.extend(gate.sentence for gate in deciding if gate.name not in {"near-normal"})
-        for_and_against = list(_agreement(found, facts))
+        for_and_against = list(_agreement(found))
         limits.append(_weightiest(found, facts))
         limits.extend(
             gate.sentence for gate in closed if gate.gives is None and gate.name != "sampling"
@@ -497,7 +497,7 @@ def _held(evidence: Evidence) -> str:
     return f", and the label holds in {100 * share:.0f} % of draws"
 
 
-def _agreement(found: Assessment, facts: Facts) -> Iterable[str]:
+def _agreement(found: Assessment) -> Iterable[str]:
     ratio = found.evidence.likelihood_ratio
     scored = [f for f in found.findings if f.scored and f.kind == "spectroscopy"]
     if ratio is None or not scored:
@@ -509,10 +509,10 @@ def _agreement(found: Assessment, facts: Facts) -> Iterable[str]:
     if agree:
         verb = "points" if len(agree) == 1 else "point"
         title = f"{len(agree)} of {len(scored)} published criteria {verb} to {word}:"
-        yield _list(title, _listed(agree, facts))
+        yield _list(title, _listed(agree))
     if disagree:
         verb = "points" if len(disagree) == 1 else "point"
-        yield _list(f"{len(disagree)} {verb} the other way:", _listed(disagree, facts))
+        yield _list(f"{len(disagree)} {verb} the other way:", _listed(disagree))
 
 
 def _weightiest(found: Assessment, facts: Facts) -> str:
@@ -537,18 +537,18 @@ _FAMILY_WORDS = {
 }
 
 
-def _listed(findings: Sequence[Finding], facts: Facts) -> list[str]:
+def _listed(findings: Sequence[Finding]) -> list[str]:
     """Return findings with those that share a ratio together: value first, then cut-offs."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.expression, []).append(finding)
-    return [_group(expression, group, facts) for expression, group in groups.items()]
+    return [_group(expression, group) for expression, group in groups.items()]
 
 
-def _group(expression: str, group: Sequence[Finding], facts: Facts) -> str:
+def _group(expression: str, group: Sequence[Finding]) -> str:
     plain = [f for f in group if f.value is not None and f.cutoff is not None]
     if len(plain) < len(group):
-        return "; ".join(_composite(f, facts) for f in group)
+        return "; ".join(_composite(f) for f in group)
     sides: dict[str, list[Finding]] = {}
     for finding in plain:
         assert finding.value is not None
@@ -571,11 +571,9 @@ def _cutoff(finding: Finding) -> str:
     return f"{finding.cutoff:g} ({_short(finding)}{near})"
 
 
-def _composite(finding: Finding, facts: Facts) -> str:
+def _composite(finding: Finding) -> str:
     """Return a criterion of several comparisons: which side of it the case is on."""
-    sides = {one.criterion.id: one.criterion.side for one in facts.criteria}
-    met = (finding.favors == Favors.RECURRENCE) == (sides.get(finding.id) == "recurrence")
-    if met:
+    if finding.is_met:
         return finding.statement
     rule, _, label = finding.statement.rpartition(" (")
     return f"neither {rule.replace(' or ', ' nor ')} ({label}"

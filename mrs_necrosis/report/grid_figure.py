@@ -70,7 +70,8 @@ def grid_figure(
     ratio = [x, y][screen.down] * screen.sizes_mm[1] / ([x, y][screen.across] * screen.sizes_mm[0])
     edge = 5.2 if z == 1 else 2.7
     figure = Figure(
-        figsize=(columns * edge + 1.8, lines * edge * ratio + 0.5),
+        # a row of voxels is flat; the names of its labels are not
+        figsize=(columns * edge + 1.8, max(lines * edge * ratio + 0.5, 2.2)),
         layout="constrained",
         facecolor="white",
     )

@@ -19,7 +19,14 @@ from mrs_necrosis.assessment import Favors
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.document import RESEARCH_USE
 from mrs_necrosis.report.reporting import methods_paragraph, mrsinmrs_rows
-from mrs_necrosis.report.rows import DASH, finding_rows, finding_text, number, ratio_rows
+from mrs_necrosis.report.rows import (
+    DASH,
+    finding_rows,
+    finding_statement,
+    finding_text,
+    number,
+    ratio_rows,
+)
 from mrs_necrosis.report.text import (
     evidence_words,
     field_words,
@@ -115,6 +122,7 @@ def to_html(
             research_use=RESEARCH_USE,
             version=mrs_necrosis.__version__,
             percent=f"{100 * analysis.level:.0f} %",
+            finding_statement=finding_statement,
             finding_value=finding_text,
             weight_words=_weight_words,
             cutoff_words=_cutoff_words,

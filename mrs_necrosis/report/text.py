@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.quality import FitStatus
-from mrs_necrosis.report.rows import DASH, finding_rows, finding_text, number, ratio_rows
+from mrs_necrosis.report.rows import (
+    DASH,
+    finding_rows,
+    finding_statement,
+    finding_text,
+    number,
+    ratio_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -156,9 +163,9 @@ def _assessment(assessment: Assessment, rows: Mapping[str, Row]) -> str:
     for side, findings in sides(assessment.findings).items():
         lines.append(f"  {side.value} ({len(findings)})")
         lines += [
-            f"    {finding.statement}: {finding_text(finding, rows)}"
+            f"    {finding_statement(finding)}: {finding_text(finding, rows)}"
             if finding.value is not None
-            else f"    {finding.statement}"
+            else f"    {finding_statement(finding)}"
             for finding in findings
         ]
     others = [f for f in assessment.findings if f.kind != "spectroscopy" and not f.scored]
