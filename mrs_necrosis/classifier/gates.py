@@ -112,28 +112,24 @@ def quality_checks(
     """
     v = len(areas.values)
     limit = thresholds
-    if quality is None:
-        nothing = np.full(v, np.nan)
-        unknown = Quality(nothing, nothing, nothing, nothing, np.zeros(v, dtype=np.uint8), nothing)
-        for check, what in (
-            (_water_check(unknown, limit), "the water's height is unknown"),
-            (_reference_check(unknown, limit), "nobody said how sure the chemical shift is"),
-            (_fit_check(unknown), "no fit was given"),
-            (_snr_check(unknown, limit), "the SNR is unknown"),
-            (_linewidth_check(unknown, limit), "the linewidth is unknown"),
-            (_residual_check(unknown, limit), "the fit's residual is unknown"),
-            (_unexpected_check(unknown, scoring), "no residual was searched for unexpected peaks"),
-        ):
-            yield _unchecked(check.name, v, f"Not checked: {what}.", check.gives,
+    nothing = np.full(v, np.nan)
+    known = quality or Quality(
+        nothing, nothing, nothing, nothing, np.zeros(v, dtype=np.uint8), nothing
+    )
+    for check, missing in (
+        (_water_check(known, limit), "the water's height is unknown"),
+        (_reference_check(known, limit), "nobody said how sure the chemical shift is"),
+        (_fit_check(known), "no fit was given"),
+        (_snr_check(known, limit), "the SNR is unknown"),
+        (_linewidth_check(known, limit), "the linewidth is unknown"),
+        (_residual_check(known, limit), "the fit's residual is unknown"),
+        (_unexpected_check(known, scoring), "no residual was searched for unexpected peaks"),
+    ):
+        if quality is None:
+            yield _unchecked(check.name, v, f"Not checked: {missing}.", check.gives,
                              check.threshold, check.source)  # fmt: skip
-    else:
-        yield _water_check(quality, limit)
-        yield _reference_check(quality, limit)
-        yield _fit_check(quality)
-        yield _snr_check(quality, limit)
-        yield _linewidth_check(quality, limit)
-        yield _residual_check(quality, limit)
-        yield _unexpected_check(quality, scoring)
+        else:
+            yield check
     yield _area_sd_check(areas, thresholds)
     yield _upright_check(areas)
     yield _macromolecule_check(areas, thresholds)
