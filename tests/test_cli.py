@@ -294,6 +294,10 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
         (["analyze", "Cho=1", "Cho=2"], "a peak twice"),
         (["simulate", "radiation_necrosis", "--out", "x.txt"], ".nii or .nii.gz"),
         (
+            ["simulate", "mixed", "--out", "x.nii", "--grid", "1000", "1000", "100"],
+            "at most 1 GB are simulated at once",
+        ),
+        (
             ["simulate", "radiation_necrosis", "--out", "x.nii", "--sequence", "FOO"],
             "--sequence is PRESS, STEAM or sLASER; got 'FOO'",
         ),

@@ -351,6 +351,14 @@ def test_noise_can_be_given_where_snr_has_no_meaning():
         (one_peak("Ace"), {}, ValueError, "there must be NAA, Cr or Cho"),
         ("mixed", {"snr": -1.0}, ValueError, "snr must be positive"),
         ("mixed", {"grid": (0, 1, 1)}, ValueError, "must be at least 1"),
+        (
+            "mixed",
+            {"grid": (1000, 1000, 100)},
+            ValueError,
+            r"1000 x 1000 x 100 voxels, 1 coils, 1 averages and 1024 samples makes 1,638 GB; "
+            r"at most 1 GB are simulated at once: choose fewer",
+        ),
+        ("mixed", {"coils": 2**10, "averages": 2**7}, ValueError, "makes 2 GB"),
         ("mixed", {"baseline_kind": "wavy"}, ValueError, "baseline_kind must be one of"),
         ("mixed", {"lipid_shape": "round"}, ValueError, "lipid_shape must be one of"),
         ("gliosis", {}, KeyError, "no tissue class 'gliosis'"),

@@ -45,6 +45,7 @@ BaselineKind = Literal["gaussians", "process"]
 LipidShape = Literal["gaussian", "asymmetric"]
 
 _FWHM_TO_DECAY: Final = math.pi**2 / (4 * math.log(2))
+_MOST_SAMPLES: Final = 2**26  # at once, 1 GB; ten times as much is needed on the way
 _CHUNK: Final = 512  # voxels at once, which bounds the memory
 _TAYLOR_ORDER: Final = 6  # of the begin time, on lines around _TAYLOR_PPM
 _TAYLOR_PPM: Final = 2.8
@@ -311,7 +312,8 @@ def phantom(
     KeyError
         If a tissue class or a peak is not known.
     ValueError
-        If a number is outside its range, or SNR is asked of a spectrum without NAA, Cr and Cho.
+        If a number is outside its range, SNR is asked of a spectrum without NAA, Cr and Cho, or
+        there would be more than 2**26 samples.
     TypeError
         If `rng` is no random generator, such as a seed.
 
@@ -341,6 +343,16 @@ def phantom(
             f"{grid}, {coils}, {averages} and {n_samples}"
         )
         raise ValueError(msg)
+    n_voxels = math.prod(grid)
+    samples = n_voxels * n_samples * coils * averages
+    if samples > _MOST_SAMPLES:
+        msg = (
+            f"a grid of {' x '.join(map(str, grid))} voxels, {coils} coils, {averages} averages "
+            f"and {n_samples} samples makes {16e-9 * samples:,.0f} GB; at most "
+            f"{16e-9 * _MOST_SAMPLES:.0f} GB are simulated at once: choose fewer voxels, coils or "
+            "averages, or make several grids"
+        )
+        raise ValueError(msg)
     choices = (
         ("baseline_kind", baseline_kind, get_args(BaselineKind)),
         ("lipid_shape", lipid_shape, get_args(LipidShape)),
@@ -349,7 +361,6 @@ def phantom(
         if chosen not in known:
             msg = f"{label} must be one of {known}; got {chosen!r}"
             raise ValueError(msg)
-    n_voxels = math.prod(grid)
     if isinstance(tissue, str):
         drawn = cohort(n_voxels, tissue, rng, echo_time_s=echo_time_s)
         parts = {name: drawn.value(name) for name in drawn.names if name not in sums()}
