@@ -7,6 +7,7 @@ fit end in an ``AttributeError`` far from the slip.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
@@ -64,6 +65,14 @@ def check_each(name: str, values: object, kinds: type, wanted: str) -> None:
 def check_path(name: str, value: object, *, optional: bool = False) -> None:
     """Refuse what is no path, as in ``check_type``."""
     check_type(name, value, (str, PathLike), "a path", optional=optional)
+
+
+def check_folder(name: str, value: object, *, optional: bool = False) -> None:
+    """Refuse what is no path, and an empty one: it would be the current folder."""
+    check_path(name, value, optional=optional)
+    if value is not None and not os.fspath(value):  # type: ignore[call-overload]
+        msg = f"{name} is an empty path, which would be the current folder; write '.' for that"
+        raise ValueError(msg)
 
 
 def check_generator(rng: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import logging
 import math
 import re
@@ -21,7 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import mrs_necrosis
-from mrs_necrosis.errors import MRSNecrosisError, MRSNecrosisWarning, OutputError
+from mrs_necrosis.errors import (
+    FitError,
+    MRSNecrosisError,
+    MRSNecrosisWarning,
+    OutputError,
+    SignalError,
+    name_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -87,6 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, see ``--help``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called us
+            setattr(sys, name, io.StringIO())
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             # a console that cannot show a character shows a question mark
@@ -123,14 +134,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             message = f"internal error ({type(error).__name__}); run with -v to see where"
             print(f"mrs-necrosis: {message}", file=sys.stderr)
             return EXIT_SOME_FAILED
-        if not options.quiet:
-            for note in notes():
-                _print(f"note: {note}", file=sys.stderr)
+        _print_notes(options, notes())
     return code
 
 
-def _report_error(error: MRSNecrosisError) -> int:
-    _print(f"mrs-necrosis: {error}", file=sys.stderr)
+def _report_error(error: MRSNecrosisError, name: str = "") -> int:
+    """Print an error, with the name of the input where the error does not know it."""
+    where = f"{name_of(name)}: " if name and isinstance(error, (SignalError, FitError)) else ""
+    _print(f"mrs-necrosis: {where}{error}", file=sys.stderr)
     return EXIT_OUTPUT if isinstance(error, OutputError) else EXIT_BAD_INPUT
 
 
@@ -164,6 +175,20 @@ def _quiet_warnings() -> Iterator[Callable[[], list[str]]]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", MRSNecrosisWarning)
         yield lambda: list(dict.fromkeys(str(warning.message) for warning in caught))
+
+
+@contextlib.contextmanager
+def _notes(options: argparse.Namespace, name: str) -> Iterator[None]:
+    """Print what the library warns of while one input is analysed, with the input's name."""
+    with _quiet_warnings() as notes:
+        yield
+    _print_notes(options, notes(), f"{name_of(name)}: ")
+
+
+def _print_notes(options: argparse.Namespace, notes: list[str], name: str = "") -> None:
+    if not options.quiet:
+        for note in notes:
+            _print(f"note: {name}{note}", file=sys.stderr)
 
 
 # ---- the command line -------------------------------------------------------------------------
@@ -239,7 +264,7 @@ def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[
     if "--config" not in known:
         return arguments
     reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=parser.prog)
-    reader.add_argument("--config", type=Path)
+    reader.add_argument("--config", type=_path)
     path = reader.parse_known_args(arguments[:end])[0].config
     if path is None:
         return arguments
@@ -341,6 +366,13 @@ _FIELD = _quantity({"T": 1.0, "": 1.0}, "a field", "3T")
 _FREQUENCY = _quantity({"MHz": 1.0, "": 1.0}, "a frequency", "127.7MHz")
 
 
+def _path(text: str) -> Path:
+    if not text:  # an unset variable of a shell
+        msg = "is an empty path, which would be the current folder; write . if you mean that"
+        raise argparse.ArgumentTypeError(msg)
+    return Path(text)
+
+
 def _number(low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -409,13 +441,13 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
         "Cr=29534 NAA=31278",
     )  # fmt: skip
     parser.add_argument(
-        "--table", type=Path, metavar="FILE",
+        "--table", type=_path, metavar="FILE",
         help="a TSV or CSV with a column input, and any of water_reference, label, echo_time_s, "
         "…: one line per voxel; needs --out, and goes on where an earlier run was",
     )  # fmt: skip
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--out", type=Path, metavar="DIR",
+        "--out", type=_path, metavar="DIR",
         help="write result.json, ratios.tsv, figures and report.html there; several inputs get "
         "numbered folders and one table",
     )  # fmt: skip
@@ -424,7 +456,7 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument("--overwrite", action="store_true", help="replace an earlier result")
     output.add_argument(
-        "--dicom-source", type=Path, metavar="FILE|DIR",
+        "--dicom-source", type=_path, metavar="FILE|DIR",
         help="also write DICOM to DIR: of a voxel a structured report (assessment.dcm) with "
         "patient and study of this DICOM object, of a grid Parametric Maps (map_*.dcm) on the "
         "images of one series in this folder",
@@ -511,7 +543,7 @@ def _add_context(parser: argparse.ArgumentParser) -> None:
         help="prior probability of recurrence (0.5); narloch: of a metastasis, by "
         "--months-since-irradiation",
     )  # fmt: skip
-    group.add_argument("--criteria", type=Path, metavar="FILE",
+    group.add_argument("--criteria", type=_path, metavar="FILE",
                        help="criteria to add or change (TOML)")  # fmt: skip
     group.add_argument("--population", metavar="glioma|metastasis|...")
     group.add_argument("--months-since-irradiation", type=_number(-1e-9, 1200), metavar="N")
@@ -553,7 +585,11 @@ def _analyze(options: argparse.Namespace) -> int:
         if out is not None and many:
             out = out / f"{number:03d}"
         try:
-            with _progress(options) as progress, _executor(options) as executor:
+            with (
+                _progress(options) as progress,
+                _executor(options) as executor,
+                _notes(options, unit.name),
+            ):
                 analysis = mrs_necrosis.analyze(
                     unit.source, water_reference=unit.water, out=out,
                     overwrite=options.overwrite, dicom_source=options.dicom_source,
@@ -567,9 +603,9 @@ def _analyze(options: argparse.Namespace) -> int:
                 options.parser.error(f"{error}; leave out --combine-coils and --average off")
             raise
         except MRSNecrosisError as error:
+            code = _report_error(error, unit.name)
             if not many:
-                raise
-            _report_error(error)
+                return code
             failed.append(error)
             continue
         done.append(analysis)
@@ -750,8 +786,8 @@ def _progress(
 
 
 def _add_bids(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="root of the dataset")
-    parser.add_argument("output_dir", type=Path, metavar="OUT_DIR",
+    parser.add_argument("bids_dir", type=_path, metavar="BIDS_DIR", help="root of the dataset")
+    parser.add_argument("output_dir", type=_path, metavar="OUT_DIR",
                         help="where the derivatives go: .../derivatives/mrs_necrosis")  # fmt: skip
     parser.add_argument("analysis_level", choices=("participant", "group"),
                         help="every acquisition, or one table of all")  # fmt: skip
@@ -761,7 +797,7 @@ def _add_bids(parser: argparse.ArgumentParser) -> None:
             f"--{name}-label", nargs="+", default=[], action="extend", metavar="LABEL",
             help=f"only these, with or without {prefix}",
         )  # fmt: skip
-    choice.add_argument("--bids-filter-file", type=Path, metavar="FILE",
+    choice.add_argument("--bids-filter-file", type=_path, metavar="FILE",
                         help='choose by entities: {"svs": {"acquisition": "press"}}')  # fmt: skip
     choice.add_argument("--skip-bids-validation", action="store_true",
                         help="take a folder without dataset_description.json")  # fmt: skip
@@ -808,11 +844,11 @@ def _add_cohort(parser: argparse.ArgumentParser) -> None:
                        "that fewer may run")  # fmt: skip
     group.add_argument("--no-figures", action="store_false", dest="figures",
                        help="reports without figures; a third of the time")  # fmt: skip
-    group.add_argument("-w", "--work-dir", type=Path, metavar="DIR",
+    group.add_argument("-w", "--work-dir", type=_path, metavar="DIR",
                        help="for temporary files")  # fmt: skip
     group.add_argument("--random-seed", type=_whole(0), default=0, metavar="N",
                        help="of the draws from the errors of the areas (0)")  # fmt: skip
-    group.add_argument("--config", type=Path, metavar="FILE.toml",
+    group.add_argument("--config", type=_path, metavar="FILE.toml",
                        help='options in a file: nprocs = 4, participant-label = ["01", "02"]; '
                        "the command line comes on top")  # fmt: skip
 
@@ -970,7 +1006,7 @@ def _criteria(options: argparse.Namespace) -> int:
 
 
 def _add_followup(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("timeline", nargs="?", type=Path, metavar="TIMELINE.toml",
+    parser.add_argument("timeline", nargs="?", type=_path, metavar="TIMELINE.toml",
                         help="visits and treatments")  # fmt: skip
     parser.add_argument("--visit", nargs=2, action="append", default=[], metavar=("DATE", "INPUT"),
                         help="a further visit: 2012-09 and a scanner's file or a peak table; "
@@ -979,7 +1015,7 @@ def _add_followup(parser: argparse.ArgumentParser) -> None:
                         help="variation from day to day; may be repeated")  # fmt: skip
     parser.add_argument("--level", type=_number(0, 1), default=0.95,
                         help="coverage of the intervals (0.95)")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="DIR",
+    parser.add_argument("--out", type=_path, metavar="DIR",
                         help="write the course there as JSON, page and figure")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
 
@@ -1041,7 +1077,7 @@ def _volume_ml(found: Analysis) -> float | None:
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tissue", metavar="TISSUE",
                         help="tissue class; a wrong one lists them")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.nii.gz",
+    parser.add_argument("--out", type=_path, required=True, metavar="FILE.nii.gz",
                         help="NIfTI-MRS; the truth goes to FILE.truth.json")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--seed", type=_whole(0), default=0, help="of all chance (0)")
@@ -1062,7 +1098,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
                         help="over the height of the tallest peak (0)")  # fmt: skip
     parser.add_argument("--coils", type=int, default=1)
     parser.add_argument("--averages", type=int, default=1)
-    parser.add_argument("--water-reference", type=Path, metavar="FILE.nii.gz",
+    parser.add_argument("--water-reference", type=_path, metavar="FILE.nii.gz",
                         help="write a water reference as well")  # fmt: skip
 
 
@@ -1138,7 +1174,7 @@ def _truth(options: argparse.Namespace, made: Phantom) -> str:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("mrs-necrosis-demo"), metavar="DIR",
+    parser.add_argument("--out", type=_path, default=Path("mrs-necrosis-demo"), metavar="DIR",
                         help="where the reports go (mrs-necrosis-demo)")  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from mrs_necrosis.areas import QUANTITIES, PeakAreas, as_printed
 from mrs_necrosis.arguments import (
     NUMBER,
     check_executor,
+    check_folder,
     check_number,
     check_path,
     check_probability,
@@ -321,7 +322,7 @@ def _check_arguments(
     from mrs_necrosis.io.reading import checked
 
     check_path("water_reference", water_reference, optional=True)
-    check_path("out", out, optional=True)
+    check_folder("out", out, optional=True)
     check_path("dicom_source", dicom_source, optional=True)
     if dicom_source is not None and out is None:
         msg = "dicom_source needs out, the folder that the DICOM goes to"

@@ -194,6 +194,58 @@ def test_a_criteria_file_changes_the_evidence(capsys, tmp_path):
 # ---- several inputs ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("option", ["--out", "--criteria", "--dicom-source", "--table"])
+def test_an_empty_path_is_not_the_current_folder(capsys, option):
+    code, _, err = command(capsys, "analyze", *PEAKS, option, "")
+
+    assert code == 2
+    assert f"argument {option}: is an empty path, which would be the current folder" in err
+
+
+def test_what_cannot_be_written_is_refused_before_any_work(capsys, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path))
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr("mrs_necrosis.analyze", None)
+
+    for out, why in (
+        ("file/x", "cannot write to x: file is not a folder"),
+        ("link", "link exists and is not a folder"),
+        ("locked/x/y", "cannot write to y: Permission denied"),
+    ):
+        code, _, err = command(capsys, "analyze", *PEAKS, "--out", tmp_path / out)
+
+        assert code == 4
+        assert f"mrs-necrosis: {why}" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes the streams")
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 3), ("<&-", 0)])
+def test_a_closed_stream_is_no_error(tmp_path, closed, code):
+    source = " ".join(PEAKS) if code == 0 else tmp_path / "nothing.rda"
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m mrs_necrosis analyze {source} {closed}"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == code
+    assert done.stderr == b""
+
+
+def test_what_is_said_of_one_of_several_inputs_names_it(capsys, tmp_path):
+    zeros = made(tmp_path / "zeros.nii.gz", np.zeros((1, 1, 1, 512), complex))
+    noise = np.random.default_rng(0).standard_normal((2, 1, 1, 1, 512))
+    noisy = made(tmp_path / "noise.nii.gz", noise[0] + 1j * noise[1])
+
+    code, _, err = command(capsys, "analyze", zeros, noisy)
+
+    assert code == 1
+    assert "mrs-necrosis: zeros.nii.gz: every sample of the data is zero" in err
+    assert "note: noise.nii.gz: the chemical shift of this spectrum is uncertain" in err
+
+
 def test_several_inputs_get_numbered_folders_and_one_table(capsys, tmp_path):
     table = sample_path("reference_case.toml")
 

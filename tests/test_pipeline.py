@@ -9,9 +9,11 @@ import mrs_necrosis
 from mrs_necrosis import analyze, assess, fit, preprocess, ratio, read
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.classifier import assess_grid
+from mrs_necrosis.cohort import analyze_dataset, analyze_file, analyze_table
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, SignalError
 from mrs_necrosis.pipeline import ratios_of, sha256
 from mrs_necrosis.report import document
+from mrs_necrosis.report.files import write
 from mrs_necrosis.report.text import summary
 from mrs_necrosis.simulation import phantom, sample_path
 from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
@@ -145,6 +147,21 @@ def test_an_unknown_sequence_is_said_where_it_turns_lactate(sequence, echo_time_
 )
 def test_what_is_of_another_kind_is_refused_with_the_way_out(call, message):
     with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: analyze(PEAKS, out=""),
+        lambda: write(analyze(PEAKS), ""),
+        lambda: analyze_table("inputs.tsv", ""),
+        lambda: analyze_dataset("", "out"),
+        lambda: analyze_file("scan.rda", ""),
+    ],
+)
+def test_an_empty_path_of_a_folder_is_not_the_current_one(call):
+    with pytest.raises(ValueError, match="is an empty path, which would be the current folder"):
         call()
 
 

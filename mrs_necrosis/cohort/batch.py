@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import mrs_necrosis
+from mrs_necrosis.arguments import check_folder
 from mrs_necrosis.cohort import dataset
 from mrs_necrosis.cohort.unit import (
     LOGS,
@@ -325,6 +326,8 @@ def analyze_dataset(
     >>> found = analyze_dataset("study", "study/derivatives/mrs_necrosis")  # doctest: +SKIP
     >>> found.exit_code  # doctest: +SKIP
     """
+    check_folder("bids_dir", bids_dir)
+    check_folder("out_dir", out_dir)
     root, out = Path(bids_dir), Path(out_dir)
     if level == "group" or reports_only:
         _check_ours(out)
@@ -574,6 +577,7 @@ def analyze_table(
     >>> found.count("done"), found.exit_code
     (1, 0)
     """
+    check_folder("out_dir", out_dir)
     units = table_units(table)
     out = Path(out_dir)
     with _writing(out):
@@ -638,6 +642,7 @@ def analyze_file(
     >>> done["favors"]
     'necrosis-favoring'
     """
+    check_folder("out_dir", out_dir)
     given = {"echo_time_s": echo_time_s, "field_t": field_t}
     unit = Unit(
         name=label,

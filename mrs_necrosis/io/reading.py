@@ -287,6 +287,8 @@ def _refusal(path: Path, name: str) -> Iterator[None]:
         raise FormatError(
             path, f"is damaged: what its {name} header asks for cannot be held in memory"
         ) from None
+    except PermissionError:
+        raise FormatError(path, "cannot be opened (PermissionError)") from None
     except Exception as error:  # noqa: BLE001 - third-party readers raise anything
         # their messages quote headers, which name patients, so only the type goes to the log
         _LOGGER.debug("%s reader raised %s", name, type(error).__name__)

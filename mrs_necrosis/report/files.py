@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrs_necrosis.arguments import check_folder
 from mrs_necrosis.errors import OutputError, name_of
 from mrs_necrosis.report.dicom import dicom_files
 from mrs_necrosis.report.document import SCHEMA, plain, to_json
@@ -169,6 +170,7 @@ def write(
     >>> files[0].name
     'result.json'
     """
+    check_folder("folder", folder)
     folder = Path(folder)
     refuse_existing(folder, overwrite=overwrite)
     made = {} if dicom_source is None else dicom_files(analysis, dicom_source)
@@ -221,10 +223,17 @@ def refuse_existing(folder: Path, *, overwrite: bool) -> None:
     Raises
     ------
     OutputError
-        If there is one, or the path is not a folder.
+        If there is one, or the path is not a folder or cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
+    if os.path.lexists(folder) and not folder.is_dir():
         msg = f"{name_of(folder)} exists and is not a folder; choose another"
+        raise OutputError(msg)
+    above = folder
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        why = "Permission denied" if above.is_dir() else f"{name_of(above)} is not a folder"
+        msg = f"cannot write to {name_of(folder)}: {why}"
         raise OutputError(msg)
     refuse_existing_file(folder / "result.json", overwrite=overwrite)
 
