@@ -135,6 +135,20 @@ def test_label_of_the_reference_case_holds_as_often_as_calculated(cv, share, tol
     assert found.favors == (Favors.NECROSIS if share >= 0.9 else Favors.INDETERMINATE)
 
 
+def test_an_error_that_all_peaks_share_moves_no_ratio_and_no_label():
+    values = np.array(REFERENCE)
+    shared = PeakAreas(PEAKS, values, 0.2**2 * np.outer(values, values))
+
+    found = assess(shared)
+
+    # independent errors of this size leave the label in six of ten draws
+    assert assess(reference(0.2)).evidence.label_probability["necrosis-favoring"] < 0.8
+    assert found.evidence.label_probability["necrosis-favoring"] == 1.0
+    assert found.favors == Favors.NECROSIS
+    low, high = found.evidence.interval
+    assert low == pytest.approx(high, rel=1e-6)
+
+
 def test_reference_case_reproduces_the_three_findings_of_september_2012():
     context = Context(
         population="metastasis",
@@ -368,6 +382,19 @@ def test_a_lesion_with_both_sides_is_mixed():
     assert found.lesion() == Favors.MIXED
     assert found.lesion(np.array([False, True, True])) == Favors.RECURRENCE
     assert found.lesion(np.array([True, False, False])) == Favors.NECROSIS
+
+
+def test_a_disabled_criterion_is_shown_and_never_scored():
+    enabled = [one for one in load_criteria() if one.enabled and one.kind == "spectroscopy"]
+    off = [dataclasses.replace(one, enabled=False) for one in enabled]
+
+    found = assess(reference(), criteria=off)
+
+    assert found.favors == Favors.NOT_EVALUABLE
+    assert found.evidence.likelihood_ratio is None
+    assert len(found.findings) == len(off)
+    assert not any(one.scored for one in found.findings)
+    assert np.isnan(assess_grid(reference(), criteria=off).log_likelihood_ratio)
 
 
 def test_many_voxels_are_sent_to_assess_grid():

@@ -77,6 +77,20 @@ def test_probability_above_is_the_share_of_draws():
         assert float(one.probability_above(cutoff)) == pytest.approx(share, abs=0.0065)
 
 
+@pytest.mark.parametrize("correlation", [-0.8, 0.0, 0.6])
+def test_a_bound_lies_where_the_line_through_zero_is_one_sided_compatible(correlation):
+    z = 1.6448536269514722  # the standard normal's 95 % point
+    below = cho_cr(0.2, 2.0, 0.1, 0.3, correlation)
+    above = cho_cr(2.0, 0.2, 0.3, 0.1, correlation)
+
+    for one, sign in ((below, -1.0), (above, 1.0)):
+        n, d, var_n, var_d, cov = one.moments
+        r = one.bound()
+        # n - r d is normal with this sd: the bound is the r at which it is z sd from zero
+        sd = np.sqrt(var_n - 2 * r * cov + r**2 * var_d)
+        assert n - r * d == pytest.approx(sign * z * sd, rel=1e-9)
+
+
 def test_bound_of_an_absent_numerator_covers():
     rng = np.random.default_rng(5)
     draws = rng.normal([0.0, 1.0], [0.1, 0.05], size=(20_000, 2))
