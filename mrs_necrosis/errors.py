@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
@@ -41,6 +45,24 @@ def name_of(path: str | PathLike[str]) -> str:
         In one line.
     """
     return printable(Path(path).name or str(path)) or "."
+
+
+def joined(words: Sequence[str]) -> str:
+    """Return words as they stand in a sentence.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Any number of them.
+
+    Returns
+    -------
+    str
+        ``"Cho, Cr and NAA"``.
+    """
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 class MRSNecrosisError(Exception):

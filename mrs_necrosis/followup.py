@@ -27,7 +27,8 @@ from scipy.special import ndtri
 from mrs_necrosis.areas import PeakAreas, as_printed
 from mrs_necrosis.arguments import check_each, check_path, check_probability, check_type
 from mrs_necrosis.constants import FIELD_T, STANDARD_RATIOS
-from mrs_necrosis.errors import FormatError
+from mrs_necrosis.criteria import te_class
+from mrs_necrosis.errors import FormatError, joined
 from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
 
 if TYPE_CHECKING:
@@ -350,7 +351,7 @@ class Change:
         """The change in words."""
         when = self.when
         if self.obstacles:
-            return f"{self.ratio} {when}: not compared, because {_joined(self.obstacles)}."
+            return f"{self.ratio} {when}: not compared, because {joined(self.obstacles)}."
         if self.factor is None and self.interval is None:
             return f"{self.ratio} {when}: no answer, a peak is missing or not detected."
         text = f"{self.ratio} {when}: "
@@ -767,12 +768,12 @@ def _course(found: FollowUp) -> Iterable[str]:
         else:
             yield change.sentence
     for (when, *obstacles), some in last.items():
-        names = _joined([one.ratio for one in some])
-        yield f"{names} {when}: not compared, because {_joined(obstacles)}."
+        names = joined([one.ratio for one in some])
+        yield f"{names} {when}: not compared, because {joined(obstacles)}."
     unknowns = list(dict.fromkeys(word for change in found.changes for word in change.unknowns))
     compared = [change for change in found.changes if not change.obstacles]
     if unknowns and compared:
-        yield f"Not known to be the same at all visits: {_joined(unknowns)}."
+        yield f"Not known to be the same at all visits: {joined(unknowns)}."
     yield from _under_treatment(found, measured)
 
 
@@ -798,7 +799,7 @@ def _visit_sentence(number: int, visit: Visit, found: FollowUp) -> str:
     points = [point for point in found.points if point.visit == number]
     if visit.problems:
         verb = "check" if len(visit.problems) == 1 else "checks"
-        numbers = f"a spectrum that is not used, it failed the {verb} of {_joined(visit.problems)}"
+        numbers = f"a spectrum that is not used, it failed the {verb} of {joined(visit.problems)}"
     elif points:
         values = ", ".join(_point_text(point) for point in points)
         numbers = values
@@ -846,7 +847,7 @@ def _under_treatment(found: FollowUp, measured: Sequence[Visit]) -> Iterable[str
             spectra = "spectrum" if len(after) == 1 else "spectra"
             verb = "was" if len(after) == 1 else "were"
             yield (
-                f"The {spectra} of {_joined(after)} {verb} taken after the start of {name}, under "
+                f"The {spectra} of {joined(after)} {verb} taken after the start of {name}, under "
                 "which choline falls in tumour too (Jeon 2012, Ratai 2013): a fall of Cho/NAA "
                 "or Cho/Cr then does not speak against tumour."
             )
@@ -865,12 +866,6 @@ def _signed(factor: float) -> str:
     if math.isinf(factor):
         return "no limit"
     return f"{100 * (factor - 1):+.0f} %"
-
-
-def _joined(words: Sequence[str]) -> str:
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 # ---- timeline files ---------------------------------------------------------------------------
@@ -1032,7 +1027,7 @@ def _read_peaks(entry: dict[str, Any], echo_time_s: float | None) -> PeakAreas |
             msg = "peaks_sd must hold a standard deviation for each peak"
             raise ValueError(msg)
         covariance = np.diag([float(errors[name]) ** 2 for name in peaks])
-    is_net = echo_time_s is not None and 0.12 <= echo_time_s <= 0.16
+    is_net = echo_time_s is not None and te_class(echo_time_s) == "long"
     names = tuple("LL_net" if name == "LL" and is_net else name for name in peaks)
     values = np.array(list(peaks.values()), dtype=float)
     return as_printed(PeakAreas(names, values, covariance, _word("peaks_unit", entry)))

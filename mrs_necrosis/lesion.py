@@ -3,8 +3,7 @@
 Everything here takes arrays and affines and reads no file. Shapes: X, Y, Z voxels; K peaks; L
 labels. A weight is the share of a voxel's signal that comes from a mask, between 0 and 1.
 
-Numbers without a source are *assumed*: they are named constants, and every function takes another
-value as an argument.
+Numbers without a source are *assumed*: they are named constants.
 """
 
 from __future__ import annotations

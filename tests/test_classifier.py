@@ -372,18 +372,6 @@ def test_one_voxel_without_an_answer_does_not_stop_the_others():
     assert np.isnan(found.log_likelihood_ratio[1:3]).all()
 
 
-def test_a_lesion_with_both_sides_is_mixed():
-    tumour = (1.0, 4.0, 1.0, 0.6)
-    values = np.array([REFERENCE, tumour, tumour])
-
-    found = assess_grid(PeakAreas(PEAKS, values))
-
-    assert found.counts()[Favors.RECURRENCE] == 2
-    assert found.lesion() == Favors.MIXED
-    assert found.lesion(np.array([False, True, True])) == Favors.RECURRENCE
-    assert found.lesion(np.array([True, False, False])) == Favors.NECROSIS
-
-
 def test_a_disabled_criterion_is_shown_and_never_scored():
     enabled = [one for one in load_criteria() if one.enabled and one.kind == "spectroscopy"]
     off = [dataclasses.replace(one, enabled=False) for one in enabled]

@@ -33,6 +33,7 @@ from mrs_necrosis.classifier.scoring import (
     weigh,
 )
 from mrs_necrosis.criteria import Criterion, load_criteria
+from mrs_necrosis.errors import joined
 from mrs_necrosis.quality import Quality, QualityThresholds
 from mrs_necrosis.spectra import Conditions
 
@@ -146,28 +147,6 @@ class GridAssessment:
         codes = self.codes if mask is None else self.codes[mask]
         return {label: int((codes == code).sum()) for code, label in enumerate(LABELS)}
 
-    def lesion(self, mask: NDArray[np.bool_] | None = None) -> Favors:
-        """Return what the voxels of a lesion say together. They are never averaged.
-
-        Parameters
-        ----------
-        mask : ndarray of bool, shape (...), or None
-            The lesion; all voxels if None.
-
-        Returns
-        -------
-        Favors
-            MIXED where some favour necrosis and some recurrence; one of these where the other
-            does not occur; INDETERMINATE or NOT_EVALUABLE where neither occurs.
-        """
-        found = self.counts(mask)
-        if found[Favors.NECROSIS] and found[Favors.RECURRENCE]:
-            return Favors.MIXED
-        for label in (Favors.RECURRENCE, Favors.NECROSIS, Favors.INDETERMINATE):
-            if found[label]:
-                return label
-        return Favors.NOT_EVALUABLE
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Case:
@@ -196,7 +175,7 @@ class _Draws:
     opposed: NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Others:
     """What the other examinations add to the log-likelihood ratio of spectroscopy."""
 
@@ -302,8 +281,8 @@ def assess(
     case = _prepare(areas, quality, acquisition, criteria, scoring, thresholds, context)
     nominal = _score(case)
     draws = _draw(case, nominal, n_draws, seed, each_criterion=True)
-    perfusion, log_ratios = _other_findings(case)
-    others = _others(log_ratios, scoring)
+    perfusion, log_ratio = _other_findings(case)
+    others = None if log_ratio is None else _Others(log_ratio, 1 + scoring.examination_correlation)
     checks = (
         *case.checks,
         *_evidence_checks(case, nominal, draws, others, n_draws=n_draws, seed=seed),
@@ -780,7 +759,7 @@ def _evidence_checks(
             Check(
                 "three-peaks", (codes == NECROSIS) | (together == NECROSIS), yes,
                 lambda _: (
-                    f"{' and '.join(missing)} {verb} not among the peaks: what the published "
+                    f"{joined(missing)} {verb} not among the peaks: what the published "
                     "criteria call necrosis may then be normal brain."
                 ),
                 threshold="Cho, Cr and NAA given, or another label than necrosis",
@@ -1040,12 +1019,12 @@ def _weights(one: Weighted, case: _Case, is_proxy: bool, distance: float) -> dic
     return weights
 
 
-def _other_findings(case: _Case) -> tuple[tuple[Finding, ...], list[float]]:
-    """Return the findings of perfusion and MRI, and the log-likelihood ratios that count."""
+def _other_findings(case: _Case) -> tuple[tuple[Finding, ...], float | None]:
+    """Return the findings of perfusion and MRI, and the log-likelihood ratio that they add."""
     context = case.context
     numbers = {"rCBV/GM": context.rcbv_grey, "rCBV/WM": context.rcbv_white}
     findings: list[Finding] = []
-    log_ratios: list[tuple[bool, float]] = []
+    log_ratios: list[float] = []
     for one in case.criteria:
         criterion = one.criterion
         if criterion.kind != "perfusion" or not criterion.enabled:
@@ -1072,7 +1051,7 @@ def _other_findings(case: _Case) -> tuple[tuple[Finding, ...], list[float]]:
                 one.for_necrosis
             )  # fmt: skip
             log_ratio = raw * weights["applicability"] * weights["borderline"]
-            log_ratios.append((criterion.reading is None, log_ratio))
+            log_ratios.append(log_ratio)
         findings.append(
             Finding(
                 id=criterion.id,
@@ -1109,23 +1088,8 @@ def _other_findings(case: _Case) -> tuple[tuple[Finding, ...], list[float]]:
                 note="A reading without a likelihood ratio: shown, not scored.",
             )
         )
-    return tuple(findings), _one_examination(log_ratios)
-
-
-def _one_examination(log_ratios: list[tuple[bool, float]]) -> list[float]:
-    """Average what one perfusion examination says; it is one family."""
-    values = [value for _, value in log_ratios]
-    return [sum(values) / len(values)] if values else []
-
-
-def _others(log_ratios: Sequence[float], scoring: Scoring) -> _Others | None:
-    """Return what perfusion adds; None if nothing of it has a likelihood ratio."""
-    if not log_ratios:
-        return None
-    return _Others(
-        log_ratio=sum(log_ratios),
-        shrink=1 + len(log_ratios) * scoring.examination_correlation,
-    )
+    # perfusion is one examination, and what it says in several ways is averaged
+    return tuple(findings), sum(log_ratios) / len(log_ratios) if log_ratios else None
 
 
 def _combine(

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mrs_necrosis.areas import DETECTION_SD
+from mrs_necrosis.areas import DETECTION_SD, PeakAreas
 from mrs_necrosis.assessment import Favors, Gate
 from mrs_necrosis.classifier.scoring import involves_lipid
 from mrs_necrosis.criteria import te_class
+from mrs_necrosis.errors import joined
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import RatioStatus, ratio
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.classifier.context import Context
     from mrs_necrosis.classifier.scoring import Scoring, Weighted
     from mrs_necrosis.quality import QualityThresholds
@@ -405,7 +405,7 @@ def _upright_check(areas: PeakAreas) -> Check:
             return "No peak points the wrong way."
         verb = "points" if len(found) == 1 else "point"
         return (
-            f"{_joined(found)} {verb} the wrong way, by more than the error: phase, first samples "
+            f"{joined(found)} {verb} the wrong way, by more than the error: phase, first samples "
             "or chemical shift are not what they seem, or the sequence is another; look at the "
             "figure."
         )
@@ -475,7 +475,7 @@ def _absent_checks(areas: PeakAreas) -> Iterable[Check]:
     def say_few(i: int) -> str:
         found = [name for name, where in absent.items() if not where[i]]
         if len(found) > 1:
-            return f"{_joined(found)} are detected."
+            return f"{joined(found)} are detected."
         which = f"Of Cho, Cr and NAA only {found[0]}" if found else "None of Cho, Cr and NAA"
         return f"{which} is detected: there is no ratio of two of them to judge."
 
@@ -483,7 +483,7 @@ def _absent_checks(areas: PeakAreas) -> Iterable[Check]:
         names = [name for name, where in absent.items() if where[i]]
         if not names:
             return "Cho, Cr and NAA are detected."
-        peaks = _joined(names)
+        peaks = joined(names)
         verb = "is" if len(names) == 1 else "are"
         return (
             f"{peaks} {verb} not detected; ratios with {peaks} are bounds, and a criterion counts "
@@ -500,12 +500,6 @@ def _absent_checks(areas: PeakAreas) -> Iterable[Check]:
         "absent-peaks", missing > 0, known, say_absent,
         threshold="area >= 3 sd", source="definition of detection",
     )  # fmt: skip
-
-
-def _joined(words: Sequence[str]) -> str:
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -541,11 +535,9 @@ def _ratio_sd(areas: PeakAreas, numerator: str, denominator: str) -> NDArray[np.
 
 
 def _one_voxel(contralateral: PeakAreas) -> PeakAreas:
-    from mrs_necrosis.areas import PeakAreas as Areas
-
     k = len(contralateral.names)
     covariance = contralateral.covariance
-    return Areas(
+    return PeakAreas(
         contralateral.names,
         contralateral.values.reshape(1, k),
         None if covariance is None else covariance.reshape(1, k, k),
@@ -716,7 +708,7 @@ def _mismatch_check(
     misfits = [one for one in enabled if aspect in one.misfits]
     if misfits:
         labels = sorted({one.criterion.label for one in misfits})
-        listed = _joined(labels)
+        listed = joined(labels)
         verb = "are" if labels[1:] else "is"
         sentence = (
             f"The {aspect} ({given}) is not that of {listed}, which {verb} weighted by "
@@ -746,7 +738,6 @@ def _contamination_check(
     scoring: Scoring,
 ) -> Check:
     v = len(areas.values)
-    reasons = np.zeros(v, dtype=bool)
     general = ""
     if context.near_skull:
         general = "the voxel lies near the skull"

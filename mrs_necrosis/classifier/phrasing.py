@@ -18,6 +18,7 @@ from mrs_necrosis.classifier.context import (
     prior_after_radiosurgery,
 )
 from mrs_necrosis.criteria import LIPID_FAMILY, te_class
+from mrs_necrosis.errors import joined
 from mrs_necrosis.quality import FitStatus
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _case_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
     if context.population is not None and context.population not in known:
         yield (
             "No criterion was measured in the population that was given, so each counts less; "
-            f"known are {_joined(known)}."
+            f"known are {joined(known)}."
         )
     if context.post_contrast:
         yield "Acquired after contrast agent, which can change choline's line."
@@ -300,7 +301,7 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
     if stand_ins:
         yield (
             "Another ratio stands in where the published one is not known, weighted by "
-            f"{facts.scoring.proxy:g}: {_joined(stand_ins)}."
+            f"{facts.scoring.proxy:g}: {joined(stand_ins)}."
         )
     if any(f.scored and _basis(f, facts) == "model_implied" for f in found.findings):
         names = sorted(
@@ -403,7 +404,7 @@ def paragraph(found: Assessment, facts: Facts) -> str:
     blocks = [
         _sentences(label),
         *for_and_against,
-        _sentences(_other_examinations(found, facts.scoring)),
+        _sentences(_other_examinations(found)),
         _sentences(limits),
         _list("What would change this:", found.suggestions[:4]),
         "Research use only: published cut-offs come from small studies; this replaces neither "
@@ -430,7 +431,7 @@ def _headline(found: Assessment, deciding: Sequence[Gate]) -> str:
     if favors == Favors.RECURRENCE:
         return f"{favors.value.capitalize()}: {_lower(what)} {verb} tumour recurrence."
     if favors == Favors.NOT_EVALUABLE:
-        names = _joined([gate.name for gate in deciding if gate.gives == Favors.NOT_EVALUABLE])
+        names = joined([gate.name for gate in deciding if gate.gives == Favors.NOT_EVALUABLE])
         return (
             "Not-evaluable: this spectrum cannot be used to tell radiation necrosis from tumour "
             f"recurrence ({names})."
@@ -559,7 +560,7 @@ def _group(expression: str, group: Sequence[Finding]) -> str:
     number = f"{plain[0].value:.2f}"
     if plain[0].is_bound:
         number = f"{'at least' if 'above' in sides else 'at most'} {number}"
-    parts = [f"{word} {_joined([_cutoff(f) for f in some])}" for word, some in sides.items()]
+    parts = [f"{word} {joined([_cutoff(f) for f in some])}" for word, some in sides.items()]
     return f"{expression} {number}, {' and '.join(parts)}"
 
 
@@ -579,7 +580,7 @@ def _composite(finding: Finding) -> str:
     return f"neither {rule.replace(' or ', ' nor ')} ({label}"
 
 
-def _other_examinations(found: Assessment, scoring: Scoring) -> Iterable[str]:
+def _other_examinations(found: Assessment) -> Iterable[str]:
     for finding in found.findings:
         if finding.kind == "spectroscopy":
             continue
@@ -635,7 +636,7 @@ def _key_limits(found: Assessment, facts: Facts) -> Iterable[str]:
         missing.append("the error of the peaks")
     if missing:
         verb = "is" if len(missing) == 1 else "are"
-        sentence = f"{_joined(missing)} {verb} unknown."
+        sentence = f"{joined(missing)} {verb} unknown."
         yield sentence[0].upper() + sentence[1:]
 
 
@@ -653,9 +654,3 @@ def _number(value: float) -> str:
     if not np.isfinite(value):
         return "unbounded"
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
-
-
-def _joined(words: Sequence[str]) -> str:
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"

@@ -32,15 +32,12 @@ import numpy as np
 from mrs_necrosis.areas import QUANTITIES, PeakAreas, Quantity, as_printed
 from mrs_necrosis.arguments import check_range, check_type
 from mrs_necrosis.constants import FIELD_T
+from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.recording import number
 from mrs_necrosis.io.source import Source, decode
 
 NAME: Final = "peak table"
-NET_ECHO_TIMES_S: Final = (0.120, 0.160)
-"""Echo times at which lactate is inverted and a console's LL is a net value (DECISIONS: 120-160
-ms)."""
-
 _LARGEST: Final = 2**20
 _LARGEST_SD: Final = 1e150  # its square is still a number
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_+./-]{0,23}"
@@ -371,9 +368,8 @@ def _csv_row(
 def _built(path: Path | None, table: dict[str, Any]) -> PeakTable:
     where = path or Path("peak values")
     echo_time_s = table.get("echo_time_s")
-    is_net = echo_time_s is not None and (
-        NET_ECHO_TIMES_S[0] - 1e-9 <= echo_time_s <= NET_ECHO_TIMES_S[1] + 1e-9
-    )
+    # lactate is inverted at a long echo time, and a console's LL a net value
+    is_net = echo_time_s is not None and te_class(echo_time_s) == "long"
     names: list[str] = []
     for name, value, _ in table["peaks"]:
         if not re.fullmatch(_NAME, name):
