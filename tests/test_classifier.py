@@ -372,6 +372,23 @@ def test_one_voxel_without_an_answer_does_not_stop_the_others():
     assert np.isnan(found.log_likelihood_ratio[1:3]).all()
 
 
+def test_an_absent_peak_decides_by_its_bound_and_not_by_its_estimate():
+    sd = np.array([0.4, 0.05, 0.05])
+    areas = PeakAreas(("Cho", "Cr", "NAA"), np.array([0.9, 1.0, 1.0]), np.diag(sd**2))
+    bound = float(ratio(areas, "Cho", "Cr").bound())
+
+    found = [one for one in place(areas) if one.expression == "Cho/Cr"]
+
+    assert not areas.detected("Cho")
+    estimate_is_below = [one for one in found if one.cutoff > 0.9]
+    assert {one.cutoff > bound for one in estimate_is_below} == {True, False}
+    for one in estimate_is_below:
+        # the truth may lie anywhere from zero to the bound
+        expected = bound if one.cutoff > bound else None
+        assert one.value == (expected if expected is None else pytest.approx(expected))
+        assert (one.favors == Favors.NOT_EVALUABLE) == (one.cutoff < bound)
+
+
 def test_a_disabled_criterion_is_shown_and_never_scored():
     enabled = [one for one in load_criteria() if one.enabled and one.kind == "spectroscopy"]
     off = [dataclasses.replace(one, enabled=False) for one in enabled]
