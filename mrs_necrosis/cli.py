@@ -659,9 +659,7 @@ def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return what ``analyze`` takes, from the options; a wrong value ends the command here."""
-    from mrs_necrosis.arguments import check_range
-    from mrs_necrosis.constants import FIELD_T
-    from mrs_necrosis.io.reading import checked
+    from mrs_necrosis.pipeline import check_given
 
     keywords: dict[str, Any] = {
         name: getattr(options, name)
@@ -669,9 +667,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         if getattr(options, name) is not None
     }
     try:
-        checked({name: keywords[name] for name in _ACQUISITION if name in keywords})
-        if "field_t" in keywords:
-            check_range("field_t", keywords["field_t"], *FIELD_T, "T")
+        check_given(keywords)
     except ValueError as error:
         options.parser.error(str(error))
     keywords["context"] = _context(options)

@@ -37,6 +37,9 @@ REMOVAL_SD = 2.0
 MIXED_SHARE = 0.10
 """Assumed: a tissue that fills less of the lesion than this does not make it mixed."""
 
+NO_LESION = 0.05
+"""Of a voxel's signal: less than this from the lesion is the point spread's side lobes."""
+
 EVALUABLE_SHARE = 0.50
 """Assumed: a lesion of which less than this can be judged gets no label."""
 
@@ -796,7 +799,7 @@ def summarise_lesion(
     if not total > 1e-6:
         msg = "the lesion mask does not touch the grid; check that both are in one world space"
         raise ValueError(msg)
-    member = weights > 0.05  # less than the side lobes carry
+    member = weights > NO_LESION
     judged = member & np.isin(labels, [label.value for label in JUDGED])
     size, evaluable = float(weights[member].sum()), float(weights[judged].sum())
     size = size or total

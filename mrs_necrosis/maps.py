@@ -31,6 +31,7 @@ from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.lesion import (
     JUDGED,
+    NO_LESION,
     cho_naa_index,
     contralateral_reference,
     mask_weights,
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["quantity", "code", "bits"]
 StatementKind = Literal["gate", "recurrence", "necrosis", "caveat"]
-
-_NO_LESION = 0.05  # of a voxel's signal: less is the point spread's side lobes
 
 _OVERSHOOT = 1.5  # of a share that was resampled; beyond, the numbers are others
 
@@ -630,7 +629,6 @@ def standard_maps(
     *,
     level: float = 0.95,
     cutoffs: Mapping[str, Sequence[float]] | None = None,
-    names: Sequence[str] = STANDARD_RATIOS,
 ) -> tuple[Map, ...]:
     """Return what every grid has: ratios, areas and quality.
 
@@ -644,8 +642,6 @@ def standard_maps(
         Coverage of the intervals.
     cutoffs : mapping of str to sequence of float, or None
         Cut-offs by name of the ratio.
-    names : sequence of str
-        Ratios that are wanted; those whose peaks are not there are left out.
 
     Returns
     -------
@@ -653,7 +649,7 @@ def standard_maps(
         Ratios first.
     """
     maps: list[Map] = []
-    for name in names:
+    for name in STANDARD_RATIOS:
         top, bottom = parse_ratio(name)
         if top in areas and bottom in areas:
             chosen = (cutoffs or {}).get(name, ())
@@ -727,10 +723,10 @@ def own_tissue(
         usable &= ~scalp_lipid
     normal = chosen
     lesion = weights
-    if lesion is not None and lesion.max() <= _NO_LESION:
+    if lesion is not None and lesion.max() <= NO_LESION:
         lesion = None
     if normal is None and lesion is not None:
-        normal = lesion < _NO_LESION
+        normal = lesion < NO_LESION
     index = cho_naa_index(areas, usable=usable, presumed_normal=normal)
     reference = contralateral_reference(
         areas,
@@ -836,7 +832,7 @@ def grid_result(
     summary = None
     if own.lesion_weights is not None:
         maps = (*maps, lesion_map(own.lesion_weights))
-        if own.lesion_weights.max() > _NO_LESION:
+        if own.lesion_weights.max() > NO_LESION:
             summary = summarise_lesion(
                 own.lesion_weights,
                 labels,

@@ -319,7 +319,6 @@ def _check_arguments(
 ) -> None:
     """Refuse a slip before a long fit, and not after it."""
     from mrs_necrosis.classifier import Context
-    from mrs_necrosis.io.reading import checked
 
     check_path("water_reference", water_reference, optional=True)
     check_folder("out", out, optional=True)
@@ -356,6 +355,24 @@ def _check_arguments(
             f"{', '.join(sorted(_CAN_BE_GIVEN))}"
         )
         raise TypeError(msg)
+    check_given(acquisition)
+
+
+def check_given(acquisition: Mapping[str, Any]) -> None:
+    """Refuse what is said of an acquisition where it is not what its name says.
+
+    Parameters
+    ----------
+    acquisition : mapping of str to object
+        What ``analyze`` takes; None is unknown.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range, or there is no such word.
+    """
+    from mrs_necrosis.io.reading import checked
+
     if acquisition.get("field_t") is not None:
         check_range("field_t", acquisition["field_t"], *FIELD_T, "T")
     if acquisition.get("quantity") not in {None, *QUANTITIES}:

@@ -772,6 +772,8 @@ def test_a_table_pairs_inputs_with_their_water(tmp_path):
         ("input\techo_time_s\na\t30\n", "line 2: echo_time_s must be in s"),
         ("input\tfield_t\na\tnan\n", "line 2: field_t must be a finite number in T"),
         ("input\tnucleus\na\twater\n", "line 2: nucleus must be a name"),
+        ("input\tfirst_echo_time_s\na\t11\n", "line 2: first_echo_time_s must be in s"),
+        ("input\tnucleus\na\tDoe\n", "line 2: nucleus must be a name such as '1H'$"),
         ("input\tquantity\na\tvolume\n", "line 2: quantity must be one of area"),
     ],
 )

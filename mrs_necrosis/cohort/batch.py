@@ -481,6 +481,8 @@ def table_units(table: str | os.PathLike[str]) -> list[Unit]:
 
 
 def _table_unit(path: Path, line: int, row: dict[str, str], place: int) -> Unit:
+    from mrs_necrosis.pipeline import check_given
+
     if "input" not in row:
         raise FormatError(path, f"line {line} names no input")
     label = row.get("label", f"{place:03d}")
@@ -494,9 +496,11 @@ def _table_unit(path: Path, line: int, row: dict[str, str], place: int) -> Unit:
             except ValueError:
                 raise FormatError(path, f"line {line}: {name} is no number") from None
     try:
-        _check_given(given)
+        check_given(given)
     except ValueError as error:
-        raise FormatError(path, f"line {line}: {error}") from None
+        # in a column that slipped a cell may name a person, so it is not quoted
+        said = str(error).partition("; got")[0]
+        raise FormatError(path, f"line {line}: {said}") from None
     water = row.get("water_reference")
     return Unit(
         name=label,
@@ -507,27 +511,6 @@ def _table_unit(path: Path, line: int, row: dict[str, str], place: int) -> Unit:
         session=row.get("session"),
         given=given,
     )
-
-
-def _check_given(given: Mapping[str, Any]) -> None:
-    """Refuse what ``analyze`` would refuse, before anything is analysed."""
-    from mrs_necrosis.areas import QUANTITIES
-    from mrs_necrosis.arguments import check_range
-    from mrs_necrosis.constants import FIELD_T
-    from mrs_necrosis.io.recording import nucleus_name
-    from mrs_necrosis.spectra import Acquisition
-
-    numbers = {name: given[name] for name in _NUMBER_COLUMNS if name in given}
-    field_t = numbers.pop("field_t", None)
-    Acquisition(**{"spectrometer_frequency_mhz": 100.0, "dwell_time_s": 1e-3} | numbers)
-    if field_t is not None:
-        check_range("field_t", field_t, *FIELD_T, "T")
-    if "nucleus" in given and nucleus_name(given["nucleus"]) is None:
-        msg = "nucleus must be a name such as 1H"
-        raise ValueError(msg)
-    if given.get("quantity", "area") not in QUANTITIES:
-        msg = f"quantity must be one of {', '.join(QUANTITIES)}"
-        raise ValueError(msg)
 
 
 def analyze_table(

@@ -402,19 +402,15 @@ def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str,
 
 def _quality_mask(unit: Unit, analysis: Analysis) -> dict[str, bytes]:
     """Return which voxels are good enough to be looked at."""
-    import numpy as np
-
+    from mrs_necrosis.lesion import usable_voxels
     from mrs_necrosis.maps import Map, map_files
-    from mrs_necrosis.quality import FitStatus, QualityThresholds
+    from mrs_necrosis.quality import QualityThresholds
 
     assert analysis.fit is not None
-    quality, limits = analysis.fit.quality, QualityThresholds()
-    good = np.isin(analysis.fit.status, (FitStatus.OK, FitStatus.AT_BOUND))
-    good &= quality.snr >= limits.snr_fail
-    good &= quality.linewidth_ppm <= limits.linewidth_fail_ppm
+    limits = QualityThresholds()
     mask = Map(
         desc="qcmask",
-        values=good.astype(np.uint8),
+        values=usable_voxels(analysis.fit.quality, limits),
         title="Quality",
         description=f"1 where the fit converged, SNR is at least {limits.snr_fail:g} and the "
         f"linewidth at most {limits.linewidth_fail_ppm:g} ppm",

@@ -74,7 +74,7 @@ def _joined(data: SpectralData) -> tuple[NDArray[np.complex128], tuple[int, ...]
     return np.swapaxes(fid, 1, 2), lengths
 
 
-def align_averages(data: SpectralData, *, whole_spectrum: bool = False) -> SpectralData:
+def align_averages(data: SpectralData) -> SpectralData:
     r"""Align the averages in frequency and phase.
 
     Spectral registration: each average, turned by :math:`\exp(i(2\pi f t + \varphi))`, is brought
@@ -89,8 +89,6 @@ def align_averages(data: SpectralData, *, whole_spectrum: bool = False) -> Spect
     ----------
     data : SpectralData
         After coil combination.
-    whole_spectrum : bool
-        Use the whole spectrum in any case; right for a water reference.
 
     Returns
     -------
@@ -135,8 +133,10 @@ def align_averages(data: SpectralData, *, whole_spectrum: bool = False) -> Spect
 
     noise = float(np.sqrt((noise_sd(usable) ** 2).mean()))
     band, share = _band(usable, data)
-    regions = {_REGION: (band, share, _USEFUL_SD_HZ)} if not whole_spectrum else {}
-    regions["whole spectrum"] = (usable, 1.0, _USELESS_SD_HZ)
+    regions = {
+        _REGION: (band, share, _USEFUL_SD_HZ),
+        "whole spectrum": (usable, 1.0, _USELESS_SD_HZ),
+    }
     sizes = [size for size in _TOGETHER if size == 1 or sound.size >= 4 * size]
     found = None
     for together, region in itertools.product(sizes, regions):
