@@ -34,6 +34,8 @@ from mrs_necrosis.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.classifier import Context
     from mrs_necrosis.cohort import CohortResult
@@ -179,10 +181,10 @@ def _quiet_warnings() -> Iterator[Callable[[], list[str]]]:
 
 @contextlib.contextmanager
 def _notes(options: argparse.Namespace, name: str) -> Iterator[None]:
-    """Print what the library warns of while one input is analysed, with the input's name."""
+    """Print what the library warns of while one of several inputs is analysed, with its name."""
     with _quiet_warnings() as notes:
         yield
-    _print_notes(options, notes(), f"{name_of(name)}: ")
+    _print_notes(options, notes(), f"{name_of(name)}: " if name else "")
 
 
 def _print_notes(options: argparse.Namespace, notes: list[str], name: str = "") -> None:
@@ -588,7 +590,7 @@ def _analyze(options: argparse.Namespace) -> int:
             with (
                 _progress(options) as progress,
                 _executor(options) as executor,
-                _notes(options, unit.name),
+                _notes(options, unit.name if many else ""),
             ):
                 analysis = mrs_necrosis.analyze(
                     unit.source, water_reference=unit.water, out=out,
@@ -1078,7 +1080,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--seed", type=_whole(0), default=0, help="of all chance (0)")
     parser.add_argument("--grid", type=int, nargs=3, default=(1, 1, 1), metavar=("X", "Y", "Z"),
-                        help="voxels (1 1 1)")  # fmt: skip
+                        help="voxels (1 1 1): one of 20 mm, or a grid of 10 mm, centred")  # fmt: skip
     parser.add_argument("--echo-time", "--te", type=_TIME, default=0.03, metavar="30ms")
     parser.add_argument("--sequence", default="PRESS", help="PRESS, STEAM or sLASER (PRESS)")
     strength = parser.add_mutually_exclusive_group()
@@ -1136,6 +1138,7 @@ def _simulate(options: argparse.Namespace) -> int:
             residual_water=options.residual_water, baseline=options.baseline,
             coils=options.coils, averages=options.averages,
             water_reference=options.water_reference is not None,
+            affine=_centred(options.grid),
         )  # fmt: skip
     except (ValueError, KeyError) as error:
         options.parser.error(str(error.args[0]))
@@ -1146,6 +1149,16 @@ def _simulate(options: argparse.Namespace) -> int:
     if not options.quiet:
         _print(f"written to {options.out} and {truth_path}")
     return EXIT_OK
+
+
+def _centred(grid: Sequence[int]) -> NDArray[Any]:
+    """Return a place for simulated voxels, so that masks and anatomy can be tried on them."""
+    import numpy as np
+
+    edge_mm = 20.0 if tuple(grid) == (1, 1, 1) else 10.0
+    affine = np.diag([edge_mm, edge_mm, edge_mm, 1.0])
+    affine[:3, 3] = -edge_mm * (np.array(grid) - 1) / 2
+    return affine
 
 
 def _truth(options: argparse.Namespace, made: Phantom) -> str:

@@ -700,6 +700,18 @@ def test_simulate_writes_a_spectrum_and_its_truth(capsys, tmp_path):
     assert target.read_bytes() == first
 
 
+@pytest.mark.parametrize(("grid", "edge_mm"), [(("1", "1", "1"), 20.0), (("4", "2", "1"), 10.0)])
+def test_simulated_voxels_have_a_place(capsys, tmp_path, grid, edge_mm):
+    path = tmp_path / "a.nii.gz"
+
+    command(capsys, "simulate", "radiation_necrosis", "--grid", *grid, "--out", path)
+
+    affine = read(path).affine
+    assert np.diag(affine)[:3] == pytest.approx(edge_mm)
+    middle = (np.array(grid, dtype=float) - 1) / 2
+    assert affine @ [*middle, 1.0] == pytest.approx([0, 0, 0, 1])
+
+
 def test_simulate_lists_the_tissues_it_knows(capsys, tmp_path):
     code, _, err = command(capsys, "simulate", "cheese", "--out", tmp_path / "x.nii.gz")
 
