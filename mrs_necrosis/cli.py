@@ -1080,7 +1080,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--seed", type=_whole(0), default=0, help="of all chance (0)")
     parser.add_argument("--grid", type=int, nargs=3, default=(1, 1, 1), metavar=("X", "Y", "Z"),
-                        help="voxels (1 1 1): one of 20 mm, or a grid of 10 mm, centred")  # fmt: skip
+                        help="voxels (1 1 1): one of 20 mm, or many of 10 mm")  # fmt: skip
     parser.add_argument("--echo-time", "--te", type=_TIME, default=0.03, metavar="30ms")
     parser.add_argument("--sequence", default="PRESS", help="PRESS, STEAM or sLASER (PRESS)")
     strength = parser.add_mutually_exclusive_group()
