@@ -322,7 +322,7 @@ def _check_arguments(
 
     check_path("water_reference", water_reference, optional=True)
     check_folder("out", out, optional=True)
-    check_path("dicom_source", dicom_source, optional=True)
+    check_folder("dicom_source", dicom_source, optional=True)
     if dicom_source is not None and out is None:
         msg = "dicom_source needs out, the folder that the DICOM goes to"
         raise ValueError(msg)

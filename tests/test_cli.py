@@ -712,6 +712,20 @@ def test_simulated_voxels_have_a_place(capsys, tmp_path, grid, edge_mm):
     assert affine @ [*middle, 1.0] == pytest.approx([0, 0, 0, 1])
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no folder may be called so there")
+def test_no_name_commands_the_terminal(capsys, tmp_path):
+    name = "a\x1b[31mred\x07"
+
+    code, out, err = command(
+        capsys, "analyze", "Cho=1", "Cr=1", "--label", name, "--out", tmp_path / name
+    )
+
+    assert code == 0
+    assert "a?[31mred?" in out
+    assert "a?[31mred?" in err
+    assert all(letter.isprintable() or letter == "\n" for letter in out + err)
+
+
 def test_simulate_lists_the_tissues_it_knows(capsys, tmp_path):
     code, _, err = command(capsys, "simulate", "cheese", "--out", tmp_path / "x.nii.gz")
 

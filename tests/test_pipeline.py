@@ -154,12 +154,13 @@ def test_what_is_of_another_kind_is_refused_with_the_way_out(call, message):
     "call",
     [
         lambda: analyze(PEAKS, out=""),
+        lambda: analyze(PEAKS, out="out", dicom_source=""),
         lambda: write(analyze(PEAKS), ""),
         lambda: analyze_table("inputs.tsv", ""),
         lambda: analyze_dataset("", "out"),
         lambda: analyze_file("scan.rda", ""),
     ],
-    ids=["analyze", "write", "table", "dataset", "file"],
+    ids=["analyze", "dicom", "write", "table", "dataset", "file"],
 )
 def test_an_empty_path_of_a_folder_is_not_the_current_one(call):
     with pytest.raises(ValueError, match="is an empty path, which would be the current folder"):

@@ -343,6 +343,26 @@ def test_hostile_text_is_escaped_and_drawn():
         assert len(line.split("\t")) == len(table.COLUMNS)
 
 
+def test_every_output_has_the_interval_of_the_level_that_was_asked_for():
+    analysis = spectrum_analysis(level=0.68)
+    wanted = analysis.ratios["Cho/Cr"].interval(0.68)
+
+    contents = files.render(analysis, formats=())
+
+    found = json.loads(contents["result.json"])["ratios"]["Cho/Cr"]
+    assert found["level"] == 0.68
+    assert found["interval"]["lower"] == pytest.approx(wanted.lower.item())
+    assert found["interval"]["upper"] == pytest.approx(wanted.upper.item())
+    titles, *rows = (line.split("\t") for line in contents["ratios.tsv"].decode().splitlines())
+    row = next(dict(zip(titles, row, strict=True)) for row in rows if "Cho/Cr" in row)
+    assert row["level"] == "0.68"
+    assert float(row["ci_low"]) == pytest.approx(wanted.lower.item())
+    ends = f"{wanted.lower.item():.2f} to {wanted.upper.item():.2f}"
+    for said in (contents["report.html"].decode(), text.summary(analysis)):
+        assert "68 % interval" in said
+        assert ends in said
+
+
 def test_the_page_shows_what_disagrees_beside_what_agrees():
     html = html_of("peak table")
 
