@@ -1,6 +1,7 @@
 """A grid from spectra to files, as a user has it."""
 
 import json
+import time
 from dataclasses import replace
 
 import jsonschema
@@ -48,11 +49,30 @@ def written(spectra, tmp_path_factory):
     mask = folder / "lesion.nii.gz"
     nibabel.save(nibabel.Nifti1Image(LESION.astype(np.uint8), AFFINE), mask)
     out = folder / "out"
-    code = main([
-        "analyze", str(source), "--lesion-mask", str(mask), "--point-spread", "box",
-        "--anatomy", str(mask), "--out", str(out), "--quiet",
+    return analyzed(folder, out), out
+
+
+def analyzed(folder, out):
+    source, mask = str(folder / "grid.nii.gz"), str(folder / "lesion.nii.gz")
+    return main([
+        "analyze", source, "--lesion-mask", mask, "--point-spread", "box", "--anatomy", mask,
+        "--out", str(out), "--quiet",
     ])  # fmt: skip
-    return code, out
+
+
+def test_no_file_of_a_grid_knows_the_time(written, spectra, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1e9)  # the year 2001, for gzip too
+    _, out = written
+
+    write_nifti_mrs(tmp_path / "grid.nii.gz", spectra)
+    assert analyzed(out.parent, tmp_path / "out") == 0
+
+    source = (out.parent / "grid.nii.gz").read_bytes()
+    assert (tmp_path / "grid.nii.gz").read_bytes() == source
+    names = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
+    assert len(names) > 50
+    for name in names:
+        assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes(), name
 
 
 def test_the_command_writes_maps_page_and_pictures_of_a_grid(written):

@@ -174,6 +174,20 @@ def test_pulses_about_another_axis_change_nothing_but_the_phase(shifts, coupling
     assert signal == pytest.approx(brute, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("sequence", "echoes"), [("sLASER", (0.01,) * 4), ("PRESS", (0.011, 0.029))]
+)
+def test_an_unknown_split_of_the_echo_time_is_that_of_the_sequence(sequence, echoes):
+    assumed = lines_of("Glu", 0.04, sequence)
+    given_ = lines_of("Glu", 0.04, sequence, echo_times_s=echoes)
+    halves = lines_of("Glu", 0.04, "PRESS", echo_times_s=(0.02, 0.02))
+
+    np.testing.assert_array_equal(assumed.amplitude, given_.amplitude)
+    time_s = np.arange(512) * 5e-4
+    difference = np.abs(assumed.fid(time_s, F3T) - halves.fid(time_s, F3T)).max()
+    assert difference > 0.1  # of five protons: the split shows in strongly coupled spins
+
+
 def test_an_echo_refocuses_the_coupling_to_phosphorus_and_nitrogen():
     # GPC's methyls couple with nitrogen alone: a 1:1:1 triplet that no echo time touches
     short, long = (lines_of("GPC", te, frequency_mhz=600.0) for te in (0.0, 0.2))
