@@ -315,6 +315,24 @@ def test_the_page_asks_for_nothing_from_elsewhere(name):
     assert any(value.startswith("default-src 'none'") for value in policy)
 
 
+def test_the_page_of_a_cohort_asks_for_nothing_from_elsewhere():
+    done = {"unit": "sub-01_svs", "state": "done", "place": "sub-01/mrs/sub-01_desc-status.json",
+            "files": {"sub-01/mrs/sub-01_desc-report_mrs.html": "0"},
+            "summary": {"favors": "indeterminate", "ratios": {}}}  # fmt: skip
+    hostile = {**done, "unit": HOSTILE, "state": "failed", "message": HOSTILE}
+
+    html = cohort_page.cohort_page([done, hostile], tables=["ratios.tsv"])
+
+    found = parsed(html)
+    assert not {"img", "iframe", "object", "embed", "form"} & set(found.tags)
+    assert found.tags.count("script") == 1
+    links = {value for _, name, value in found.attributes if name in {"src", "href"}}
+    assert links == {"data:,", "sub-01/mrs/sub-01_desc-report_mrs.html", "ratios.tsv"}
+    assert not re.search(r"https?://|url\(|@import|fetch\(|XMLHttp|eval\(", html)
+    policy = [v for tag, name, v in found.attributes if tag == "meta" and name == "content"]
+    assert any(value.startswith("default-src 'none'; script-src 'sha256-") for value in policy)
+
+
 @any_analysis
 def test_the_page_states_its_limits(name):
     html = html_of(name)

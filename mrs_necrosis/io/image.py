@@ -1,11 +1,11 @@
 """Anatomical images and masks, read with nibabel into an array and its affine.
 
-NIfTI, Analyze and MGH files are understood (whatever nibabel reads as a spatial image). Specified
-in nibabel's documentation of each format.
+NIfTI and MGH files are understood. Specified in nibabel's documentation of each format.
 """
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,9 +67,7 @@ def read_image(path: str | PathLike[str]) -> tuple[NDArray[np.float64], NDArray[
                 dtype = np.dtype(image.get_data_dtype())
             except Exception:  # noqa: BLE001 - nibabel raises anything on a foreign file
                 continue
-            n_values = 1
-            for size in shape:
-                n_values *= size
+            n_values = math.prod(shape)
             if len(shape) < 3 or n_values < 1:
                 source.fail(f"is no volume: its shape is {shape}")
             if dtype.kind not in "iufb":

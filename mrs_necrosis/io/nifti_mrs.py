@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 from dataclasses import replace
 from importlib import import_module
@@ -76,7 +77,7 @@ def parse(source: Source) -> Recording:
             )
         if not 4 <= len(shape) <= 7 or min(shape) < 1:
             source.fail(f"is damaged: spectra need 4 to 7 axes, its shape is {shape}")
-        offset, count = int(image.dataobj.offset), _product(shape)
+        offset, count = int(image.dataobj.offset), math.prod(shape)
         expected = offset + dtype.itemsize * count
         if len(content) < expected:
             source.fail(
@@ -98,13 +99,6 @@ def parse(source: Source) -> Recording:
         note = "The file follows a newer version of NIfTI-MRS than this reader knows."
         recording = replace(recording, notes=(*recording.notes, note))
     return recording
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
 
 
 def _extension(source: Source, header: Any) -> dict[str, Any]:
