@@ -689,9 +689,11 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     if options.model != "auto":
         keywords["model"] = options.model
     if options.fit_range is not None:
+        from mrs_necrosis.constants import PEAK_PPM
+
         low, high = options.fit_range
-        if not low < 2.6 < high:
-            options.parser.error("--fit-range must ascend, and hold 2.6 ppm")
+        if not low < 2.6 < PEAK_PPM["Cr"] < high:
+            options.parser.error("--fit-range must ascend, and hold 2.6 to 3.03 ppm")
         keywords["fit_range_ppm"] = (low, high)
     keywords |= {name: getattr(options, name) for name in _GRID}
     keywords["seed"] = options.random_seed
@@ -833,11 +835,11 @@ def _named_path(text: str) -> tuple[str, Path]:
 
 def _add_cohort(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("many inputs")
-    group.add_argument("--nprocs", "--n-cpus", type=int, metavar="N",
+    group.add_argument("--nprocs", "--n-cpus", type=_whole(1), metavar="N",
                        help="processes; by the number of inputs and processors")  # fmt: skip
-    group.add_argument("--omp-nthreads", type=int, metavar="N",
+    group.add_argument("--omp-nthreads", type=_whole(1), metavar="N",
                        help="threads of one process; as many as processors")  # fmt: skip
-    group.add_argument("--mem-mb", type=int, metavar="N",
+    group.add_argument("--mem-mb", type=_whole(_MEM_MB), metavar="N",
                        help=f"memory of all processes together; each is left {_MEM_MB} MB, so "
                        "that fewer may run")  # fmt: skip
     group.add_argument("--no-figures", action="store_false", dest="figures",
@@ -910,10 +912,6 @@ def _many(options: argparse.Namespace, count: int) -> Iterator[Any]:
     from mrs_necrosis.cohort.batch import MANY_UNITS, available_processors
 
     workers = options.nprocs
-    if workers is not None and workers < 1:
-        options.parser.error("--nprocs must be at least 1")
-    if options.omp_nthreads is not None and options.omp_nthreads < 1:
-        options.parser.error("--omp-nthreads must be at least 1")
     if workers is None and options.dask is None:
         from importlib.util import find_spec
 
@@ -921,8 +919,6 @@ def _many(options: argparse.Namespace, count: int) -> Iterator[Any]:
         workers = min(available_processors(), count) if worth else 1
     memory = options.mem_mb
     if memory is not None:
-        if memory < _MEM_MB:
-            options.parser.error(f"--mem-mb must be at least {_MEM_MB}")
         workers = min(workers or available_processors(), memory // _MEM_MB)
     if workers == 1 and options.dask is None:
         yield None

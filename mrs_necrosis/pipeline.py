@@ -348,6 +348,9 @@ def _check_arguments(
         if len(given) != 2 or not all(isinstance(end, NUMBER) for end in given):
             msg = f"fit_range_ppm must be two numbers in ppm; got {fit_range_ppm!r}"
             raise ValueError(msg)
+        if not given[0] < 2.6 < PEAK_PPM["Cr"] < given[1]:
+            msg = f"fit_range_ppm must ascend, and hold 2.6 to 3.03 ppm; got {fit_range_ppm!r}"
+            raise ValueError(msg)
     unknown = sorted(acquisition.keys() - _CAN_BE_GIVEN)
     if unknown:
         msg = (
@@ -420,6 +423,9 @@ def _read(
 def _of_a_table(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can be said of a peak table; the rest has no meaning for it."""
     known = ("echo_time_s", "field_t", "quantity")
+    if given.get("nucleus") not in {None, "1H"}:
+        msg = f"the peaks are of {given['nucleus']}; only 1H is analysed"
+        raise SignalError(msg)
     table = {name: given[name] for name in known if given.get(name) is not None}
     if given.get("spectrometer_frequency_mhz") is not None:
         table["field_t"] = given["spectrometer_frequency_mhz"] / PROTON_MHZ_PER_TESLA

@@ -325,6 +325,8 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
         (["analyze", "x.rda", "--random-seed=-1"], "a whole number from 0 on; got '-1'"),
         (["analyze", "x.rda", "--samples", "99999999"], "a whole number up to 16777216"),
         (["analyze", "x.rda", "--fit-range", "4", "2"], "--fit-range must ascend, and hold 2.6"),
+        (["analyze", "x.rda", "--fit-range", "2.5", "2.7"], "and hold 2.6 to 3.03 ppm"),
+        (["analyze", "x.rda", "--omp-nthreads", "0"], "must be a whole number from 1 on"),
         (["analyze", "x.rda", "--prior", "1.5"], "between 0 and 1"),
         (["analyze", "x.rda", "--rcbv-grey", "-1"], "between 0 and 100; got '-1'"),
         (["analyze", "x.rda", "--prior", "narloch"], "--months-since-irradiation"),

@@ -879,7 +879,7 @@ def test_options_may_stand_in_a_file(root, tmp_path, capsys):
     for text, message in (
         ("no-such = 1", "run.toml: there is no option --no-such"),
         ("not toml", "run.toml cannot be read: it is no TOML"),
-        ("nprocs = 'x'", "argument --nprocs/--n-cpus: invalid int value: 'x'"),
+        ("nprocs = 'x'", "argument --nprocs/--n-cpus: must be a whole number from 1 on; got 'x'"),
     ):
         config.write_text(text)
         assert main(command) == 2
@@ -892,9 +892,9 @@ def test_options_may_stand_in_a_file(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--nprocs 0", "--nprocs must be at least 1"),
-        ("--omp-nthreads 0", "--omp-nthreads must be at least 1"),
-        ("--mem-mb 10", "--mem-mb must be at least 700"),
+        ("--nprocs 0", "--nprocs/--n-cpus: must be a whole number from 1 on"),
+        ("--omp-nthreads 0", "--omp-nthreads: must be a whole number from 1 on"),
+        ("--mem-mb 10", "--mem-mb: must be a whole number from 700 on"),
         ("-d raw=x", "is written NAME=PATH"),
         ("-d a=x a=y", "--derivatives has a name twice"),
     ],

@@ -164,6 +164,10 @@ MISUSE = [
     (lambda: analyze(CASE, level=95), "level must be between 0 and 1; got 95"),
     (lambda: analyze(CASE, prior="low"), "prior must be between 0 and 1; got 'low'"),
     (lambda: analyze(CASE, fit_range_ppm=3), "fit_range_ppm must be two numbers in ppm; got 3"),
+    (
+        lambda: analyze(CASE, fit_range_ppm=(2.5, 2.7)),
+        "fit_range_ppm must ascend, and hold 2.6 to 3.03 ppm; got (2.5, 2.7)",
+    ),
     (lambda: ratio(TWO, "Cho", "Cr").bound(95), "level must be between 0 and 1; got 95"),
     (
         lambda: ratio(TWO, "Cho", "Cr").interval(method="exact"),
@@ -362,7 +366,7 @@ COMMANDS = [
     ("analyze", "give inputs, or --table with a list of them"),
     ("analyze a.rda --te fast", "a time is written like 30ms or 0.03s; got 'fast'"),
     ("analyze a.rda --te 1.2.3ms", "a time is written like 30ms or 0.03s; got '1.2.3ms'"),
-    ("analyze a.rda --fit-range 3.0 4.0", "--fit-range must ascend, and hold 2.6 ppm"),
+    ("analyze a.rda --fit-range 3.0 4.0", "--fit-range must ascend, and hold 2.6 to 3.03 ppm"),
     ("analyze --table x.tsv", "--table needs --out, and has its labels itself"),
     ("criteria a.rda b.rda", "criteria takes one input"),
     (f"criteria {sample_path('grid_te144.nii.gz')}", "criteria takes a single voxel"),

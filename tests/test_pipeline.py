@@ -167,6 +167,11 @@ def test_an_empty_path_of_a_folder_is_not_the_current_one(call):
         call()
 
 
+def test_peaks_of_another_nucleus_are_refused():
+    with pytest.raises(SignalError, match="the peaks are of 31P; only 1H is analysed"):
+        analyze(PEAKS, nucleus="31P")
+
+
 def test_a_field_in_the_place_of_a_frequency_is_refused():
     acquisition = Acquisition(spectrometer_frequency_mhz=3.0, dwell_time_s=5e-4)
     fid = np.exp(-np.arange(64) / 20)[np.newaxis, np.newaxis, np.newaxis] + 0j
