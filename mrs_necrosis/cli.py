@@ -594,8 +594,8 @@ def _analyze(options: argparse.Namespace) -> int:
             ):
                 analysis = mrs_necrosis.analyze(
                     unit.source, water_reference=unit.water, out=out,
-                    overwrite=options.overwrite, dicom_source=options.dicom_source,
-                    progress=progress, executor=executor,
+                    overwrite=options.overwrite, figures=options.figures,
+                    dicom_source=options.dicom_source, progress=progress, executor=executor,
                     threads=options.omp_nthreads, **keywords,
                 )  # fmt: skip
         except OutputError:
@@ -1018,13 +1018,13 @@ def _followup(options: argparse.Namespace) -> int:
     from mrs_necrosis.followup import Timeline, Visit, followup, read_timeline
     from mrs_necrosis.ratios import parse_ratio
     from mrs_necrosis.report import course
-    from mrs_necrosis.report.files import refuse_existing_file, write_files
+    from mrs_necrosis.report.files import refuse_existing, write_files
     from mrs_necrosis.report.text import failed_checks
 
     if options.timeline is None and not options.visit:
         options.parser.error("give a timeline, or --visit DATE INPUT")
     if options.out is not None:
-        refuse_existing_file(options.out / "followup.json", overwrite=options.overwrite)
+        refuse_existing(options.out, overwrite=options.overwrite, name="followup.json")
     scatter = {}
     for text in options.reproducibility:
         name, _, value = text.partition("=")
@@ -1036,7 +1036,10 @@ def _followup(options: argparse.Namespace) -> int:
     timeline = Timeline(visits=()) if options.timeline is None else read_timeline(options.timeline)
     visits = list(timeline.visits)
     for date, source in options.visit:
-        found = mrs_necrosis.analyze(source)
+        try:
+            found = mrs_necrosis.analyze(source)
+        except MRSNecrosisError as error:
+            return _report_error(error, source)
         if not found.is_single:
             options.parser.error("a visit of many voxels needs its lesion: use the Python API")
         try:

@@ -84,6 +84,7 @@ def analyze(
     water_reference: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    figures: bool = True,
     dicom_source: str | os.PathLike[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     model: Model | Literal["metabolites", "peaks"] | None = None,
@@ -118,6 +119,8 @@ def analyze(
         ``grid.html`` and ``maps/``. A long fit that is interrupted goes on from there.
     overwrite : bool
         Replace an earlier result in `out`.
+    figures : bool
+        Draw in `out`; drawing takes longer than all the rest of a single voxel.
     dicom_source : path or None
         Write DICOM to `out`, too: of a voxel a structured report with patient and study of this
         object, of a grid Parametric Maps on the images of one series in this folder.
@@ -247,7 +250,7 @@ def analyze(
         provenance=_provenance(data, fitted, parameters),
     )
     if out is not None:
-        files.write(analysis, out, overwrite=overwrite, dicom_source=dicom_source)
+        files.write(analysis, out, overwrite=overwrite, figures=figures, dicom_source=dicom_source)
         shutil.rmtree(Path(out) / _UNFINISHED, ignore_errors=True)
     return analysis
 

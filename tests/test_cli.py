@@ -234,6 +234,24 @@ def test_a_closed_stream_is_no_error(tmp_path, closed, code):
     assert done.stderr == b""
 
 
+def test_no_figures_are_drawn_where_none_are_wanted(capsys, tmp_path):
+    source = sample_path(SPECTRUM)
+
+    command(capsys, "analyze", source, "--out", tmp_path, "--no-figures")
+
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"result.json", "ratios.tsv", "mrsinmrs.tsv", "report.html"}
+
+
+def test_a_visit_that_cannot_be_analysed_is_named(capsys, tmp_path):
+    zeros = made(tmp_path / "zeros.nii.gz", np.zeros((1, 1, 1, 512), complex))
+
+    code, _, err = command(capsys, "followup", "--visit", "2012-09", zeros)
+
+    assert code == 3
+    assert "mrs-necrosis: zeros.nii.gz: every sample of the data is zero" in err
+
+
 def test_what_is_said_of_one_of_several_inputs_names_it(capsys, tmp_path):
     zeros = made(tmp_path / "zeros.nii.gz", np.zeros((1, 1, 1, 512), complex))
     noise = np.random.default_rng(0).standard_normal((2, 1, 1, 1, 512))

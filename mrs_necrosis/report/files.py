@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAPS = "maps"
 """Folder of a grid's maps."""
 
+_FORMATS = ("svg", "png")
 _DRAWN = frozenset({"desc-label", "met-ChoNAA_desc-index"})
 _PICTURES = ("label.png", "index.png")
 _OF_A_RESULT = re.compile(
@@ -39,7 +40,7 @@ _OF_A_RESULT = re.compile(
 def render(
     analysis: Analysis,
     *,
-    formats: Collection[str] = ("svg", "png"),
+    formats: Collection[str] = _FORMATS,
     stem: str = "grid",
     grid_page: str = "grid.html",
     said: Mapping[str, str] | None = None,
@@ -132,6 +133,7 @@ def write(
     folder: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    figures: bool = True,
     dicom_source: str | os.PathLike[str] | None = None,
 ) -> list[Path]:
     """Write the JSON, the table, the figures and the page to a folder, all of them or none.
@@ -145,6 +147,8 @@ def write(
     overwrite : bool
         Replace an earlier result: those of its files that this one does not have are removed.
         Files that are not from an earlier result are never replaced.
+    figures : bool
+        Draw; the page is without figures otherwise.
     dicom_source : path or None
         Write DICOM, too, as in ``dicom.dicom_files``.
 
@@ -174,7 +178,7 @@ def write(
     folder = Path(folder)
     refuse_existing(folder, overwrite=overwrite)
     made = {} if dicom_source is None else dicom_files(analysis, dicom_source)
-    contents = {**render(analysis), **made}
+    contents = {**render(analysis, formats=_FORMATS if figures else ()), **made}
     return write_files(folder, contents, overwrite=overwrite, is_result=True)
 
 
@@ -210,7 +214,7 @@ def remove_earlier(folder: Path, *, keep: Collection[str] = ()) -> None:
         raise OutputError(msg) from error
 
 
-def refuse_existing(folder: Path, *, overwrite: bool) -> None:
+def refuse_existing(folder: Path, *, overwrite: bool, name: str = "result.json") -> None:
     """Refuse early a folder that holds a result which may not be replaced.
 
     Parameters
@@ -219,6 +223,8 @@ def refuse_existing(folder: Path, *, overwrite: bool) -> None:
         Where a result shall go.
     overwrite : bool
         Whether an earlier result may be replaced.
+    name : str
+        File that tells a result.
 
     Raises
     ------
@@ -235,7 +241,7 @@ def refuse_existing(folder: Path, *, overwrite: bool) -> None:
         why = "Permission denied" if above.is_dir() else f"{name_of(above)} is not a folder"
         msg = f"cannot write to {name_of(folder)}: {why}"
         raise OutputError(msg)
-    refuse_existing_file(folder / "result.json", overwrite=overwrite)
+    refuse_existing_file(folder / name, overwrite=overwrite)
 
 
 def refuse_existing_file(path: Path, *, overwrite: bool) -> None:
