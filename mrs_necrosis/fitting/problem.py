@@ -373,7 +373,7 @@ def amplitude_prior(
             if tied.prior_mean is None:
                 reach = np.maximum(amplitudes[:, j], least_reach * scale)
             else:
-                reach = tied.prior_mean * scale
+                reach = (tied.prior_mean or tied.prior_sd) * scale
             weight = 1.0 / (item.tie_sd * reach) ** 2
             precision[:, i, i] += weight
             precision[:, j, j] += weight * item.tie_mean**2
