@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """The search stops when the next step is predicted to lower chi-square by less."""
 
-MOST_ITERATIONS = 120
+MOST_ITERATIONS = 300
 
 FIRM = 0.02
 """Damping after a step that led uphill is more than this; less would lead there again."""
