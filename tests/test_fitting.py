@@ -232,6 +232,18 @@ def test_a_lipid_that_strayed_or_lies_at_a_wall_is_looked_for_elsewhere():
     assert (start[[0, 2], width] < theta[[0, 2], width]).all()  # and the other way round
 
 
+def test_what_priors_hold_is_not_looked_for_elsewhere():
+    spectra, model = made_of_the_model(1, 40)
+    problem = prepare(spectra, model)
+    names = [p.name for p in model.parameters]
+    theta = problem.start[None].copy()
+    held = [names.index(f"{shape}:gauss2_hz2") for shape in ("m09", "mm")]
+    theta[0, held] = problem.lower[held]
+    box = problem.lower[None], problem.upper[None]
+
+    assert list(other_starts(problem, theta, box)) == []
+
+
 def test_a_metabolite_far_from_its_place_is_looked_for_on_the_other_side():
     spectra, model = made_of_the_model(2, 40)
     problem = prepare(spectra, model)
@@ -376,6 +388,52 @@ def test_an_echo_time_has_one_kind_of_macromolecules():
 
     assert "MMa" in names
     assert "MM09" not in names
+
+
+def test_free_peaks_and_metabolites_have_the_same_macromolecules():
+    of = {}
+    for kind in ("peaks", "metabolites"):
+        model = default_model(ACQUISITION, kind=kind)
+        of[kind] = [c for c in model.components if c.area == "MM"]
+
+    assert len(of["peaks"]) == 28
+    assert of["peaks"] == of["metabolites"]
+
+
+def test_an_unknown_echo_time_leaves_macromolecules_open():
+    known, unknown = (
+        {c.name: c for c in default_model(one, kind="peaks").components}
+        for one in (ACQUISITION, replace(ACQUISITION, echo_time_s=None))
+    )
+
+    assert known["MM09"].prior_mean > unknown["MM09"].prior_mean
+    assert known["MM09"].prior_sd < unknown["MM09"].prior_sd
+    assert known["Lip13"].shape_sd < unknown["Lip13"].shape_sd
+    assert known["MM204"] == unknown["MM204"]
+
+
+def test_free_peaks_hold_choline_at_a_short_echo_time():
+    made = phantom(
+        "radiation_necrosis", np.random.default_rng(5), grid=(12, 1, 1), echo_time_s=0.03,
+        snr=40.0, t2_linewidths=True, lipid_shape="asymmetric",
+    )  # fmt: skip
+    model = default_model(made.spectra.acquisition, kind="peaks")
+
+    cho_cr = ratio(fit(made.spectra, model).areas, "Cho", "Cr")
+
+    true, found = made.truth.ratio("Cho", "Cr"), cho_cr.interval(0.95)
+    assert np.median(cho_cr.value / true) == pytest.approx(1.0, abs=0.05)
+    assert ((found.lower < true) & (true < found.upper)).mean() > 0.8
+
+
+def test_a_tie_to_what_may_be_absent_has_a_width():
+    spectra, model = made_of_the_model(1, 40)
+    absent = next(c for c in model.components if c.name == "MM09")
+
+    found = fit(spectra, model.with_components(replace(absent, prior_mean=0.0)))
+
+    assert found.status.item() == 0
+    assert np.isfinite(found.areas.values).all()
 
 
 def test_inverted_lactate_is_a_magnitude_where_the_echo_time_is_unknown():

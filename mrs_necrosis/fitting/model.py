@@ -20,7 +20,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -311,6 +311,10 @@ class Model:
         )
 
 
+OF_UNKNOWN: Final = "_of_unknown_echo"
+"""Ends the name of a prior's value that holds where the echo time is unknown."""
+
+
 @lru_cache(maxsize=4)
 def _priors(name: str) -> dict[str, Any]:
     text = resources.files("mrs_necrosis.resources.priors").joinpath(f"{name}.toml").read_text()
@@ -326,25 +330,23 @@ def group_protons() -> dict[str, float]:
 def _at_echo_time(
     entries: Iterable[dict[str, Any]], echo_time_s: float | None
 ) -> Iterator[dict[str, Any]]:
-    known = "unknown" if echo_time_s is None else "known"
+    """Give the entries that are visible, and what they say of an unknown echo time."""
     for entry in entries:
         shortest, longest = entry.get("shortest_echo_s", 0.0), entry.get("longest_echo_s", np.inf)
-        in_range = shortest <= (echo_time_s or 0.0) < longest
-        if in_range and entry.get("echo_time", known) == known:
-            yield entry
+        if not shortest <= (echo_time_s or 0.0) < longest:
+            continue
+        if echo_time_s is None:
+            said = {key: value for key, value in entry.items() if key.endswith(OF_UNKNOWN)}
+            entry = entry | {key.removesuffix(OF_UNKNOWN): said[key] for key in said}
+        yield entry
 
 
-def _comb(table: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the macromolecules that a table takes from another one, for unknown echo times."""
+def _macromolecules(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the macromolecules that a table takes from another one."""
     if "macromolecules" not in table:
         return []
-    of, prior = table["macromolecules"]["of"], table["macromolecules"]["prior"]
-    comb = [e for e in _priors(of)["component"] if e["name"].startswith("MM")]
-    return [
-        entry | {"echo_time": "unknown"} | ({"prior": prior} if "prior" in entry else {})
-        for entry in comb
-        if "longest_echo_s" in entry
-    ]
+    other = _priors(table["macromolecules"]["of"])["component"]
+    return [entry for entry in other if entry["name"].startswith("MM")]
 
 
 def _simulated(
@@ -473,7 +475,7 @@ def default_model(
         kind = "peaks" if echo_time is None else "metabolites"
     table = _priors(kind)
     components = []
-    for entry in _at_echo_time((*table["component"], *_comb(table)), echo_time):
+    for entry in _at_echo_time((*table["component"], *_macromolecules(table)), echo_time):
         if "other_echoes_of" in entry:
             if _division_is_unknown(acquisition):
                 components.append(_other_echoes(entry, acquisition))

@@ -370,7 +370,7 @@ def amplitude_prior(
             j = names.index(item.tied_to)
             # an sd that followed the estimate would reward a larger one: MM09's is its prior's
             tied = problem.model.components[j]
-            if tied.prior_mean is None:
+            if tied.prior_mean is None or tied.prior_sd is None:
                 reach = np.maximum(amplitudes[:, j], least_reach * scale)
             else:
                 reach = (tied.prior_mean or tied.prior_sd) * scale
