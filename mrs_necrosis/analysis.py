@@ -56,9 +56,11 @@ class Source:
             object.__setattr__(self, "label", printable(self.label) or None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Analysis:
     """Areas, ratios and the assessment of one source, with all that led to them.
+
+    Prints as its ratios and what they favor; of a grid, as how many voxels have each label.
 
     Parameters
     ----------
@@ -98,6 +100,20 @@ class Analysis:
     field_t: float | None = None
     level: float = 0.95
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        of = "" if self.is_single else f" of {' x '.join(map(str, self.grid))} voxels"
+        label = "" if self.assessment is None else f": {self.assessment.favors.value}"
+        return f"<Analysis of {self.source.label or self.source.format}{of}{label}>"
+
+    def __str__(self) -> str:
+        lines = [str(one) for one in self.ratios.values()] if self.is_single else [repr(self)]
+        if self.grid_assessment is not None:
+            counts = self.grid_assessment.counts().items()
+            lines += [f"{count} {label.value}" for label, count in counts]
+        if self.assessment is not None:
+            lines += ["", str(self.assessment)]
+        return "\n".join(lines)
 
     @property
     def acquisition(self) -> Acquisition | None:

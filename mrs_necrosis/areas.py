@@ -49,9 +49,13 @@ def _what_is_wrong(covariance: NDArray[np.float64]) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+def _digits(number: float, count: int) -> str:
+    return np.format_float_positional(number, precision=count, fractional=False, trim="-")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PeakAreas:
-    """Areas of K peaks in one common unit, in any number of voxels.
+    """Areas of K peaks in one common unit, in any number of voxels. Those of one voxel print.
 
     An area is a resonance's time-domain amplitude at t = 0, at the echo time, of the group that
     names it (``constants.PEAK_PPM``), protons included.
@@ -122,6 +126,22 @@ class PeakAreas:
                 msg = f"covariance {wrong}"
                 raise ValueError(msg)
             object.__setattr__(self, "covariance", covariance)
+
+    def __repr__(self) -> str:
+        voxels = self.values.size // len(self.names)
+        in_voxels = "" if voxels == 1 else f" in {voxels} voxels"
+        errors = "without errors" if self.covariance is None else "with covariance"
+        return f"<PeakAreas {', '.join(self.names)}{in_voxels}, {self.quantity}, {errors}>"
+
+    def __str__(self) -> str:
+        if self.values.size != len(self.names):
+            return repr(self)
+        lines = []
+        for name in self.names:
+            sd = self.sd(name)
+            error = "" if sd is None else f" ± {_digits(sd.item(), 2)}"
+            lines.append(f"{name} {_digits(self.value(name).item(), 6)}{error}")
+        return "\n".join(lines)
 
     def index(self, name: str) -> int:
         """Return the position of ``name`` among the peaks.

@@ -146,7 +146,7 @@ def check_range(name: str, value: object, low: float, high: float, unit: str) ->
     ValueError
         If it lies outside, or is no finite number.
     """
-    if not isinstance(value, NUMBER) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, NUMBER) or not math.isfinite(value):
         msg = f"{name} must be a finite number in {unit}; got {value!r}"
         raise ValueError(msg)
     if not low <= value <= high:

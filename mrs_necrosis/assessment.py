@@ -154,7 +154,7 @@ class Evidence:
     favors: Favors | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Assessment:
     """What one voxel, or one lesion, favours and why. Prints as short paragraphs.
 
@@ -192,6 +192,13 @@ class Assessment:
     def deciding(self) -> Evidence:
         """The evidence that the label rests on: `combined` where it is given."""
         return self.evidence if self.combined is None else self.combined
+
+    def __repr__(self) -> str:
+        weight = self.deciding.likelihood_ratio
+        evidence = "no evidence" if weight is None else f"likelihood ratio {weight:.3g}"
+        closed = [gate.name for gate in self.gates if not gate.is_open]
+        gates = f", closed: {', '.join(closed)}" if closed else ""
+        return f"<Assessment {self.favors.value}, {evidence}{gates}>"
 
     def __str__(self) -> str:
         lines = (self.paragraph or self.favors.value).split("\n")

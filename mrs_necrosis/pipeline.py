@@ -347,7 +347,7 @@ def _check_arguments(
     check_executor(executor)
     check_whole("threads", threads, 1, optional=True)
     if fit_range_ppm is not None:
-        given = fit_range_ppm if isinstance(fit_range_ppm, Sequence) else ()
+        given = fit_range_ppm if isinstance(fit_range_ppm, (Sequence, np.ndarray)) else ()
         if len(given) != 2 or not all(isinstance(end, NUMBER) for end in given):
             msg = f"fit_range_ppm must be two numbers in ppm; got {fit_range_ppm!r}"
             raise ValueError(msg)

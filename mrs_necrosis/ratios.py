@@ -230,8 +230,13 @@ class Ratio:
         ------
         TypeError
             If ``cutoff`` is no number.
+        ValueError
+            If it is not finite.
         """
         check_number("cutoff", cutoff)
+        if not np.isfinite(cutoff):
+            msg = f"cutoff must be finite; got {cutoff}"
+            raise ValueError(msg)
         if self.moments is None:
             return None
         n, d, var_n, var_d, cov = self.moments

@@ -38,6 +38,8 @@ DIMS = frozenset({
 """Names of the axes after N, as NIfTI-MRS defines them."""
 
 
+_ONE_FID: Final = "; a single FID is given as fid[None, None, None]"
+
 EDITED: Final = r"mega|hermes|hercules|edit|m(?:press|slaser)|jpress"
 """What the names of sequences have that edit the spectrum (a regular expression)."""
 
@@ -232,7 +234,7 @@ class SpectralData:
         if fid.ndim != 4 + len(self.dims):
             msg = (
                 f"fid must have 4 axes (X, Y, Z, N) and one per name in dims {self.dims}; "
-                f"got shape {fid.shape}"
+                f"got shape {fid.shape}{_ONE_FID if fid.ndim == 1 else ''}"
             )
             raise ValueError(msg)
         if 0 in fid.shape or fid.shape[3] < 16:
@@ -330,6 +332,7 @@ class Spectra:
         fid = read_only(self.fid, np.complex128, "fid")
         if fid.ndim != 4 or 0 in fid.shape or fid.shape[3] < 16:
             msg = f"fid must have shape (X, Y, Z, N) with N >= 16; got {fid.shape}"
+            msg += _ONE_FID if fid.ndim == 1 else ""
             raise ValueError(msg)
         grid = fid.shape[:3]
         mask = np.ones(grid, dtype=bool) if self.mask is None else self.mask

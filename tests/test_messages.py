@@ -132,6 +132,7 @@ MISUSE = [
     (lambda: data(affine=np.eye(3)), "affine must be a finite 4 x 4 matrix in mm; got shape"),
     (lambda: data(affine=np.zeros((4, 4))), "affine must be invertible; its three axes lie in"),
     (lambda: data(FID[0]), "fid must have 4 axes (X, Y, Z, N) and one per name in dims"),
+    (lambda: data(FID[0, 0, 0]), "a single FID is given as fid[None, None, None]"),
     (lambda: read_peaks("Cho=1 Cr=2", echo_time_s="30ms"), "must be a finite number in s; got"),
     (lambda: read_peaks("Cho=1 Cr=2", echo_time_s=30), "echo_time_s must be in s, between"),
     (lambda: analyze(CASE, field_t="3 T"), "field_t must be a finite number in T; got '3 T'"),
@@ -168,6 +169,11 @@ MISUSE = [
         lambda: analyze(CASE, fit_range_ppm=(2.5, 2.7)),
         "fit_range_ppm must ascend, and hold 2.6 to 3.03 ppm; got (2.5, 2.7)",
     ),
+    (
+        lambda: ratio(TWO, "Cho", "Cr").probability_above(float("nan")),
+        "cutoff must be finite; got nan",
+    ),
+    (lambda: analyze(CASE, echo_time_s=True), "must be a finite number in s; got True"),
     (lambda: ratio(TWO, "Cho", "Cr").bound(95), "level must be between 0 and 1; got 95"),
     (
         lambda: ratio(TWO, "Cho", "Cr").interval(method="exact"),

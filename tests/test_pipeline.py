@@ -10,6 +10,7 @@ from mrs_necrosis import analyze, assess, fit, preprocess, ratio, read
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.cohort import analyze_dataset, analyze_file, analyze_table
+from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, SignalError
 from mrs_necrosis.pipeline import ratios_of, sha256
 from mrs_necrosis.report import document
@@ -165,6 +166,30 @@ def test_what_is_of_another_kind_is_refused_with_the_way_out(call, message):
 def test_an_empty_path_of_a_folder_is_not_the_current_one(call):
     with pytest.raises(ValueError, match="is an empty path, which would be the current folder"):
         call()
+
+
+def test_what_a_notebook_shows_of_a_result_is_short_and_says_it():
+    found = analyze(sample_path(SPECTRUM))
+    table = analyze(PEAKS)
+    grid = analyze(phantom("mixed", np.random.default_rng(1), grid=(2, 1, 1)).data)
+
+    assert repr(found) == "<Analysis of NIfTI-MRS: necrosis-favoring>"
+    assert repr(grid) == "<Analysis of simulation of 2 x 1 x 1 voxels>"
+    assert repr(found.assessment).startswith("<Assessment necrosis-favoring, likelihood ratio 0.")
+    assert repr(table.areas) == "<PeakAreas LL, Cho, Cr, NAA, area, without errors>"
+    assert "in 2 voxels" in str(grid.areas)
+    assert str(table.areas).startswith("LL 108964\nCho 33671\n")
+    assert str(table).startswith("Cho/Cr 1.14\n")
+    assert "points to necrosis" in str(table) or "point to necrosis" in str(table)
+    assert "\nCho/NAA 1.0" in str(found)
+    assert "not-evaluable" in str(grid)
+
+
+def test_a_single_criterion_and_an_array_of_two_ends_are_taken():
+    [one, *_] = load_criteria()
+
+    assert len(analyze(PEAKS, criteria=one).assessment.findings) == 1
+    assert analyze(PEAKS, fit_range_ppm=np.array([1.0, 4.0])).assessment is not None
 
 
 def test_peaks_of_another_nucleus_are_refused():

@@ -549,6 +549,7 @@ def _prepare(
         )
         raise ValueError(msg)
     criteria = load_criteria() if criteria is None else criteria
+    criteria = (criteria,) if isinstance(criteria, Criterion) else criteria
     check_each("criteria", criteria, Criterion, "Criterion objects, as load_criteria returns")
     flat = _flat(areas)
     v = len(flat.values)
