@@ -511,3 +511,25 @@ def test_what_a_fit_cannot_take_is_refused(given, sentence):
 def test_an_unknown_kind_of_model_is_refused():
     with pytest.raises(ValueError, match="kind must be 'auto', 'metabolites' or 'peaks'"):
         default_model(ACQUISITION, kind="foo")
+
+
+@pytest.mark.parametrize("share", [1 / 1.2, 1 / 3])
+def test_noise_that_is_stated_too_low_makes_no_error_smaller(share):
+    made = phantom("radiation_necrosis", np.random.default_rng(0), grid=(12, 1, 1), snr=40)
+    sd = made.truth.noise_sd.reshape(12, 1, 1)
+
+    true, low = (fit(replace(made.spectra, noise_sd=one)).areas for one in (sd, share * sd))
+
+    # what the model leaves over beyond the stated noise widens the errors
+    for name in ("Cho", "Cr", "NAA"):
+        assert np.median(low.sd(name)) > 0.97 * np.median(true.sd(name))
+
+
+def test_a_spectrum_whose_peaks_lie_beyond_the_bounds_says_so():
+    near, far = (
+        phantom("normal_white_matter", np.random.default_rng(0), snr=60, shift_hz=hz).spectra
+        for hz in (5.0, 60.0)
+    )
+
+    assert fit(near).quality.status.item() == FitStatus.OK
+    assert fit(far).quality.status.item() == FitStatus.AT_BOUND

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import mrs_necrosis
 from mrs_necrosis.fitting import engine, fit, pieces
 from mrs_necrosis.simulation.phantoms import phantom
 
@@ -105,6 +106,16 @@ def test_pieces_of_other_data_are_never_taken(spectra, tmp_path, monkeypatch):
     calls = counted(monkeypatch)
 
     fit(replace(spectra, fid=spectra.fid * 1.5), keep=tmp_path)
+
+    assert len(calls) == 3
+
+
+def test_pieces_of_another_version_are_never_taken(spectra, tmp_path, monkeypatch):
+    fit(spectra, keep=tmp_path)
+    calls = counted(monkeypatch)
+    monkeypatch.setattr(mrs_necrosis, "__version__", "0.0.0")
+
+    fit(spectra, keep=tmp_path)
 
     assert len(calls) == 3
 

@@ -85,7 +85,7 @@ class PeakTable:
     echo_time_s : float or None
         0 to 2 s.
     field_t : float or None
-        Field strength, 0.01 to 25 T.
+        Field strength, 0.03 to 23 T.
     date, title : str or None
         As written.
 

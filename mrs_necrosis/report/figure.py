@@ -156,15 +156,15 @@ def _title(analysis: Analysis) -> str:
     return ",  ".join(words)
 
 
-def _inside(curves: Curves) -> Any:
-    return (curves.ppm <= PPM_RANGE[0]) & (curves.ppm >= PPM_RANGE[1])
+def _inside(ppm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (ppm <= PPM_RANGE[0]) & (ppm >= PPM_RANGE[1])
 
 
 def _draw_residual(axes: Axes, curves: Curves) -> None:
     axes.plot(curves.ppm, curves.residual.real, color=GREY, linewidth=0.7)
     axes.axhline(0.0, color=FAINT, linewidth=0.6, zorder=0)
     axes.set_ylabel("residual", rotation=0, ha="right", va="center")
-    shown = np.abs(curves.residual.real[_inside(curves)])
+    shown = np.abs(curves.residual.real[_inside(curves.ppm)])
     height = float(np.nanmax(shown, initial=0.0)) or 1.0
     axes.set_ylim(-1.2 * height, 1.2 * height)
 
@@ -173,7 +173,7 @@ def _draw_main(axes: Axes, curves: Curves, found: set[str]) -> None:
     axes.plot(curves.ppm, curves.data.real, color=INK, linewidth=0.8, label="data")
     axes.plot(curves.ppm, curves.fit.real, color=FIT, linewidth=1.3, label="fit")
     axes.plot(curves.ppm, curves.baseline.real, color=BASELINE, linewidth=1.0, label="baseline")
-    inside = _inside(curves)
+    inside = _inside(curves.ppm)
     data, ppm = curves.data.real[inside], curves.ppm[inside]
     shown = np.concatenate([data, curves.fit.real[inside], curves.baseline.real[inside]])
     top, bottom = float(np.nanmax(shown)), float(np.nanmin(shown))
@@ -198,9 +198,10 @@ def _peak_labels(found: set[str]) -> list[tuple[str, float, float]]:
     return labels
 
 
-def _draw_components(axes: Axes, groups: Mapping[str, NDArray[np.float64]], ppm: Any) -> None:
-    inside = (ppm <= PPM_RANGE[0]) & (ppm >= PPM_RANGE[1])
-    heights = {name: float(np.abs(curve[inside]).max()) for name, curve in groups.items()}
+def _draw_components(
+    axes: Axes, groups: Mapping[str, NDArray[np.float64]], ppm: NDArray[np.float64]
+) -> None:
+    heights = {name: float(np.abs(curve[_inside(ppm)]).max()) for name, curve in groups.items()}
     tallest = max(heights.values(), default=0.0) or 1.0
     step, level = 0.34 * tallest, 0.0
     for name, curve in groups.items():

@@ -396,7 +396,7 @@ def _rendered(
     notes: Sequence[str],
     provenance: Mapping[str, Any],
 ) -> str:
-    import jinja2
+    from mrs_necrosis.report.page import environment
 
     here = files("mrs_necrosis.report")
     script = here.joinpath("grid.js").read_text("utf-8")
@@ -405,10 +405,7 @@ def _rendered(
     def checksum(text: str) -> str:
         return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    template = environment.from_string(here.joinpath("grid.html.j2").read_text("utf-8"))
+    template = environment().get_template("grid.html.j2")
     # a "<" in a string could end the element that holds the data
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return template.render(
