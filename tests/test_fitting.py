@@ -533,3 +533,15 @@ def test_a_spectrum_whose_peaks_lie_beyond_the_bounds_says_so():
 
     assert fit(near).quality.status.item() == FitStatus.OK
     assert fit(far).quality.status.item() == FitStatus.AT_BOUND
+
+
+def test_a_search_that_runs_out_of_iterations_says_so(monkeypatch):
+    minimise = NumpySolver.minimise
+
+    def impatient(self, *arguments, **limits):
+        return minimise(self, *arguments, **{**limits, "most_iterations": 2})
+
+    monkeypatch.setattr(NumpySolver, "minimise", impatient)
+    spectra = phantom("mixed", np.random.default_rng(0), snr=60, shift_hz=8.0).spectra
+
+    assert fit(spectra, backend="numpy").quality.status.item() == FitStatus.NOT_CONVERGED
