@@ -143,14 +143,6 @@ def test_hopeless_voxels_get_a_status_and_disturb_nothing():
     np.testing.assert_array_equal(result.areas.values[0], alone.areas.values[0])
 
 
-def test_result_does_not_depend_on_the_chunk():
-    spectra, model = made_of_the_model(5, 20)
-
-    one, many = fit(spectra, model, chunk=1), fit(spectra, model, chunk=5)
-
-    np.testing.assert_allclose(one.areas.values, many.areas.values, rtol=1e-9)
-
-
 def test_curves_add_up():
     spectra, model = made_of_the_model(1, 30)
 
