@@ -174,6 +174,16 @@ def check_probability(name: str, value: object) -> None:
         raise ValueError(msg)
 
 
+def _nobody_writes(array: NDArray[Any]) -> bool:
+    """Return whether neither an array nor what it is a view of can be changed."""
+    part: object = array
+    while isinstance(part, np.ndarray):
+        if part.flags.writeable:
+            return False
+        part = part.base
+    return True
+
+
 def read_only(values: Any, dtype: Any, name: str = "values") -> NDArray[Any]:
     """Return ``values`` as an array that nobody can change.
 
@@ -197,7 +207,7 @@ def read_only(values: Any, dtype: Any, name: str = "values") -> NDArray[Any]:
     TypeError
         If they are no numbers, or no array.
     """
-    if isinstance(values, np.ndarray) and values.dtype == dtype and not values.flags.writeable:
+    if isinstance(values, np.ndarray) and values.dtype == dtype and _nobody_writes(values):
         return values
     try:
         array = np.array(values, dtype=dtype)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from mrs_necrosis.areas import PeakAreas, check_areas
-from mrs_necrosis.arguments import check_number, check_probability
+from mrs_necrosis.arguments import check_number, check_probability, read_only
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,6 +105,12 @@ class Ratio:
     sd: NDArray[np.float64] | None
     status: NDArray[np.str_]
     moments: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("value", "sd", "status", "moments"):
+            array = getattr(self, name)
+            if array is not None:
+                object.__setattr__(self, name, read_only(array, array.dtype, name))
 
     @property
     def name(self) -> str:

@@ -155,3 +155,21 @@ def test_the_area_of_an_inverted_doublet_is_its_magnitude(name):
     assert found.value(name) == 50.0
     np.testing.assert_array_equal(found.covariance, [[4.0, -1.0], [-1.0, 9.0]])
     assert unsure.value(name) == -5.0
+
+
+def test_areas_do_not_change_with_what_a_read_only_view_looks_at():
+    source = np.array([1.0, 2.0])
+    view = source.view()
+    view.setflags(write=False)
+
+    areas = PeakAreas(("Cho", "Cr"), view)
+    source[0] = 9.0
+
+    assert areas.values.tolist() == [1.0, 2.0]
+
+
+def test_a_read_only_array_is_not_copied():
+    source = np.array([1.0, 2.0])
+    source.setflags(write=False)
+
+    assert np.shares_memory(PeakAreas(("Cho", "Cr"), source[:]).values, source)

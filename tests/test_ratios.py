@@ -269,3 +269,10 @@ def test_a_ratio_of_a_grid_prints_how_many_voxels_it_has():
     assert str(ratio(PeakAreas(("Cho", "Cr"), np.ones((2, 3, 1, 2))), "Cho", "Cr")) == (
         "Cho/Cr in 6 voxels"
     )
+
+
+def test_the_arrays_of_a_ratio_cannot_be_changed():
+    found = ratio(PeakAreas(("Cho", "Cr"), [1.0, 2.0], np.eye(2)), "Cho", "Cr")
+
+    for array in (found.value, found.sd, found.status, found.moments):
+        assert not array.flags.writeable
