@@ -129,6 +129,20 @@ def test_combined_coils_reach_the_optimal_signal_to_noise_ratio():
     np.testing.assert_allclose(snr, best, rtol=0.04)
 
 
+@pytest.mark.parametrize("phase_rad", [0.7, -2.5])
+def test_combined_coils_have_the_phase_of_the_coil_that_counts_most(phase_rad):
+    rng = np.random.default_rng(1)
+    sensitivity = np.array([0.4 * np.exp(1.9j), np.exp(1j * phase_rad), 0.3 * np.exp(-1j)])
+    fid = brain()[:, None] * sensitivity + noise(rng, 0.02, N, 3)
+
+    combined = combine_coils(data(fid, ("DIM_COIL",))).fid[0, 0, 0]
+
+    # correlations of the noise are estimated from some hundred points, and so known to 0.1
+    assert np.angle(np.vdot(brain(), combined) * np.exp(-1j * phase_rad)) == pytest.approx(
+        0.0, abs=0.1
+    )
+
+
 def test_coil_weights_come_from_the_water_reference_and_keep_one_scale():
     rng = np.random.default_rng(3)
     sensitivity = rng.normal(size=4) + 1j * rng.normal(size=4)
