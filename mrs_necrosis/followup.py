@@ -547,10 +547,7 @@ def followup(
         visits=ordered, treatments=treated, points=points, changes=changes,
         title=title, lesion=lesion, citation=citation,
     )  # fmt: skip
-    return FollowUp(
-        visits=ordered, treatments=treated, points=points, changes=changes,
-        sentences=tuple(_course(found)), title=title, lesion=lesion, citation=citation,
-    )  # fmt: skip
+    return replace(found, sentences=tuple(_course(found)))
 
 
 def _pairs(

@@ -21,7 +21,7 @@ from mrs_necrosis.report.rows import DASH, number
 from mrs_necrosis.report.text import milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 RATIOS = ("Cho/Cr", "Cho/NAA", "NAA/Cr", "LL/Cr")
 COLUMNS = (
@@ -204,12 +204,12 @@ def _row(marker: Mapping[str, Any]) -> dict[str, Any]:
     cells = [
         Cell(text=name, sort=name, link=report, page=grid, small=" ".join(filter(None, remarks))),
         Cell(text=favors, sort=favors, small=spread, style=favors),
-        _numeric(weight, 3),
+        _numeric(weight, "{:.3g}".format),
         *(_ratio(ratios.get(one, {})) for one in RATIOS),
-        _fixed(_number(summary, "snr"), 0),
-        _fixed(_number(summary, "linewidth_hz"), 1),
-        _time(_number(summary, "echo_time_s")),
-        _fixed(_number(summary, "voxels"), 0),
+        _numeric(_number(summary, "snr"), "{:.0f}".format),
+        _numeric(_number(summary, "linewidth_hz"), "{:.1f}".format),
+        _numeric(_number(summary, "echo_time_s"), milliseconds),
+        _numeric(_number(summary, "voxels"), "{:.0f}".format),
     ]
     return {"cells": cells, "failed": marker.get("state") != "done"}
 
@@ -218,22 +218,10 @@ def _is_report(file: str) -> bool:
     return file.endswith(("/report.html", "_mrs.html")) and "report" in file.rpartition("/")[2]
 
 
-def _numeric(value: float | None, digits: int) -> Cell:
+def _numeric(value: float | None, say: Callable[[float], str]) -> Cell:
     if value is None:
         return Cell(text=DASH, number=True)
-    return Cell(text=f"{value:.{digits}g}", sort=repr(value), number=True)
-
-
-def _fixed(value: float | None, digits: int) -> Cell:
-    if value is None:
-        return Cell(text=DASH, number=True)
-    return Cell(text=f"{value:.{digits}f}", sort=repr(value), number=True)
-
-
-def _time(value: float | None) -> Cell:
-    if value is None:
-        return Cell(text=DASH, number=True)
-    return Cell(text=milliseconds(value), sort=repr(value), number=True)
+    return Cell(text=say(value), sort=repr(value), number=True)
 
 
 def _ratio(ratio: Mapping[str, Any]) -> Cell:
