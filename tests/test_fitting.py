@@ -370,6 +370,18 @@ def test_a_parameter_keeps_its_factors_where_components_go():
     }  # fmt: skip
 
 
+def test_a_fit_and_its_model_are_one_line_in_a_notebook():
+    spectra, model = made_of_the_model(3, 40)
+    fid = spectra.fid.copy()
+    fid[1] = np.nan
+
+    found = fit(replace(spectra, fid=fid), model, backend="numpy")
+
+    components, parameters = len(model.components), len(model.parameters)
+    assert repr(found) == "<Fit of metabolites to 3 voxels, 1 without areas, numpy>"
+    assert repr(model) == f"<Model metabolites: {components} components, {parameters} parameters>"
+
+
 def test_a_parameter_needs_a_factor_for_each_of_its_classes():
     with pytest.raises(ValueError, match="'x': need as many factors as shapes, or none"):
         Parameter("x", "lorentz", ("NAA", "Cr"), 0.0, 1.0, -1.0, 1.0, (0.5,))

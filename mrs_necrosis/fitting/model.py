@@ -257,6 +257,12 @@ class Model:
             msg = f"range_ppm must ascend; got {self.range_ppm}"
             raise ValueError(msg)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Model {self.name}: {len(self.components)} components, "
+            f"{len(self.parameters)} parameters>"
+        )
+
     @property
     def shapes(self) -> tuple[str, ...]:
         """Classes of components, in order of appearance."""

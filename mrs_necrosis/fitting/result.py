@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mrs_necrosis.quality import FitStatus
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from mrs_necrosis.areas import PeakAreas
@@ -72,6 +75,13 @@ class Fit:
     backend: str
     notes: tuple[str, ...]
     _curves: Callable[[tuple[int, int, int]], Curves]
+
+    def __repr__(self) -> str:
+        wanted = int((self.status != FitStatus.MASKED).sum())
+        have = int(np.isin(self.status, [one for one in FitStatus if one.has_areas]).sum())
+        lost = f", {wanted - have} without areas" if have < wanted else ""
+        voxels = "1 voxel" if wanted == 1 else f"{wanted} voxels"
+        return f"<Fit of {self.model.name} to {voxels}{lost}, {self.backend}>"
 
     @property
     def status(self) -> NDArray[np.uint8]:
