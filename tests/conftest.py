@@ -1,11 +1,17 @@
 """Fixtures that several test modules share."""
 
+import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mrs_necrosis import Spectra
+from mrs_necrosis.fitting import fit
+from mrs_necrosis.fitting.basis import model_from_basis
+from mrs_necrosis.io import read
+from mrs_necrosis.io.basis import read_basis
 from mrs_necrosis.simulation import phantom
 from mrs_necrosis.simulation.tissues import tissue_classes
 
@@ -13,12 +19,32 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data():
     """Return the folder of real scanner files, which lies beside the project's root."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the scanner files in {SHARED_DATA}, which are not part of the project")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def challenge(shared_data):
+    """Return number, areas and true concentrations of the challenge's first ten datasets."""
+    folder = shared_data / "ismrm_challenge"
+    given = read_basis(folder / "basis_jmrui")
+    with (folder / "truth_datasets_1-10.csv").open() as file:
+        truth = {row["metabolite"]: row for row in csv.DictReader(file)}
+    datasets = []
+    for k in range(1, 11):
+        data = read(folder / "jmrui" / f"dataset{k}_WS.txt")
+        acquisition = replace(data.acquisition, echo_time_s=0.03, sequence="PRESS")
+        spectra = Spectra(fid=data.fid, acquisition=acquisition)
+        areas = fit(spectra, model_from_basis(given, acquisition)).areas
+        true = {
+            name: float(truth[name][f"dataset{k}"]) for name in ("NAA+NAAG", "GPC+PCho", "Cr+PCr")
+        }
+        datasets.append((k, areas, true))
+    return datasets
 
 
 @pytest.fixture
