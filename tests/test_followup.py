@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.followup import Date, Treatment, Visit, followup, read_timeline
+from mrs_necrosis.ratios import ratio
 from mrs_necrosis.spectra import Acquisition
 
 PEAKS = ("LL", "Cho", "Cr", "NAA")
@@ -170,6 +171,37 @@ def test_a_peak_that_vanishes_gives_a_bound_of_the_change():
     assert point.status == "below-detection"
     assert point.lower is None
     assert point.upper < 0.16
+
+
+@pytest.mark.parametrize("appears", [True, False])
+def test_a_bound_of_the_change_lies_between_the_far_ends_of_both_visits(appears):
+    there = visit("2013-01", FIRST, **SAME)
+    absent = Visit(
+        date=Date.parse("2013-02" if not appears else "2012-12"),
+        areas=PeakAreas(PEAKS, [0.05, 1.14, 1.0, 1.06], np.diag([0.05, 0.04, 0.04, 0.04]) ** 2),
+        **SAME,
+    )
+
+    found = change(followup([there, absent]), "LL/Cr")
+
+    bound = ratio(absent.areas, "LL", "Cr").bound().item()
+    log_sd = np.hypot(0.04, 0.04)
+    least = 3.6 * np.exp(-1.96 * log_sd) / bound  # a peak that appears grew at least by this
+    if appears:
+        assert found.interval == pytest.approx((least, np.inf), rel=1e-3)
+    else:
+        assert found.interval == pytest.approx((0.0, 1 / least), rel=1e-3)
+
+
+@pytest.mark.parametrize(("cv", "is_beyond"), [(0.08, True), (0.10, False)])
+def test_both_visits_have_the_day_to_day_scatter(cv, is_beyond):
+    visits = [visit("2012-09", FIRST, 0.001, **SAME),
+              visit("2012-12", [3.6, 1.14 * 1.27, 1.0, 1.06], 0.001, **SAME)]  # fmt: skip
+
+    found = change(followup(visits, reproducibility={"Cho/Cr": cv}), "Cho/Cr")
+
+    # ln 1.27 is 0.239; 1.96 sqrt(2) times the scatter is 0.222 and 0.277
+    assert found.exceeds_reproducibility is is_beyond
 
 
 def test_two_absent_peaks_give_no_answer():
