@@ -137,6 +137,18 @@ def test_the_table_marks_lipid_that_is_not_that_of_the_tissue(spectra):
         assert ("scalp-lipid" in row["qc"]) == (fatty and (row["x"], row["y"]) == ("0", "1"))
 
 
+@pytest.mark.parametrize("suppressed", [False, True])
+def test_lipid_that_is_not_that_of_the_tissue_is_no_evidence(spectra, suppressed):
+    scalp = np.zeros(SHAPE, dtype=bool)
+    scalp[0, 1] = True
+
+    found = analyze(replace(spectra, scalp_lipid=scalp, lipids_suppressed=suppressed))
+
+    left_out = found.grid_assessment.closed["lipid-contamination"]
+    assert left_out[0, 1, 0]
+    assert left_out.all() == suppressed
+
+
 def test_spoiled_voxels_stop_nothing(spectra):
     found = analyze(spectra, lesion_mask=(LESION, AFFINE), point_spread="box")
 

@@ -74,14 +74,18 @@ def test_index_does_not_depend_on_the_unit_of_area(scale):
     np.testing.assert_allclose(one.sd, other.sd, rtol=1e-6)
 
 
-def test_sd_of_the_index_is_the_scatter_over_repeated_measurements():
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_sd_of_the_index_is_the_scatter_over_repeated_measurements(correlation):
     truth = brain(sd=1e-9).values
     sd, repeats = 0.04, 300
     rng = np.random.default_rng(5)
-    covariance = np.broadcast_to(np.eye(3) * sd**2, (*truth.shape, 3))
+    one = np.eye(3)
+    one[0, 2] = one[2, 0] = correlation  # of Cho and NAA
+    covariance = np.broadcast_to(one * sd**2, (*truth.shape, 3))
     values, claimed = [], []
     for _ in range(repeats):
-        areas = PeakAreas(NAMES, truth + rng.normal(0, sd, truth.shape), covariance)
+        error = rng.normal(0, sd, truth.shape) @ np.linalg.cholesky(one).T
+        areas = PeakAreas(NAMES, truth + error, covariance)
         index = cho_naa_index(areas, usable=usable(areas))
         values.append(index.value)
         claimed.append(index.sd)
@@ -252,6 +256,25 @@ def test_reference_is_the_normal_mirror_image_of_the_lesion():
     assert reference.mask.sum() >= 12
     np.testing.assert_allclose(reference.areas.values, areas.values[reference.mask].mean(axis=0))
     assert "mirror image" in reference.sentence
+
+
+def test_a_lesion_across_the_midline_is_not_its_own_reference():
+    shape = (16, 16, 1)
+    lesion = np.zeros(shape, dtype=bool)
+    lesion[5:9, 5:9] = True  # its mirror image is 7:11
+    areas = brain(shape)
+    index = cho_naa_index(areas, usable=usable(areas))
+
+    reference = contralateral_reference(
+        areas,
+        usable=usable(areas),
+        lesion=lesion,
+        affine=affine_of((10.0,) * 3, shape),
+        index=index,
+    )
+
+    assert not reference.is_refused
+    assert not (reference.mask & lesion).any()
 
 
 def test_a_reference_of_too_few_voxels_is_refused():
