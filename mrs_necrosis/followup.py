@@ -73,12 +73,12 @@ class Date:
     day: int | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Date:
+    def parse(cls, text: object) -> Date:
         """Read ``"2012"``, ``"2012-09"`` or ``"2012-09-14"``.
 
         Parameters
         ----------
-        text : str
+        text : str or datetime.date
             ISO 8601.
 
         Returns
@@ -91,6 +91,8 @@ class Date:
         ValueError
             If it is anything else, or no such day exists.
         """
+        if isinstance(text, dt.date):
+            return cls(text.year, text.month, text.day)
         found = _DATE.fullmatch(text) if isinstance(text, str) else None
         parts = [int(part) if part else None for part in found.groups()] if found else [0]
         if not parts[0] or not 1900 <= parts[0] <= 2200 or not _exists(*parts):
@@ -149,7 +151,7 @@ class Visit:
     Parameters
     ----------
     date : Date
-        When.
+        When; ``"2012-09"`` and a ``datetime.date`` are understood.
     areas : PeakAreas or None
         One voxel, or a grid of which `mask` says what belongs to the lesion; None without
         spectroscopy in numbers.
@@ -198,6 +200,9 @@ class Visit:
         return self.areas is not None and not self.problems
 
     def __post_init__(self) -> None:
+        given: object = self.date
+        if not isinstance(given, Date):
+            object.__setattr__(self, "date", Date.parse(given))
         if self.areas is None:
             return
         check_type("areas", self.areas, PeakAreas, "PeakAreas", optional=True)
@@ -220,7 +225,7 @@ class Visit:
     @classmethod
     def of(
         cls,
-        date: str,
+        date: str | dt.date,
         areas: PeakAreas | None,
         *,
         acquisition: Acquisition | None = None,
@@ -234,7 +239,7 @@ class Visit:
 
         Parameters
         ----------
-        date : str
+        date : str or datetime.date
             See ``Date.parse``.
         areas : PeakAreas or None
             See ``Visit``.
@@ -516,10 +521,10 @@ def followup(
         title, lesion, citation = visits.title, visits.lesion, visits.citation
         treatments = (*visits.treatments, *treatments)
         visits = visits.visits
+    check_each("visits", visits, Visit, "a Timeline or visits")
     if not visits:
         msg = "a course needs at least one visit"
         raise ValueError(msg)
-    check_each("visits", visits, Visit, "a Timeline or visits")
     check_probability("level", level)
     ordered = tuple(sorted(visits, key=lambda visit: visit.date.decimal_year))
     treated = tuple(sorted(treatments, key=lambda treatment: treatment.start.decimal_year))

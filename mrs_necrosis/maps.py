@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.arguments import check_type
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.errors import OutputError
@@ -39,8 +41,8 @@ from mrs_necrosis.lesion import (
     summarise_lesion,
     usable_voxels,
 )
-from mrs_necrosis.quality import FitStatus
-from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
+from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.ratios import Ratio, RatioStatus, parse_ratio, ratio
 from mrs_necrosis.staging import write_atomically
 
 if TYPE_CHECKING:
@@ -48,11 +50,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.classifier import GridAssessment
     from mrs_necrosis.lesion import ChoNAAIndex, LesionSummary, PointSpread, Reference
-    from mrs_necrosis.quality import Quality
-    from mrs_necrosis.ratios import Ratio
 
 Kind = Literal["quantity", "code", "bits"]
 StatementKind = Literal["gate", "recurrence", "necrosis", "caveat"]
@@ -284,6 +283,7 @@ def area_maps(areas: PeakAreas) -> tuple[Map, ...]:
     >>> [one.name for one in area_maps(areas)]
     ['met-Cho_desc-area', 'met-Cho_desc-areasd', 'met-Cr_desc-area', 'met-Cr_desc-areasd']
     """
+    check_type("areas", areas, PeakAreas, "PeakAreas, such as fit(...).areas")
     maps = []
     unit = areas.unit or ""
     for name in areas.names:
@@ -326,6 +326,7 @@ def ratio_maps(
     >>> [one.name.rpartition("desc-")[2] for one in maps]
     ['ratio', 'sd', 'lower', 'upper', 'bound', 'probability', 'status']
     """
+    check_type("one", one, Ratio, "a Ratio, as ratio returns it")
     name = one.name
     # "Cho/Cr" and "Cho/Cr(n)" must not share a file name
     met = name.replace("(n)", "n")
@@ -424,6 +425,7 @@ def quality_maps(quality: Quality) -> tuple[Map, ...]:
     >>> [one.name for one in quality_maps(fitted.quality)]
     ['desc-snr', 'desc-linewidth', 'desc-linewidthppm', 'desc-residual', 'desc-status']
     """
+    check_type("quality", quality, Quality, "a Quality, such as fit(...).quality")
     return (
         Map(
             "snr",

@@ -404,3 +404,13 @@ class Spectra:
     def done(self, step: Step, **changes: Any) -> Spectra:
         """Return a copy with ``changes`` and with ``step`` added to the history."""
         return replace(self, history=(*self.history, step), **changes)
+
+
+def check_spectral_data(data: object) -> None:
+    """Refuse what is no ``SpectralData``, as in ``check_type``."""
+    check_type("data", data, SpectralData, "SpectralData, as read returns it")
+
+
+def check_spectra(spectra: object) -> None:
+    """Refuse what is no ``Spectra``, as in ``check_type``."""
+    check_type("spectra", spectra, Spectra, "Spectra, as preprocess returns them")

@@ -462,3 +462,11 @@ def test_a_timeline_without_visits_or_without_a_file_is_refused(tmp_path):
         read_timeline(path)
     with pytest.raises(ValueError, match="at least one visit"):
         followup([])
+
+
+def test_a_date_is_taken_as_python_has_it():
+    day = datetime.date(2012, 9, 14)
+
+    assert Visit(date=day).date == Visit(date="2012-09-14").date == Date(2012, 9, 14)
+    with pytest.raises(ValueError, match="a date is written 2012, 2012-09 or 2012-09-14"):
+        Visit(date="yesterday")

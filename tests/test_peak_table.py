@@ -130,6 +130,11 @@ def test_text_that_is_no_table_is_refused(text, sentence):
         read_peaks(text)
 
 
+def test_no_text_at_all_is_no_table():
+    with pytest.raises(FormatError, match="must be written NAME=VALUE"):
+        read_peaks("")
+
+
 def test_words_that_are_no_assignments_are_refused():
     with pytest.raises(FormatError, match="must be written NAME=VALUE, for example LL=108964"):
         read_peaks(["LL=108964", "Cho"])

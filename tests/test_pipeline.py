@@ -12,8 +12,19 @@ from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.cohort import analyze_dataset, analyze_file, analyze_table
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, SignalError
+from mrs_necrosis.followup import followup
+from mrs_necrosis.maps import quality_maps, ratio_maps
 from mrs_necrosis.pipeline import ratios_of, sha256
+from mrs_necrosis.preprocessing import (
+    average,
+    combine_coils,
+    denoise,
+    find_reference,
+    phase,
+    remove_water,
+)
 from mrs_necrosis.report import document
+from mrs_necrosis.report.figure import spectrum
 from mrs_necrosis.report.files import write
 from mrs_necrosis.report.text import summary
 from mrs_necrosis.simulation import phantom, sample_path
@@ -21,6 +32,7 @@ from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
 
 SPECTRUM = "reference_case_te144.nii.gz"
 PEAKS = {"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278}
+SPECTRA = preprocess(read(sample_path(SPECTRUM)))
 ACQUISITION = Acquisition(spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4, nucleus="1H")
 
 
@@ -142,6 +154,17 @@ def test_an_unknown_sequence_is_said_where_it_turns_lactate(sequence, echo_time_
     [
         (lambda: analyze(None), "source must be a path, spectra or peak areas; got NoneType"),
         (lambda: preprocess("scan.rda"), "SpectralData, as read returns it; got str"),
+        (lambda: combine_coils(None), "data must be SpectralData, as read returns it; got None"),
+        (lambda: average("scan.rda"), "data must be SpectralData, as read returns it; got str"),
+        (lambda: remove_water(SPECTRA), "must be SpectralData, as read returns it; got Spectra"),
+        (lambda: find_reference(None), "spectra must be Spectra, as preprocess returns them"),
+        (lambda: denoise(np.ones(3)), "Spectra, as preprocess returns them; got ndarray"),
+        (lambda: phase(SPECTRA, 3.0), "a Reference, as find_reference returns it or None; got fl"),
+        (lambda: write(None, "out"), "analysis must be an Analysis, as analyze returns it"),
+        (lambda: spectrum(SPECTRA), "an Analysis, as analyze returns it; got Spectra"),
+        (lambda: ratio_maps(None), "one must be a Ratio, as ratio returns it; got NoneType"),
+        (lambda: quality_maps(None), r"a Quality, such as fit\(...\).quality; got NoneType"),
+        (lambda: followup(None), "visits must be a Timeline or visits; got NoneType"),
         (lambda: assess({"Cho": 1.0}), r"PeakAreas, such as fit\(...\).areas; got dict"),
         (lambda: assess_grid(None), r"PeakAreas, such as fit\(...\).areas; got NoneType"),
     ],

@@ -23,7 +23,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -186,6 +186,8 @@ def read_peak_table(
     wanted = "a path or words such as 'Cho=33671'"
     check_type("source", source, (str, PathLike, tuple, list), wanted)
     _check_given(echo_time_s, field_t)
+    if isinstance(source, (str, PathLike)) and not fspath(source):
+        _refuse("peak values", "must be written NAME=VALUE, for example LL=108964 Cho=33671")
     path: Path | None = None
     if isinstance(source, (str, PathLike)) and not is_assignments(source):
         path = Path(source)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mrs_necrosis.errors import SignalError
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
-from mrs_necrosis.spectra import SpectralData, Step
+from mrs_necrosis.spectra import SpectralData, Step, check_spectral_data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,6 +117,7 @@ def align_averages(data: SpectralData) -> SpectralData:
     >>> align_averages(made.data).history[-1].name
     'align_averages'
     """
+    check_spectral_data(data)
     joined = _joined(data)
     if joined is None or joined[0].shape[1] < 2:
         return data
@@ -323,6 +324,7 @@ def reject_averages(data: SpectralData) -> SpectralData:
     >>> made.data.fid.shape, reject_averages(made.data).fid.shape
     ((1, 1, 1, 1024, 8), (1, 1, 1, 1024, 8))
     """
+    check_spectral_data(data)
     joined = _joined(data)
     if joined is None or joined[0].shape[1] < 2:
         return data
@@ -411,6 +413,7 @@ def average(data: SpectralData) -> SpectralData:
     >>> made.data.fid.shape, average(made.data).fid.shape
     ((1, 1, 1, 1024, 8), (1, 1, 1, 1024))
     """
+    check_spectral_data(data)
     joined = _joined(data)
     if joined is None:
         return data

@@ -24,7 +24,7 @@ from mrs_necrosis.preprocessing import (
     water,
 )
 from mrs_necrosis.preprocessing.noise import has_signal
-from mrs_necrosis.spectra import Spectra, SpectralData, Step
+from mrs_necrosis.spectra import Spectra, SpectralData, Step, check_spectral_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ def preprocess(
     >>> [step.name for step in spectra.history][1:4]
     ['combine_coils', 'align_averages', 'average']
     """
-    check_type("data", data, SpectralData, "SpectralData, as read returns it")
+    check_spectral_data(data)
     switches = {
         "combine_coils": combine_coils,
         "align_averages": align_averages,

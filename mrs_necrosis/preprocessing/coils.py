@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrs_necrosis.preprocessing.noise import noise_covariance
-from mrs_necrosis.spectra import SpectralData, Step
+from mrs_necrosis.spectra import SpectralData, Step, check_spectral_data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +56,7 @@ def combine_coils(data: SpectralData) -> SpectralData:
     >>> made.data.fid.shape, combine_coils(made.data).fid.shape
     ((1, 1, 1, 1024, 4), (1, 1, 1, 1024))
     """
+    check_spectral_data(data)
     axis = data.axis_of("DIM_COIL")
     if axis is None:
         return data

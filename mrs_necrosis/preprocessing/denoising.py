@@ -6,7 +6,7 @@ import numpy as np
 
 from mrs_necrosis.errors import SignalError
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
-from mrs_necrosis.spectra import Spectra, Step
+from mrs_necrosis.spectra import Spectra, Step, check_spectra
 
 
 def denoise(spectra: Spectra, *, rank: int | None = None) -> Spectra:
@@ -52,6 +52,7 @@ def denoise(spectra: Spectra, *, rank: int | None = None) -> Spectra:
     >>> denoise(made.spectra).history[-1].name
     'denoise'
     """
+    check_spectra(spectra)
     flat = spectra.fid.reshape(-1, spectra.n_samples)
     used = has_signal(flat)
     n_voxels, n_samples = int(used.sum()), spectra.n_samples

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
-from mrs_necrosis.spectra import SpectralData, Step
+from mrs_necrosis.spectra import SpectralData, Step, check_spectral_data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +58,7 @@ def correct_eddy_currents(data: SpectralData) -> SpectralData:
     >>> correct_eddy_currents(made.data).history[-1].name
     'correct_eddy_currents'
     """
+    check_spectral_data(data)
     water = data.water
     if water is None:
         return data

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mrs_necrosis.spectra import SpectralData, Step
+from mrs_necrosis.spectra import SpectralData, Step, check_spectral_data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +60,7 @@ def filter_kspace(
     >>> filter_kspace(made.data, zero_fill_to=(16, 16, 1)).fid.shape
     (16, 16, 1, 512)
     """
+    check_spectral_data(data)
     grid = data.fid.shape[:3]
     given = (zero_fill_to,) if isinstance(zero_fill_to, int) else zero_fill_to
     new = grid if given is None else tuple(int(n) for n in given)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mrs_necrosis.errors import SignalError
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
-from mrs_necrosis.spectra import Spectra, Step
+from mrs_necrosis.spectra import Spectra, Step, check_spectra
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +54,7 @@ def find_mask(spectra: Spectra) -> Spectra:
     >>> int(find_mask(made.spectra).mask.sum())
     60
     """
+    check_spectra(spectra)
     used = has_signal(spectra.fid)
     peak = _height(spectra, _SIGNAL_PPM)
     sd = spectra.noise_sd
@@ -105,6 +106,7 @@ def flag_scalp_lipid(spectra: Spectra) -> Spectra:
     >>> int(flag_scalp_lipid(made.spectra).scalp_lipid.sum())
     28
     """
+    check_spectra(spectra)
     used = has_signal(spectra.fid) & spectra.voxels_to_fit
     lipid, others = _height(spectra, _LIPID_PPM), _height(spectra, _METABOLITES_PPM)
     flagged = np.zeros(spectra.grid, dtype=bool)
@@ -177,6 +179,7 @@ def suppress_lipids(
     >>> suppress_lipids(flag_scalp_lipid(made.spectra)).lipids_suppressed
     True
     """
+    check_spectra(spectra)
     if not (np.isfinite(strength) and strength > 0):
         msg = f"strength must be a positive number; got {strength!r}"
         raise ValueError(msg)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrs_necrosis.arguments import check_type
 from mrs_necrosis.constants import LACTATE_J_HZ
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
 from mrs_necrosis.preprocessing.patterns import (
@@ -31,7 +32,7 @@ from mrs_necrosis.preprocessing.patterns import (
     nonnegative,
     pattern_bank,
 )
-from mrs_necrosis.spectra import Spectra, Step
+from mrs_necrosis.spectra import Spectra, Step, check_spectra
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -143,6 +144,7 @@ def find_reference(
     >>> round(123.2 * float(found.shift_ppm[0, 0, 0]))
     5
     """
+    check_spectra(spectra)
     acquisition = spectra.acquisition
     grid = spectra.grid
     flat = spectra.fid.reshape(-1, spectra.n_samples)
@@ -603,6 +605,9 @@ def phase(spectra: Spectra, reference: Reference | None = None) -> Spectra:
     >>> phase(made.spectra).history[-1].name
     'phase'
     """
+    check_spectra(spectra)
+    wanted = "a Reference, as find_reference returns it"
+    check_type("reference", reference, Reference, wanted, optional=True)
     found = find_reference(spectra) if reference is None else reference
     median = _median(np.degrees(found.phase_rad), found)
     begin_ms = 1e3 * found.begin_time_s
@@ -650,6 +655,9 @@ def reference_shift(spectra: Spectra, reference: Reference | None = None) -> Spe
     >>> reference_shift(made.spectra).history[-1].name
     'reference_shift'
     """
+    check_spectra(spectra)
+    wanted = "a Reference, as find_reference returns it"
+    check_type("reference", reference, Reference, wanted, optional=True)
     found = find_reference(spectra) if reference is None else reference
     shift_hz = found.shift_ppm * spectra.acquisition.spectrometer_frequency_mhz
     turn = np.exp(-2j * np.pi * shift_hz[..., None] * spectra.time_s)

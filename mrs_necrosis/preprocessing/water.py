@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
-from mrs_necrosis.spectra import Acquisition, SpectralData, Step
+from mrs_necrosis.spectra import Acquisition, SpectralData, Step, check_spectral_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -464,6 +464,7 @@ def remove_water(
     >>> bool(np.linalg.norm(cleaned.fid) < np.linalg.norm(made.data.fid) / 5)
     True
     """
+    check_spectral_data(data)
     from threadpoolctl import threadpool_limits
 
     if method not in {"auto", "hlsvd", "band"}:

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
+from mrs_necrosis.analysis import Analysis
+from mrs_necrosis.arguments import check_type
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import PEAK_PPM
 from mrs_necrosis.report.rows import finding_rows, finding_text, row_of
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from mrs_necrosis.analysis import Analysis, Voxel
+    from mrs_necrosis.analysis import Voxel
     from mrs_necrosis.assessment import Assessment, Finding
     from mrs_necrosis.fitting.result import Curves
 
@@ -96,6 +98,7 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
     >>> to_png(drawing)[1:4]
     b'PNG'
     """
+    check_type("analysis", analysis, Analysis, "an Analysis, as analyze returns it")
     chosen = voxel if voxel is not None else analysis.shown_voxel
     if analysis.fit is None or chosen is None:
         msg = (

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrs_necrosis.arguments import check_folder
+from mrs_necrosis.analysis import Analysis
+from mrs_necrosis.arguments import check_folder, check_type
 from mrs_necrosis.errors import OutputError, name_of
 from mrs_necrosis.report.dicom import dicom_files
 from mrs_necrosis.report.document import SCHEMA, plain, to_json
@@ -21,7 +22,6 @@ from mrs_necrosis.staging import staged
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.maps import GridResult
 
 MAPS = "maps"
@@ -66,6 +66,7 @@ def render(
     dict of str to bytes
         The same bytes for the same analysis and versions.
     """
+    check_type("analysis", analysis, Analysis, "an Analysis, as analyze returns it")
     from mrs_necrosis.report import figure, page
 
     contents = {

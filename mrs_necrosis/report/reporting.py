@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import mrs_necrosis
+from mrs_necrosis.analysis import Analysis
+from mrs_necrosis.arguments import check_type
 from mrs_necrosis.report.text import field_words, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mrs_necrosis.analysis import Analysis
 
 NOT_AVAILABLE = "not available"
 
@@ -41,6 +42,7 @@ def methods_paragraph(analysis: Analysis) -> str:
     >>> methods_paragraph(analyze({"Cho": 33671, "Cr": 29534})).partition(".")[0]
     'Peak areas were taken from a printed table and not fitted here'
     """
+    check_type("analysis", analysis, Analysis, "an Analysis, as analyze returns it")
     sentences = []
     if analysis.spectra is None:
         sentences.append(
@@ -124,6 +126,7 @@ def mrsinmrs_rows(
     analysis: Analysis, said: Mapping[str, str] | None = None
 ) -> list[tuple[str, str, str]]:
     """Return the reporting table as (part, item, value) rows; ``said`` fills what is unknown."""
+    check_type("analysis", analysis, Analysis, "an Analysis, as analyze returns it")
     acquisition, spectra, quality = analysis.acquisition, analysis.spectra, analysis.quality
 
     def known(value: object, form: str = "{}") -> str:
