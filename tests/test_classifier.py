@@ -390,6 +390,17 @@ def test_an_absent_peak_decides_by_its_bound_and_not_by_its_estimate():
         assert (one.favors == Favors.NOT_EVALUABLE) == (one.cutoff < bound)
 
 
+def test_perfusion_that_opposes_spectroscopy_gives_no_label():
+    scoring = Scoring(necrosis_at_or_below=0.9)  # so that both together would make a label
+    against = Context(perfusion_reading="high", population="glioma", after_bevacizumab=False)
+
+    found = assess(peaks(3.7, 0.9, 1.0, 0.9), context=against, scoring=scoring)
+
+    assert found.evidence.favors == Favors.NECROSIS
+    assert found.combined.likelihood_ratio < 0.9
+    assert found.favors == Favors.INDETERMINATE
+
+
 def test_draws_bring_no_criterion_in_that_the_areas_leave_open():
     # NAA may be absent or high: no criterion of Cho/NAA is decided, though many draws decide it
     sd = np.array([0.05, 0.05, 0.5])
