@@ -61,9 +61,12 @@ def test_the_code_in_the_readme_prints_what_the_readme_says():
 
 
 def test_names_in_the_readme_are_public():
-    for line in re.findall(r"^from mrs_necrosis import (.*)$", README, flags=re.MULTILINE):
-        for name in line.split(","):
-            assert name.strip() in mrs_necrosis.__all__
+    lines = re.findall(r"^from mrs_necrosis import (.*)$", README, flags=re.MULTILINE)
+
+    names = {name.strip() for line in lines for name in line.split(",")}
+
+    assert names
+    assert names <= set(mrs_necrosis.__all__)
 
 
 @pytest.mark.parametrize("name", mrs_necrosis.__all__)
