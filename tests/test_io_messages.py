@@ -38,7 +38,7 @@ def text_fault(original, old, new):
         ("siemens_rda/phantom_1p5T_example.rda", b"DwellTime: 500", b"DwellTime: 5000000",
          r"has an impossible header: dwell_time_s must be in s, between 1e-05 and 0\.01; got 5"),
         ("siemens_rda/phantom_1p5T_example.rda", b"MRFrequency: ", b"MRFrequency: x",
-         r"does not say its spectrometer_frequency; give spectrometer_frequency_mhz=\.\.\."),
+         r"does not say its spectrometer frequency; give spectrometer_frequency_mhz=\.\.\."),
         ("tarquin_dpt/brain_3T_press30/ws.dpt", b"Number_of_points\t1024", b"Number_of_points\t",
          "it does not say how many points it holds"),
         ("tarquin_dpt/brain_3T_press30/ws.dpt", b"Real_FID", b"Real",
@@ -78,7 +78,7 @@ def test_one_fault_in_a_header_is_named(shared_data, tmp_path, path, old, new, s
         (292, "<f", 24.0, "it says that all its frames are water"),
         (57436, "<i", 0, "does not say which nucleus was measured"),
         (57436, "<i", 37000, "holds 31P spectra"),
-        (368, "<f", 0.0, "does not say its dwell_time"),
+        (368, "<f", 0.0, "does not say its dwell time"),
     ],
 )
 def test_one_fault_in_a_pfile_is_named(shared_data, tmp_path, offset, layout, value, sentence):
@@ -246,7 +246,7 @@ def packed(layout, offset, *values):
         (replaced(b'{"SpectrometerFrequency": [123.2], "ResonantNucleus": ["1H"]}', b"[]"),
          "its NIfTI-MRS header is no JSON object"),
         (replaced(b'"1H"', b'"  "'), "does not say which nucleus"),
-        (packed("<d", 104 + 32, 0.0), "does not say its dwell_time"),
+        (packed("<d", 104 + 32, 0.0), "does not say its dwell time"),
     ],
 )  # fmt: skip
 def test_one_fault_in_nifti_mrs_is_named(tmp_path, change, sentence):
@@ -468,3 +468,13 @@ def test_a_peak_table_with_an_impossible_field_is_refused(tmp_path):
 
     with pytest.raises(FormatError, match=r"field_t must be in T, between 0\.03 and 23; got 3000"):
         read_peak_table(path)
+
+
+def test_all_that_is_missing_is_said_at_once(tmp_path):
+    path = tmp_path / "dataset.txt"
+    path.write_text("".join(f"{i}.0 1.0 2.0 3.0\n" for i in range(64)))
+
+    with pytest.raises(
+        MissingMetadataError, match="spectrometer frequency and dwell time; give s"
+    ):
+        read(path)

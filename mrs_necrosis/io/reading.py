@@ -48,6 +48,10 @@ _FORMATS: Final = (
 )
 """Modules of this folder, each with ``recognises(source)`` and ``parse(source)``."""
 
+_NEEDED: Final = (
+    ("spectrometer frequency", "spectrometer_frequency_mhz", "--frequency"),
+    ("dwell time", "dwell_time_s", "--dwell-time"),
+)
 _GIVEN: Final = (
     "echo_time_s",
     "repetition_time_s",
@@ -371,16 +375,15 @@ def _assemble(
     values = found | given
     # a nucleus that the file names cannot be talked away
     _check_protons(source, recording.nucleus or values["nucleus"])
-    for name, option in (
-        ("spectrometer_frequency_mhz", "--frequency"),
-        ("dwell_time_s", "--dwell-time"),
-    ):
-        if values[name] is None:
-            raise MissingMetadataError(
-                source.path,
-                f"this {recording.format} file does not say its {name.rsplit('_', 1)[0]}; "
-                f"give {name}=... (on the command line {option})",
-            )
+    missing = [one for one in _NEEDED if values[one[1]] is None]
+    if missing:
+        words, names, options = (" and ".join(some) for some in zip(*missing, strict=True))
+        names = names.replace(" and ", "=... and ")
+        raise MissingMetadataError(
+            source.path,
+            f"this {recording.format} file does not say its {words}; "
+            f"give {names}=... (on the command line {options})",
+        )
     notes = list(recording.notes)
     notes += [f"{name} was given and replaced the file's value." for name in replaced]
     echo_times_s = recording.echo_times_s
