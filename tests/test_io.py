@@ -319,7 +319,7 @@ def test_a_water_reference_of_another_acquisition_is_refused(shared_data):
 
 def test_what_the_file_lacks_can_be_given_and_stands_in_the_history(shared_data):
     path = shared_data / "lcmodel/brain_1p5T_press30/Siemens_2000.RAW"
-    with pytest.raises(MissingMetadataError, match=r"dwell_time; give dwell_time_s=\.\.\. \(on"):
+    with pytest.raises(MissingMetadataError, match=r"dwell time; give dwell_time_s=\.\.\. \(on"):
         read(path)
 
     data = read(path, dwell_time_s=5e-4, repetition_time_s=1.5, echo_time_s=0.144)

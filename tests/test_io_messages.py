@@ -401,7 +401,7 @@ def test_a_control_file_that_promises_other_voxels_is_named(tmp_path):
 def test_an_unknown_dwell_time_names_its_option(tmp_path):
     (tmp_path / "a.RAW").write_text(" $NMID ID='x' $END\n" + "1.0 2.0\n" * N)
 
-    with pytest.raises(MissingMetadataError, match=r"\(on the command line --frequency\)"):
+    with pytest.raises(MissingMetadataError, match=r"\(on the command line --frequency"):
         read(tmp_path / "a.RAW")
     with pytest.raises(MissingMetadataError, match=r"\(on the command line --dwell-time\)"):
         read(tmp_path / "a.RAW", spectrometer_frequency_mhz=123.2)
