@@ -322,6 +322,7 @@ def write_files(
         If a file exists that may not be replaced, or the folder cannot be written.
     """
     paths = [folder / name for name in contents]
+    made = [one for one in (folder / MAPS, folder) if not one.exists()]
     try:
         for parent in {folder, *(path.parent for path in paths)}:
             parent.mkdir(parents=True, exist_ok=True)
@@ -337,6 +338,9 @@ def write_files(
             for temporary, path in zip(temporaries, paths, strict=True):
                 temporary.replace(path)
     except OSError as error:
+        for one in made:
+            with contextlib.suppress(OSError):  # it was not made, or another command wrote to it
+                one.rmdir()
         msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
         raise OutputError(msg) from error
     return paths
