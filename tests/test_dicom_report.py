@@ -319,6 +319,22 @@ def test_equal_input_gives_equal_bytes(voxel, grid, source, anatomy):
     assert dicom.structured_report(voxel, source) != dicom.structured_report(other, source)
 
 
+def test_dates_are_those_of_the_source_and_not_of_today(voxel, grid, source, anatomy):
+    image = pydicom.dcmread(min(anatomy.iterdir()))
+    content = dicom.parametric_maps(grid, sorted(anatomy.iterdir()))["map_ChoCr.dcm"]
+    for made, of in (
+        (dicom.structured_report(voxel, source), pydicom.dcmread(source)),
+        (content, image),
+    ):
+        dates = {
+            element.keyword: str(element.value)
+            for element in pydicom.dcmread(io.BytesIO(made)).iterall()
+            if element.VR == "DA" and element.keyword not in {"PatientBirthDate"}
+        }
+        assert {"ContentDate", "StudyDate"} <= set(dates)
+        assert set(dates.values()) <= {of.get("ContentDate"), of.get("StudyDate"), ""}
+
+
 def test_an_absent_peak_is_a_bound_and_no_number(source, tmp_path):
     areas = PeakAreas(
         ("LL", "Cho", "Cr", "NAA"), [5.0, 100.0, 90.0, 1.0], np.diag([4.0, 4.0, 4.0, 4.0]) ** 2

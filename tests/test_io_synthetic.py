@@ -6,6 +6,7 @@ its affine is the truth.
 
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from scanner_files import (
 
 from mrs_necrosis.errors import FormatError, MissingExtraError, OutputError
 from mrs_necrosis.io import read, read_image, write_nifti_mrs
+from mrs_necrosis.simulation import sample_path
 from mrs_necrosis.spectra import Spectra
 
 
@@ -491,6 +493,37 @@ def test_what_is_no_image_is_refused(tmp_path):
     write_nifti_mrs(tmp_path / "mrs.nii.gz", spectral_data((1, 1, 1, N)))
     with pytest.raises(FormatError, match="holds no real numbers"):
         read_image(tmp_path / "mrs.nii.gz")
+
+
+def test_a_value_that_replaces_the_files_own_is_noted():
+    path = sample_path("normal_te30.nii.gz")
+
+    given, silent = read(path, echo_time_s=0.035), read(path, echo_time_s=0.03)
+
+    assert given.acquisition.echo_time_s == 0.035
+    assert "echo_time_s was given and replaced the file's value." in given.history[0].note
+    assert given.history[0].parameters["replaced"] == {"echo_time_s": 0.03}
+    assert "replaced" not in silent.history[0].parameters
+    assert "given and replaced" not in silent.history[0].note
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"dwell_time_s": 4e-4}, "its dwell_time_s is 0.0004 s, that of the input 0.0005 s"),
+        ({"spectrometer_frequency_mhz": 297.2}, "its spectrometer_frequency_mhz is 297.2 MHz"),
+    ],
+    ids=["dwell time", "field"],
+)
+def test_water_of_another_acquisition_is_refused(tmp_path, changed, words):
+    data = spectral_data((1, 1, 1, 64))
+    data = replace(data, acquisition=replace(data.acquisition, dwell_time_s=5e-4))
+    other = replace(data, acquisition=replace(data.acquisition, **changed))
+    write_nifti_mrs(tmp_path / "a.nii", data)
+    write_nifti_mrs(tmp_path / "water.nii", other)
+
+    with pytest.raises(FormatError, match=f"is no water reference of this input: {words}"):
+        read(tmp_path / "a.nii", water_reference=tmp_path / "water.nii")
 
 
 def planted_files(folder):

@@ -344,6 +344,17 @@ def test_label_of_the_lesion_follows_the_shares_of_its_voxels(labels, favors):
     assert ("mixed" in summary.sentence) == (favors is Favors.MIXED)
 
 
+def test_a_voxel_counts_as_much_as_it_lies_in_the_lesion():
+    labels = grid_of([N, R, R])
+    weights = np.array([1.0, 0.2, 0.05]).reshape(labels.shape)  # the last is a side lobe's
+
+    summary = summarise_lesion(weights, labels)
+
+    assert summary.n_voxels == pytest.approx(1.2)
+    assert summary.fractions[N][0] == pytest.approx(1.0 / 1.2)
+    assert summary.fractions[R][0] == pytest.approx(0.2 / 1.2)
+
+
 def test_doubt_alone_is_no_tumour():
     labels = grid_of([SILENT] * 20)
     probability = np.zeros((20, 1, 1, 3))

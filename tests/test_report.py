@@ -481,8 +481,11 @@ def test_a_bound_is_never_printed_as_if_it_were_measured():
 
     words = text.summary(analysis)
     html = page.to_html(analysis, {})
-    drawn = [label.get_text() for label in figure.evidence(analysis).axes[0].texts]
+    axes = figure.evidence(analysis).axes[0]
+    drawn = [label.get_text() for label in axes.texts]
+    arrows = {line.get_marker() for line in axes.lines} & {"<", ">", "o"}
 
+    assert arrows == {"<", ">"}  # towards where the truth lies, and no dot
     for bound in ("below 0.22", "above 5.12"):
         assert f": {bound}\n" in words
         assert f">{bound}<" in html
