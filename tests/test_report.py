@@ -493,6 +493,22 @@ def test_a_bound_is_never_printed_as_if_it_were_measured():
     assert ": bound 5.12\n" in words
 
 
+def test_an_absent_peak_is_shown_as_a_bound_everywhere():
+    # LL is not detected, nor is NAA
+    areas = PeakAreas(
+        ("LL", "Cho", "Cr", "NAA"), [0.2, 3.4, 2.9, 0.1], np.diag([0.2, 0.1, 0.1, 0.1]) ** 2
+    )
+    analysis = table_analysis(areas, assessment=None)
+    below, above = (analysis.ratios[name].bound().item() for name in ("LL/Cr", "Cho/NAA"))
+
+    shown = text.summary(analysis), page.to_html(analysis, {})
+
+    for words in shown:
+        assert f"LL not detected, below {below:.2f}" in words
+        assert f"above {above:.2f}, NAA not detected" in words
+        assert "neither LL nor NAA detected" in words
+
+
 def test_a_ratio_that_only_a_criterion_uses_has_its_interval():
     areas = PeakAreas(("Cho", "Cr", "Lac"), [3.4, 2.9, 4.1], np.diag([0.1, 0.1, 0.2]) ** 2)
     finding = Finding(
@@ -740,6 +756,15 @@ def test_the_reporting_table_says_what_is_not_known():
     lines = [line.split("\t") for line in mrsinmrs_tsv(spectrum_analysis()).splitlines()]
     assert lines[0] == ["part", "item", "value"]
     assert lines[1:] == [list(row) for row in mrsinmrs_rows(spectrum_analysis())]
+
+
+def test_the_line_of_quality_is_that_of_its_voxel():
+    analysis = spectrum_analysis(grid=(1, 2, 1))
+    snr = np.array([[[40.0], [7.0]]])
+    quality = dataclasses.replace(analysis.quality, snr=snr)
+
+    assert text.quality_line(quality, (0, 1, 0)).startswith("SNR 7,")
+    assert quality.voxel((0, 1, 0)).snr.item() == 7.0
 
 
 def test_statuses_are_named_in_the_json():
