@@ -732,6 +732,20 @@ def test_simulated_voxels_have_a_place(capsys, tmp_path, grid, edge_mm):
     assert affine @ [*middle, 1.0] == pytest.approx([0, 0, 0, 1])
 
 
+def test_the_command_line_comes_on_top_of_a_file_of_options(capsys, tmp_path):
+    config = tmp_path / "options.toml"
+    config.write_text("prior = 0.3\n")
+
+    def prior(*arguments):
+        _, out, _ = command(
+            capsys, "analyze", "Cho=1", "Cr=1", "--json", "-", "--config", config, *arguments
+        )
+        return json.loads(out)["provenance"]["parameters"]["prior"]
+
+    assert prior() == 0.3
+    assert prior("--prior", "0.6") == 0.6
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no folder may be called so there")
 def test_no_name_commands_the_terminal(capsys, tmp_path):
     name = "a\x1b[31mred\x07"

@@ -16,8 +16,10 @@ from mrs_necrosis.lesion import (
     mirrored,
     normalised_ratios,
     summarise_lesion,
+    usable_voxels,
 )
 from mrs_necrosis.preprocessing import preprocess
+from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import ratio
 from mrs_necrosis.simulation import grid_phantom
 
@@ -42,6 +44,27 @@ def brain(shape=(16, 16, 1), sd=0.02, seed=0, tumour=None):
 
 def usable(areas):
     return np.ones(areas.values.shape[:3], dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_usable"),
+    [
+        ({}, True),
+        ({"status": FitStatus.AT_BOUND}, True),
+        ({"status": FitStatus.NOT_CONVERGED}, False),
+        ({"status": FitStatus.MASKED, "snr": np.nan}, False),
+        ({"snr": 4.9}, False),
+        ({"linewidth_ppm": 0.11}, False),
+        ({"linewidth_ppm": np.nan}, False),
+    ],
+    ids=str,
+)
+def test_a_voxel_stands_for_its_tissue_where_a_label_could_be_given(changed, is_usable):
+    good = {"snr": 5.1, "linewidth_hz": 6.0, "linewidth_ppm": 0.09, "residual_ratio": 1.0,
+            "status": FitStatus.OK, "unexplained_ppm": np.nan}  # fmt: skip
+    quality = Quality(**{k: np.full((1, 1, 1), v) for k, v in (good | changed).items()})
+
+    assert usable_voxels(quality).item() is is_usable
 
 
 # ------------------------------------------------------------------ Cho/NAA index
