@@ -732,6 +732,16 @@ def test_simulated_voxels_have_a_place(capsys, tmp_path, grid, edge_mm):
     assert affine @ [*middle, 1.0] == pytest.approx([0, 0, 0, 1])
 
 
+def test_the_json_of_several_inputs_is_a_list_of_them(capsys):
+    inputs = [sample_path("reference_case.toml"), sample_path("too_poor_te144.nii.gz")]
+
+    code, out, _ = command(capsys, "analyze", *inputs, "--json", "-")
+
+    assert code == 0
+    found = json.loads(out)
+    assert [one["source"]["format"] for one in found] == ["peak table", "NIfTI-MRS"]
+
+
 def test_the_command_line_comes_on_top_of_a_file_of_options(capsys, tmp_path):
     config = tmp_path / "options.toml"
     config.write_text("prior = 0.3\n")
