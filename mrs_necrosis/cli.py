@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import mrs_necrosis
 from mrs_necrosis.errors import (
     FitError,
+    FormatError,
     MRSNecrosisError,
     MRSNecrosisWarning,
     OutputError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.cohort import CohortResult
     from mrs_necrosis.cohort.unit import Unit
     from mrs_necrosis.criteria import Criterion
+    from mrs_necrosis.followup import Visit
     from mrs_necrosis.simulation.phantoms import Phantom
 
 EXIT_OK = 0
@@ -1015,11 +1017,10 @@ def _add_followup(parser: argparse.ArgumentParser) -> None:
 
 
 def _followup(options: argparse.Namespace) -> int:
-    from mrs_necrosis.followup import Timeline, Visit, followup, read_timeline
+    from mrs_necrosis.followup import Date, Timeline, Visit, followup, read_timeline
     from mrs_necrosis.ratios import parse_ratio
     from mrs_necrosis.report import course
     from mrs_necrosis.report.files import refuse_existing, write_files
-    from mrs_necrosis.report.text import failed_checks
 
     if options.timeline is None and not options.visit:
         options.parser.error("give a timeline, or --visit DATE INPUT")
@@ -1034,22 +1035,11 @@ def _followup(options: argparse.Namespace) -> int:
         except (ValueError, argparse.ArgumentTypeError) as error:
             options.parser.error(f"--reproducibility {text!r}: {error}")
     timeline = Timeline(visits=()) if options.timeline is None else read_timeline(options.timeline)
-    visits = list(timeline.visits)
-    for date, source in options.visit:
-        try:
-            found = mrs_necrosis.analyze(source)
-        except MRSNecrosisError as error:
-            return _report_error(error, source)
-        if not found.is_single:
-            options.parser.error("a visit of many voxels needs its lesion: use the Python API")
-        try:
-            visit = Visit.of(
-                date, found.areas, acquisition=found.acquisition, volume_ml=_volume_ml(found),
-                problems=() if found.assessment is None else failed_checks(found.assessment),
-            )  # fmt: skip
-        except ValueError as error:
-            options.parser.error(str(error))
-        visits.append(replace(visit, echo_time_s=found.echo_time_s, field_t=found.field_t))
+    try:
+        more = [Visit(date=Date.parse(date), source=Path(file)) for date, file in options.visit]
+    except ValueError as error:
+        options.parser.error(str(error))
+    visits = [_measured(options, visit) for visit in (*timeline.visits, *more)]
     result = followup(replace(timeline, visits=tuple(visits)), level=options.level,
                       reproducibility=scatter or None)  # fmt: skip
     if not options.quiet:
@@ -1060,6 +1050,34 @@ def _followup(options: argparse.Namespace) -> int:
         if not options.quiet:
             _print(f"\nwritten to {options.out}", file=sys.stderr)
     return EXIT_OK
+
+
+def _measured(options: argparse.Namespace, visit: Visit) -> Visit:
+    """Return a visit with what its file holds."""
+    from mrs_necrosis.followup import Visit
+    from mrs_necrosis.report.text import failed_checks
+
+    if visit.source is None:
+        return visit
+    try:
+        found = mrs_necrosis.analyze(str(visit.source), echo_time_s=visit.echo_time_s)
+    except (SignalError, FitError) as error:
+        raise FormatError(visit.source, str(error)) from None
+    if not found.is_single:
+        options.parser.error("a visit of many voxels needs its lesion: use the Python API")
+    made = Visit(
+        date=visit.date,
+        areas=found.areas,
+        echo_time_s=found.echo_time_s,
+        field_t=found.field_t,
+        sequence=visit.sequence if found.acquisition is None else found.acquisition.sequence,
+        manufacturer=(
+            visit.manufacturer if found.acquisition is None else found.acquisition.manufacturer
+        ),
+        volume_ml=_volume_ml(found),
+        problems=() if found.assessment is None else failed_checks(found.assessment),
+    )
+    return visit.measured(made)
 
 
 def _volume_ml(found: Analysis) -> float | None:

@@ -6,7 +6,8 @@ to differ is compared, and said to be unknown.
 
 A timeline file is TOML: ``title``, ``citation``, ``diagnosis`` (the underlying disease) and
 ``lesion``; ``[[visits]]`` with a ``date`` (``"2012"``, ``"2012-09"`` or ``"2012-09-14"``), what
-was found in words and ``peaks``; ``[[treatments]]`` with ``name``, ``start`` and ``end``. The
+was found in words, and ``peaks`` or ``input``, a file of spectra beside the timeline;
+``[[treatments]]`` with ``name``, ``start`` and ``end``. The
 words ``"not reported"`` stand for any value that the source does not give.
 """
 
@@ -172,6 +173,8 @@ class Visit:
         Of the voxel, where its place is in no frame that the visits share.
     problems : tuple of str
         Checks of quality that its spectrum failed: its values are then not used.
+    source : Path or None
+        File of its spectroscopy that is still to be analysed; see ``measured``.
 
     Raises
     ------
@@ -193,6 +196,7 @@ class Visit:
     affine: NDArray[np.float64] | None = None
     volume_ml: float | None = None
     problems: tuple[str, ...] = ()
+    source: Path | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -221,6 +225,21 @@ class Visit:
             msg = f"mask must have the shape {voxels} of the grid and hold a voxel"
             raise ValueError(msg)
         object.__setattr__(self, "areas", _single(self.areas, mask))
+
+    def measured(self, other: Visit) -> Visit:
+        """Return this visit with the spectroscopy of another one: what its file was found to hold.
+
+        Parameters
+        ----------
+        other : Visit
+            Made from the fit of `source`, as by ``Visit.of``.
+
+        Returns
+        -------
+        Visit
+            With the date and the words of this one.
+        """
+        return replace(other, date=self.date, event=self.event, readings=self.readings)
 
     @classmethod
     def of(
@@ -525,6 +544,13 @@ def followup(
     if not visits:
         msg = "a course needs at least one visit"
         raise ValueError(msg)
+    for visit in visits:
+        if visit.source is not None:
+            msg = (
+                f"the spectra of {visit.date} are not analysed yet; replace the visit by "
+                "visit.measured(Visit.of(visit.date, analyze(visit.source).areas))"
+            )
+            raise ValueError(msg)
     check_probability("level", level)
     ordered = tuple(sorted(visits, key=lambda visit: visit.date.decimal_year))
     treated = tuple(sorted(treatments, key=lambda treatment: treatment.start.decimal_year))
@@ -874,8 +900,8 @@ def _signed(factor: float) -> str:
 
 _READINGS = ("clinical", "mri", "perfusion", "mrs_reading", "conclusion")
 _VISIT_KEYS = frozenset({
-    *_READINGS, "date", "event", "peaks", "peaks_unit", "peaks_sd", "echo_time_ms", "field_t",
-    "sequence", "manufacturer",
+    *_READINGS, "date", "event", "input", "peaks", "peaks_unit", "peaks_sd", "echo_time_ms",
+    "field_t", "sequence", "manufacturer",
 })  # fmt: skip
 _AMOUNTS = {
     "cycles": 1000, "interval_weeks": 520, "dose_mg": 1e5, "dose_mg_per_kg": 1e3, "dose_gy": 1e3,
@@ -924,7 +950,7 @@ def read_timeline(path: str | PathLike[str]) -> Timeline:
     try:
         _known("the timeline", document, _TOP_KEYS)
         visits = [
-            _read_visit(f"visit {at}", entry)
+            _read_visit(f"visit {at}", entry, Path(path).parent)
             for at, entry in enumerate(_tables(document, "visits"), start=1)
         ]
         treatments = [
@@ -984,15 +1010,19 @@ def _number(key: str, entry: Mapping[str, Any], low: float, high: float) -> floa
     return float(value)
 
 
-def _read_visit(where: str, entry: dict[str, Any]) -> Visit:
+def _read_visit(where: str, entry: dict[str, Any], folder: Path) -> Visit:
     _known(where, entry, _VISIT_KEYS)
     if "date" not in entry:
         msg = f"{where} has no date"
+        raise ValueError(msg)
+    if _value(entry, "input") is not None and _value(entry, "peaks") is not None:
+        msg = f"{where} has peaks and an input: give one of them"
         raise ValueError(msg)
     try:
         echo_time_ms = _number("echo_time_ms", entry, 0.1, 2000)
         echo_time_s = None if echo_time_ms is None else echo_time_ms / 1e3
         words = {key: _word(key, entry) for key in _READINGS}
+        source = _word("input", entry)
         return Visit(
             date=Date.parse(entry["date"]),
             areas=_read_peaks(entry, echo_time_s),
@@ -1002,6 +1032,7 @@ def _read_visit(where: str, entry: dict[str, Any]) -> Visit:
             field_t=_number("field_t", entry, *FIELD_T),
             sequence=_word("sequence", entry),
             manufacturer=_word("manufacturer", entry),
+            source=None if source is None else folder / source,
         )
     except (ValueError, TypeError) as error:
         msg = f"{where}: {error}"

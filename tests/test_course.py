@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 from mrs_necrosis import cli
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.errors import FormatError
 from mrs_necrosis.followup import Date, FollowUp, Treatment, Visit, followup, read_timeline
 from mrs_necrosis.report import course
 from mrs_necrosis.simulation import sample_path
@@ -170,6 +172,28 @@ def test_the_command_follows_files_and_tables(capsys, tmp_path):
     again = ["followup", timeline, "--out", str(tmp_path / "out")]
     assert cli.main(again) == cli.EXIT_OUTPUT
     assert cli.main([*again, "--overwrite"]) == 0
+
+
+def test_a_timeline_may_name_the_files_of_its_spectra(capsys, tmp_path):
+    for name in ("recurrence_te144.nii.gz", "reference_case_te144.nii.gz"):
+        shutil.copy(sample_path(name), tmp_path / name)
+    timeline = tmp_path / "course.toml"
+    timeline.write_text(
+        "[[visits]]\ndate = '2012-09'\ninput = 'reference_case_te144.nii.gz'\nevent = 'oedema'\n"
+        "[[visits]]\ndate = '2012-12'\ninput = 'recurrence_te144.nii.gz'\n"
+    )
+
+    code = cli.main(["followup", str(timeline)])
+
+    assert code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "September 2012 (oedema): Cho/Cr 1.1" in words
+    assert "Cho/Cr from September 2012 to December 2012: up by" in words
+    with pytest.raises(ValueError, match="spectra of September 2012 are not analysed yet"):
+        followup(read_timeline(timeline))
+    timeline.write_text("[[visits]]\ndate = '2012'\ninput = 'a.rda'\npeaks = { Cho = 1 }\n")
+    with pytest.raises(FormatError, match="visit 1 has peaks and an input: give one of them"):
+        read_timeline(timeline)
 
 
 @pytest.mark.parametrize(
