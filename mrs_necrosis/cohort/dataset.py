@@ -57,7 +57,6 @@ _MASK: Final = re.compile(
 _OF_THE_SCANNER: Final = frozenset({None, "orig", "T1w", "T2w", "FLAIR", "individual", "scanner"})
 """Spaces whose world coordinates are those of the spectra; a template's are not."""
 
-_MAKERS: Final = ("Siemens", "Philips", "GE", "UIH", "Bruker", "Agilent", "Varian", "Canon")
 _WATER_SUPPRESSION: Final = ("VAPOR", "WET", "CHESS", "MOIST", "Excitation", "Inversion")
 
 _EDITED: Final = ("EditTarget", "EditCondition", "EditPulse")
@@ -508,11 +507,12 @@ def reported(metadata: Mapping[str, Any]) -> dict[str, str]:
     dict of str to str
         Value by item.
     """
+    from mrs_necrosis.io.recording import manufacturer_name
+
     said = {}
-    maker = str(metadata.get("Manufacturer")).casefold().split()
-    for name in _MAKERS:
-        if name.casefold() in maker:
-            said["manufacturer"] = name
+    maker = manufacturer_name(metadata.get("Manufacturer"))
+    if maker is not None:
+        said["manufacturer"] = maker
     transients = _scalar(metadata.get("NumberOfTransients"))
     if transients is not None and 1 <= transients <= 1e6:
         said["averages"] = f"{transients:.0f}"

@@ -24,6 +24,7 @@ import numpy as np
 from mrs_necrosis.io.geometry import affine_from_angles, affine_from_lps
 from mrs_necrosis.io.recording import (
     Recording,
+    manufacturer_name,
     nucleus_name,
     number,
     scaled,
@@ -80,7 +81,7 @@ def parse(source: Source, dataset: Any) -> Recording:
     count = 2 * n_frames * rows * columns * n_samples
     numbers = source.samples(content, 0, count, ">f4" if is_big else "<f4")
     frames = complex_pairs(numbers).reshape(n_frames, rows, columns, n_samples)
-    manufacturer = _manufacturer(dataset)
+    manufacturer = manufacturer_name(_word(dataset, "Manufacturer"))
     if manufacturer == "UIH":
         frames = frames.conj()
     positions = [_position(dataset, frame) for frame in range(n_frames)]
@@ -170,12 +171,6 @@ def _time_s(dataset: Any, group: str, keyword: str) -> float | None:
 def _position(dataset: Any, frame: int) -> tuple[float | None, ...]:
     value = _in_groups(dataset, frame, "PlanePositionSequence", 0, "ImagePositionPatient")
     return tuple(_vector(value, 3))
-
-
-def _manufacturer(dataset: Any) -> str | None:
-    text = (_word(dataset, "Manufacturer") or "").lower()
-    names = {"siemens": "Siemens", "philips": "Philips", "ge medical": "GE", "uih": "UIH"}
-    return next((name for start, name in names.items() if text.startswith(start)), None)
 
 
 def _water_frames(dataset: Any, n_frames: int) -> list[int]:

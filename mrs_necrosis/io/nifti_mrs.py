@@ -28,6 +28,7 @@ from mrs_necrosis.arguments import check_path, check_type
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.io.recording import (
     Recording,
+    manufacturer_name,
     nucleus_name,
     number,
     sequence_name,
@@ -51,7 +52,6 @@ _HZ: Final = 1e6  # no MHz: spec2nii writes Hz for jMRUI's binary files
 _UNLOCALISED_MM: Final = 9999.0
 _TIME_UNITS: Final = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _DEFAULT_DIMS: Final = ("DIM_COIL", "DIM_DYN", "DIM_INDIRECT_0")
-_MANUFACTURERS: Final = ("Siemens", "Philips", "GE", "Bruker", "Varian", "Agilent", "UIH", "Canon")
 
 
 def recognises(source: Source) -> bool:
@@ -177,7 +177,7 @@ def recording_of(
             extension.get("SequenceName"), free_text=[extension.get("ProtocolName")]
         ),
         nucleus=nucleus_name(_first(extension.get("ResonantNucleus"))),
-        manufacturer=_manufacturer(extension.get("Manufacturer")),
+        manufacturer=manufacturer_name(extension.get("Manufacturer")),
         reference_ppm=number(_user_value(extension, "ReferencePpm")),
         affine=_localised(affine),
         notes=notes,
@@ -195,13 +195,6 @@ def _first(value: Any) -> Any:
 def _user_value(extension: dict[str, Any], name: str) -> Any:
     entry = extension.get(name)
     return entry.get("Value") if isinstance(entry, dict) else None
-
-
-def _manufacturer(text: object) -> str | None:
-    if not isinstance(text, str):
-        return None
-    words = re.findall(r"[a-z]+", text.lower())
-    return next((name for name in _MANUFACTURERS if name.lower() in words), None)
 
 
 def _localised(affine: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

@@ -150,6 +150,8 @@ def within(value: float | None, low: float, high: float) -> float | None:
     return value if value is not None and low <= value <= high else None
 
 
+_MANUFACTURERS: Final = ("Siemens", "Philips", "GE", "Bruker", "Varian", "Agilent", "UIH", "Canon")
+
 _SEQUENCES: Final = (
     ("sLASER", re.compile(r"s-?laser|semi[-_ ]?laser|probe-sl", re.IGNORECASE)),
     ("STEAM", re.compile(r"steam|(?:svs|csi)_st(?![a-z])|probe-s(?![a-z])", re.IGNORECASE)),
@@ -209,6 +211,18 @@ def sequence_name(*words: object, free_text: Sequence[object] = ()) -> str | Non
         if edited is not None:
             return (edited[1] or edited[2]).upper()
     return None
+
+
+def manufacturer_name(text: object) -> str | None:
+    """Return the maker of a scanner, or None if the text names none that is known.
+
+    Examples
+    --------
+    >>> manufacturer_name("GE MEDICAL SYSTEMS"), manufacturer_name("J. Doe")
+    ('GE', None)
+    """
+    words = re.findall(r"[a-z]+", text.lower()) if isinstance(text, str) else []
+    return next((name for name in _MANUFACTURERS if name.lower() in words), None)
 
 
 def nucleus_name(text: object) -> str | None:
