@@ -830,6 +830,22 @@ def test_a_table_may_be_separated_by_commas(tmp_path):
     assert [(u.name, u.source.name) for u in table_units(table)] == [("x", "a,b.rda")]
 
 
+def test_a_label_does_not_lead_out_of_the_folder(tmp_path):
+    source = str(sample_path("reference_case.toml"))
+
+    with pytest.raises(ValueError, match="label names a folder: letters, digits, - and _; got"):
+        analyze_file(source, str(tmp_path / "out"), label="../elsewhere")
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tsv_of_commas_is_told(tmp_path):
+    table = write_table(tmp_path, "input,label\na.rda,x\n", "inputs.tsv")
+
+    with pytest.raises(FormatError, match="a .tsv has tabs between them"):
+        table_units(table)
+
+
 def test_one_file_is_a_node_of_plain_types(tmp_path):
     source = str(sample_path("reference_case.toml"))
 

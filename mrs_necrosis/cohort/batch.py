@@ -62,6 +62,7 @@ _GROUP_COLUMNS: Final = {
     "acquisition": "name of the input without its ending",
 }
 _RATIOS: Final = re.compile(r"(/ratios|_desc-ratios[a-z]*_mrs)\.tsv$")
+_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TEXT_COLUMNS: Final = ("sequence", "nucleus", "quantity")
 _NUMBER_COLUMNS: Final = (
     "echo_time_s", "first_echo_time_s", "repetition_time_s", "mixing_time_s",
@@ -458,7 +459,7 @@ def table_units(table: str | os.PathLike[str]) -> list[Unit]:
         raise FormatError(
             path,
             "must begin with a line of column names: input, and any of "
-            f"{', '.join(_TABLE_COLUMNS[1:])}",
+            f"{', '.join(_TABLE_COLUMNS[1:])}; a .tsv has tabs between them",
         )
     units: list[Unit] = []
     for number, cells in enumerate(rows, 2):
@@ -486,7 +487,7 @@ def _table_unit(path: Path, line: int, row: dict[str, str], place: int) -> Unit:
     if "input" not in row:
         raise FormatError(path, f"line {line} names no input")
     label = row.get("label", f"{place:03d}")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", label):
+    if not _LABEL.fullmatch(label):
         raise FormatError(path, f"line {line}: a label is made of letters, digits, - and _")
     given: dict[str, Any] = {name: row[name] for name in _TEXT_COLUMNS if name in row}
     for name in _NUMBER_COLUMNS:
@@ -611,6 +612,8 @@ def analyze_file(
 
     Raises
     ------
+    ValueError
+        If the label is no name of a folder.
     FormatError
         If the file cannot be analysed.
     OutputError
@@ -626,6 +629,9 @@ def analyze_file(
     'necrosis-favoring'
     """
     check_folder("out_dir", out_dir)
+    if not isinstance(label, str) or not _LABEL.fullmatch(label):
+        msg = f"label names a folder: letters, digits, - and _; got {label!r}"
+        raise ValueError(msg)
     given = {"echo_time_s": echo_time_s, "field_t": field_t}
     unit = Unit(
         name=label,
