@@ -842,7 +842,7 @@ def test_a_label_does_not_lead_out_of_the_folder(tmp_path):
 def test_a_tsv_of_commas_is_told(tmp_path):
     table = write_table(tmp_path, "input,label\na.rda,x\n", "inputs.tsv")
 
-    with pytest.raises(FormatError, match="a .tsv has tabs between them"):
+    with pytest.raises(FormatError, match="tsv has tabs between them"):
         table_units(table)
 
 
