@@ -60,10 +60,10 @@ def _search_ms(problems: list[LmfitProblem]) -> float:
     )
     precision = np.stack([o.prior_root.T @ o.prior_root for o in objectives])
     pull = np.stack([o.prior_root.T @ o.prior_target for o in objectives])
-    shrink = np.stack([o.shrink for o in objectives])
-    return _cpu_ms(lambda: solver.minimise(data, theta, box, precision, pull, shrink), 5) / len(
-        problems
-    )
+    shrink, aim = (np.stack([getattr(o, name) for o in objectives]) for name in ("shrink", "aim"))
+    return _cpu_ms(
+        lambda: solver.minimise(data, theta, box, precision, pull, shrink, aim), 5
+    ) / len(problems)
 
 
 def _row(label: str, spectra: Spectra, model: Model, lmfit_count: int) -> tuple[float, float]:

@@ -102,6 +102,9 @@ def test_one_evaluation_agrees_to_rounding(mixed_spectra, kind, n_samples):
         np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-9 * np.abs(theirs).max())
     expected = reference.spectrum(theta, found[1])
     np.testing.assert_allclose(spectrum, expected, atol=1e-11 * np.abs(expected).max())
+    aim, expected = (one.aim(theta, rest[0], rest[2]) for one in (solver, reference))
+    np.testing.assert_allclose(aim, expected, rtol=1e-7)
+    assert (aim != problem.start).any()
     whole = evaluate(problem, data, theta, *rest)
     for name in ("gram", "smooth"):
         expected = getattr(whole, name)

@@ -16,6 +16,7 @@ import numpy as np
 
 from mrs_necrosis.fitting.kernel_cache import compile_apart, is_cached
 from mrs_necrosis.fitting.kernels import (
+    aim_range,
     average_range,
     linear_range,
     minimise_range,
@@ -25,7 +26,7 @@ from mrs_necrosis.fitting.lanes import LANES, places_of, radices_of, twiddles_of
 from mrs_necrosis.fitting.model import GAUSS_RATE, default_model
 from mrs_necrosis.fitting.posterior import TRUST, Posterior
 from mrs_necrosis.fitting.problem import prepare
-from mrs_necrosis.fitting.varpro import MOST_ITERATIONS, TOLERANCE, State
+from mrs_necrosis.fitting.varpro import INTEGRATED, MOST_ITERATIONS, TOLERANCE, State
 from mrs_necrosis.spectra import Acquisition, Spectra
 
 if TYPE_CHECKING:
@@ -243,6 +244,7 @@ class CompiledSolver:
         precision: NDArray[np.float64],
         pull: NDArray[np.float64],
         shrink: NDArray[np.float64],
+        aim: NDArray[np.float64] | None = None,
         *,
         most_iterations: int = MOST_ITERATIONS,
         tolerance: float = TOLERANCE,
@@ -260,10 +262,25 @@ class CompiledSolver:
         low, high, precision, pull, shrink = map(_flat_copy, (*box, precision, pull, shrink))
         self._spread(
             minimise_range, voxels, self.plan, _flat_copy(data), state.theta, low, high,
-            precision, pull, shrink, most_iterations, tolerance, state.gram, state.smooth,
-            state.amplitudes, state.objective, end,
+            precision, pull, shrink, self._aim(aim, voxels), most_iterations, tolerance,
+            state.gram, state.smooth, state.amplitudes, state.objective, end,
         )  # fmt: skip
         return state, end == 1
+
+    def _aim(self, aim: NDArray[np.float64] | None, voxels: int) -> NDArray[np.float64]:
+        return np.tile(self.plan.start, (voxels, 1)) if aim is None else _flat_copy(aim)
+
+    def aim(
+        self,
+        theta: NDArray[np.float64],
+        precision: NDArray[np.float64],
+        shrink: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Return where the priors of the parameters aim; see ``varpro.aim_of``."""
+        aim = np.empty(theta.shape)
+        arguments = map(_flat_copy, (theta, precision, shrink))
+        self._spread(aim_range, theta.shape[0], self.plan, *arguments, INTEGRATED, aim)
+        return aim
 
     def average(
         self,
@@ -271,6 +288,7 @@ class CompiledSolver:
         stuck: NDArray[np.bool_],
         precision: NDArray[np.float64],
         pull: NDArray[np.float64],
+        aim: NDArray[np.float64] | None = None,
     ) -> Posterior:
         """Average over the stiffness of the baseline; see ``posterior.average``."""
         voxels, n = state.theta.shape[0], self.plan.k + self.plan.p
@@ -281,7 +299,7 @@ class CompiledSolver:
         self._spread(
             average_range, voxels, self.plan, candidates, TRUST, state.theta, state.amplitudes,
             state.gram, state.smooth, _flat_copy(stuck), _flat_copy(precision), _flat_copy(pull),
-            made.mean, made.covariance, made.weight,
+            self._aim(aim, voxels), made.mean, made.covariance, made.weight,
         )  # fmt: skip
         return made
 
@@ -322,6 +340,7 @@ def _call_all() -> None:
     rest = (np.eye(k)[None], np.zeros((1, k)), problem.candidates()[:1])
     box = (problem.lower[None], problem.upper[None])
     solver.eliminate(data, theta, *rest)
+    solver.aim(theta, rest[0], rest[2])
     state, _ = solver.minimise(data, theta, box, *rest, most_iterations=1)
     solver.average(state, np.zeros(theta.shape, dtype=bool), *rest[:2])
     solver.spectrum(theta, state.amplitudes)

@@ -377,6 +377,8 @@ class Optimum:
         Prior of the amplitudes.
     shrink : ndarray of float64, shape (V, B)
         What the baseline takes of each mode.
+    aim : ndarray of float64, shape (V, P)
+        Means of the parameters' priors, see ``varpro.aim_of``.
     posterior : Posterior
         Averaged over the baseline's stiffness.
     loudness : ndarray of float64, shape (V,)
@@ -393,6 +395,7 @@ class Optimum:
     precision: NDArray[np.float64]
     pull: NDArray[np.float64]
     shrink: NDArray[np.float64]
+    aim: NDArray[np.float64]
     posterior: Posterior
     loudness: NDArray[np.float64]
     residual: NDArray[np.complex128]
@@ -462,13 +465,15 @@ def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> 
     negative = post.mean[:, :k] < -NEGATIVE_SD * sd
     precision[:, index, index] += np.where(negative, sd**-2.0, 0.0)
     shrink = table[post.weight.argmax(axis=1)]
-    state, converged = solver.minimise(data, state.theta, box, precision, pull, shrink)
-    _look_elsewhere(problem, solver, data, box, (precision, pull, shrink), state, converged)
-    post = solver.average(state, _stuck(state.theta, box), precision, pull)
+    aim = solver.aim(state.theta, precision, shrink)
+    state, converged = solver.minimise(data, state.theta, box, precision, pull, shrink, aim)
+    weighing = (precision, pull, shrink, aim)
+    _look_elsewhere(problem, solver, data, box, weighing, state, converged)
+    post = solver.average(state, _stuck(state.theta, box), precision, pull, aim)
     residual = _residual(problem, solver, data, state, post)
     begun_at = (theta, begun)
     return Optimum(
-        begun_at, state, box, converged, precision, pull, shrink, post, loudness, residual
+        begun_at, state, box, converged, precision, pull, shrink, aim, post, loudness, residual
     )
 
 
@@ -477,7 +482,7 @@ def _look_elsewhere(
     solver: Solver,
     data: NDArray[np.complex128],
     box: tuple[NDArray[np.float64], NDArray[np.float64]],
-    weighing: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    weighing: tuple[NDArray[np.float64], ...],
     state: State,
     converged: NDArray[np.bool_],
 ) -> None:

@@ -13,7 +13,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-KERNELS = ("linear_range", "minimise_range", "average_range", "spectrum_range")
+KERNELS = ("aim_range", "linear_range", "minimise_range", "average_range", "spectrum_range")
 
 
 def is_cached() -> bool:

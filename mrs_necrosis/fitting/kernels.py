@@ -424,7 +424,7 @@ def _rotate(plan, data, theta, columns, to):
 
 
 @njit(**_OPTIONS)
-def _linear(plan, data, theta, precision, pull, shrink, columns, kept, upper, amplitudes):
+def _linear(plan, data, theta, precision, pull, shrink, aim, columns, kept, upper, amplitudes):
     """Eliminate baseline and amplitudes; return objective, Gram matrix, modes and success.
 
     ``columns`` (2 M, columns) is filled with components and, behind them, the phased data;
@@ -455,7 +455,7 @@ def _linear(plan, data, theta, precision, pull, shrink, columns, kept, upper, am
         amplitudes[i] = kept[i, k] + pull[i]
     objective = kept[k, k]
     for p in range(plan.p):
-        objective += (theta[p] - plan.start[p]) ** 2 * plan.precision[p]
+        objective += (theta[p] - aim[p]) ** 2 * plan.precision[p]
     good = _cholesky(kept, k, upper)
     if good:
         _solve(upper, k, amplitudes)
@@ -613,7 +613,9 @@ def _derivatives(plan, theta, amplitudes, explained, out):
 
 
 @njit(**_OPTIONS)
-def _reduced(plan, theta, shrink, smooth, slopes, cross, square, amplitudes, kept, upper):
+def _reduced(
+    plan, theta, shrink, aim, smooth, slopes, cross, square, amplitudes, kept, upper
+):  # fmt: skip
     """Return curvature and slope of the profile objective, and the derivatives' modes."""
     k, n = plan.k, plan.p
     modes = _smooth(plan, slopes)
@@ -627,7 +629,7 @@ def _reduced(plan, theta, shrink, smooth, slopes, cross, square, amplitudes, kep
     _forward(upper, k, mixed)
     curvature -= _inner(mixed[:k], mixed[:k], True)
     for p in range(n):
-        slope[p] -= (theta[p] - plan.start[p]) * plan.precision[p]
+        slope[p] -= (theta[p] - aim[p]) * plan.precision[p]
         curvature[p, p] += plan.precision[p]
     return curvature, slope, modes
 
@@ -675,8 +677,9 @@ def _bounded(curvature, slope, theta, low, high, damping, trial):
 
 @njit(**_OPTIONS)
 def _minimise_voxel(
-    plan, data, theta, low, high, precision, pull, shrink, most, tolerance, gram, smooth, found
-):
+    plan, data, theta, low, high, precision, pull, shrink, aim, most, tolerance, gram, smooth,
+    found,
+):  # fmt: skip
     """Search in one voxel; write the state and return objective and how it ended.
 
     The end is 1 where the search converged, 0 where it ran out of iterations, -1 where numbers
@@ -713,7 +716,7 @@ def _minimise_voxel(
                 end = 1
                 break
         value, new_block, new_modes, good = _linear(
-            plan, data, trial, precision, pull, shrink, columns, kept, upper, better
+            plan, data, trial, precision, pull, shrink, aim, columns, kept, upper, better
         )
         if iteration == 0 and not good:
             return np.nan, -1
@@ -726,7 +729,7 @@ def _minimise_voxel(
             _derivatives(plan, theta, amplitudes, explained, slopes)
             cross, square = _inner(columns, slopes, False), _inner(slopes, slopes, True)
             curvature, slope, slope_modes = _reduced(
-                plan, theta, shrink, modes, slopes, cross, square, amplitudes, kept, upper
+                plan, theta, shrink, aim, modes, slopes, cross, square, amplitudes, kept, upper
             )
             if iteration > 0:
                 damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
@@ -762,14 +765,14 @@ def _minimise_voxel(
 
 @njit(**_OPTIONS)
 def minimise_range(
-    first, last, plan, data, theta, low, high, precision, pull, shrink, most, tolerance,
+    first, last, plan, data, theta, low, high, precision, pull, shrink, aim, most, tolerance,
     gram, smooth, amplitudes, objective, end,
 ):  # fmt: skip
     """Search in voxels ``first`` to ``last``; write states, objectives and how each ended."""
     for v in range(first, last):
         objective[v], end[v] = _minimise_voxel(
-            plan, data[v], theta[v], low[v], high[v], precision[v], pull[v], shrink[v], most,
-            tolerance, gram[v], smooth[v], amplitudes[v],
+            plan, data[v], theta[v], low[v], high[v], precision[v], pull[v], shrink[v], aim[v],
+            most, tolerance, gram[v], smooth[v], amplitudes[v],
         )  # fmt: skip
         if end[v] < 0:
             theta[v] = np.nan
@@ -789,8 +792,8 @@ def linear_range(
     upper, rows = _matrix(plan.k, tall), _matrix(plan.k, tall)
     for v in range(first, last):
         value, _, _, good = _linear(
-            plan, data[v], theta[v], precision[v], pull[v], shrink[v], columns, kept, upper,
-            amplitudes[v],
+            plan, data[v], theta[v], precision[v], pull[v], shrink[v], plan.start, columns, kept,
+            upper, amplitudes[v],
         )  # fmt: skip
         objective[v] = value if good else np.nan
         if not good:
@@ -803,6 +806,46 @@ def linear_range(
             for i in range(j, plan.k):
                 variance += rows[i, j] ** 2
             sd[v, j] = np.sqrt(variance)
+
+
+@njit(**_OPTIONS)
+def aim_range(first, last, plan, theta, precision, shrink, share, aim):
+    """Write where the priors of the parameters aim in some voxels; see ``varpro.aim_of``."""
+    m, k, wide = plan.m, plan.k, plan.shape_of.size
+    columns, kept = _matrix(2 * m, wide), _matrix(wide, wide)
+    slower = (_matrix(2 * m, wide), _matrix(2 * m, wide))
+    tall = (k + 7) // 8 * 8
+    upper, rows, covariance = _matrix(k, tall), _matrix(k, tall), _matrix(tall, tall)
+    gain = np.empty(plan.c)
+    for v in range(first, last):
+        aim[v] = plan.start
+        rates = _rates(plan, theta[v])
+        lanes = plan.lanes_re, plan.lanes_im
+        _columns(plan, rates, lanes[0], lanes[1], plan.shape_of, False, columns, columns)
+        _columns(plan, rates, lanes[0], lanes[1], plan.shape_of, True, slower[0], slower[1])
+        smooth = _smooth(plan, columns)
+        taken = _taken(plan, smooth, shrink[v])
+        kept[:] = _inner(columns, columns, True) - _inner(smooth, taken, True)
+        for i in range(k):
+            for j in range(k):
+                kept[i, j] += precision[v, i, j]
+        if not _cholesky(kept, k, upper):
+            aim[v] = np.nan
+            continue
+        _invert(upper, k, rows)
+        _fill_inner(rows, rows, True, covariance)
+        for power in range(2):
+            across = _inner(columns, slower[power], False)
+            across -= _inner(taken, _smooth(plan, slower[power]), False)
+            gain[:] = 0.0
+            for i in range(k):
+                for j in range(k):
+                    gain[plan.shape_of[j]] += covariance[i, j] * across[i, j]
+            kind, rate = (_LORENTZ, _PI) if power == 0 else (_GAUSS2, _RATE)
+            for p in range(plan.p):
+                if plan.kind[p] == kind and plan.precision[p] > 0.0:
+                    for c in range(plan.c):
+                        aim[v, p] += share * rate * gain[c] * plan.acts[p, c] / plan.precision[p]
 
 
 @njit(**_OPTIONS)
@@ -824,7 +867,7 @@ def spectrum_range(first, last, plan, theta, amplitudes, out):
 
 
 @njit(**_OPTIONS)
-def _system(plan, taken, theta, a, gram, held, precision, pull, hessian, gradient):
+def _system(plan, taken, theta, a, gram, held, precision, pull, aim, hessian, gradient):
     """Fill the joint system of one candidate baseline; return the objective."""
     k, n = plan.k, plan.k + plan.p
     for i in range(n):
@@ -846,7 +889,7 @@ def _system(plan, taken, theta, a, gram, held, precision, pull, hessian, gradien
         gradient[i] += pull[i] - pulled
         chi += a[i] * (pulled - 2 * pull[i])
     for p in range(plan.p):
-        offset = theta[p] - plan.start[p]
+        offset = theta[p] - aim[p]
         hessian[k + p, k + p] += plan.precision[p]
         gradient[k + p] -= offset * plan.precision[p]
         chi += offset * offset * plan.precision[p]
@@ -875,7 +918,7 @@ def _shorten(rows, n, step):
 
 @njit(**_OPTIONS)
 def average_range(
-    first, last, plan, shrink, trust, theta, amplitudes, gram, smooth, held, precision, pull,
+    first, last, plan, shrink, trust, theta, amplitudes, gram, smooth, held, precision, pull, aim,
     mean, covariance, weight,
 ):  # fmt: skip
     """Average over the candidate baselines in some voxels; see ``posterior.average``."""
@@ -911,7 +954,7 @@ def average_range(
             gradient, step, upper = gradients[candidate], steps[candidate], uppers[candidate]
             chi[candidate] = _system(
                 plan, taken, theta[v], amplitudes[v], gram[v], held[v], precision[v], pull[v],
-                hessian, gradient,
+                aim[v], hessian, gradient,
             )  # fmt: skip
             if not _cholesky(hessian, n, upper):
                 fine = False

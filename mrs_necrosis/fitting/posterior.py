@@ -57,6 +57,7 @@ def average(
     stuck: NDArray[np.bool_],
     precision: NDArray[np.float64],
     pull: NDArray[np.float64],
+    aim: NDArray[np.float64] | None = None,
 ) -> Posterior:
     """Average over the stiffness of the baseline.
 
@@ -70,6 +71,8 @@ def average(
         Parameters at a wall of their box, which are held there.
     precision, pull : ndarray of float64, shapes (V, K, K) and (V, K)
         Prior of the amplitudes.
+    aim : ndarray of float64, shape (V, P), or None
+        Means of the parameters' priors, see ``varpro.aim_of``.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def average(
     means, covariances, evidences = [], [], []
     for taken in problem.candidates():
         shrink = np.broadcast_to(taken, (v, taken.size))
-        hessian, gradient, chi = normal_equations(problem, state, precision, pull, shrink)
+        hessian, gradient, chi = normal_equations(problem, state, precision, pull, shrink, aim)
         a = state.amplitudes
         chi = chi + np.einsum("vi,vij,vj->v", a, precision, a) - 2 * (pull * a).sum(axis=1)
         free = ~held

@@ -55,6 +55,8 @@ class VoxelObjective:
         See there.
     shrink : ndarray of float64, shape (B,)
         What the baseline takes of each mode.
+    aim : ndarray of float64, shape (P,)
+        Means of the parameters' priors, see ``varpro.aim_of``.
     """
 
     spectra: Spectra
@@ -68,6 +70,7 @@ class VoxelObjective:
     prior_root: NDArray[np.float64]
     prior_target: NDArray[np.float64]
     shrink: NDArray[np.float64]
+    aim: NDArray[np.float64]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,7 +135,7 @@ class VoxelObjective:
     ) -> NDArray[np.float64]:
         k = len(self.problem.model.components)
         informed = np.isfinite(self.problem.sd)
-        offset = (x[k:] - self.problem.start)[informed] / self.problem.sd[informed]
+        offset = (x[k:] - self.aim)[informed] / self.problem.sd[informed]
         prior = self.prior_root @ x[:k] - self.prior_target
         return np.concatenate([residual.view(np.float64), prior, offset])
 
@@ -197,4 +200,5 @@ def voxel_objective(
         prior_root=root,
         prior_target=target,
         shrink=found.shrink[0].copy(),
+        aim=found.aim[0],
     )

@@ -17,6 +17,7 @@ from mrs_necrosis.fitting.posterior import average
 from mrs_necrosis.fitting.varpro import (
     MOST_ITERATIONS,
     TOLERANCE,
+    aim_of,
     eliminate,
     minimise,
     time_columns,
@@ -63,6 +64,7 @@ class Solver(Protocol):
         precision: Floats,
         pull: Floats,
         shrink: Floats,
+        aim: Floats | None = None,
         *,
         most_iterations: int = MOST_ITERATIONS,
         tolerance: float = TOLERANCE,
@@ -70,8 +72,17 @@ class Solver(Protocol):
         """Return the optimum and whether it was reached; see ``varpro.minimise``."""
         ...
 
+    def aim(self, theta: Floats, precision: Floats, shrink: Floats) -> Floats:
+        """Return where the priors of the parameters aim, (V, P); see ``varpro.aim_of``."""
+        ...
+
     def average(
-        self, state: State, stuck: NDArray[np.bool_], precision: Floats, pull: Floats
+        self,
+        state: State,
+        stuck: NDArray[np.bool_],
+        precision: Floats,
+        pull: Floats,
+        aim: Floats | None = None,
     ) -> Posterior:
         """Average over the stiffness of the baseline; see ``posterior.average``."""
         ...
@@ -102,6 +113,10 @@ class NumpySolver:
     def minimise(self, *arguments: Any, **options: Any) -> tuple[State, NDArray[np.bool_]]:
         """Minimise; see ``varpro.minimise``."""
         return minimise(self.problem, *arguments, **options)
+
+    def aim(self, *arguments: Any) -> Floats:
+        """Return where the priors of the parameters aim; see ``varpro.aim_of``."""
+        return aim_of(self.problem, *arguments)
 
     def average(self, *arguments: Any) -> Posterior:
         """Average over the stiffness of the baseline; see ``posterior.average``."""

@@ -33,6 +33,16 @@ FIRM = 0.02
 """Damping after a step that led uphill is more than this; less would lead there again."""
 
 
+INTEGRATED = 0.5
+"""Share of the log determinant that counts.
+
+Without it Cho, Cr and NAA of phantoms at 30 ms came out 6 to 13 % too small, and 95 % intervals
+of the areas covered 53 to 86 %; with all of it they came out 5 to 24 % too large, because
+amplitudes without a prior count as flat. With half they are right within 9 %, and covered 85 to
+98 %. Ratios hardly move.
+"""
+
+
 @dataclass(slots=True, eq=False)
 class State:
     """Where the search stands in V voxels, and the small matrices that it needs there.
@@ -117,6 +127,7 @@ def evaluate(
     precision: NDArray[np.float64],
     pull: NDArray[np.float64],
     shrink: NDArray[np.float64],
+    aim: NDArray[np.float64] | None = None,
 ) -> State:
     """Evaluate the objective, its gradient and its curvature.
 
@@ -132,6 +143,8 @@ def evaluate(
         Prior of the amplitudes.
     shrink : ndarray of float64, shape (V, B)
         What the baseline takes of each mode.
+    aim : ndarray of float64, shape (V, P), or None
+        Means of the parameters' priors, see ``aim_of``; by default where the model starts them.
 
     Returns
     -------
@@ -141,7 +154,7 @@ def evaluate(
     """
     k, p = len(problem.model.components), theta.shape[1]
     samples, z, amplitudes, objective, _ = _linear_part(
-        problem, data, theta, precision, pull, shrink, p
+        problem, data, theta, precision, pull, shrink, p, aim
     )
     total = np.einsum("vk,vkm->vm", amplitudes, z[:, :k])
     left = row_by_row(z[:, -1] - total, problem.modes) * shrink
@@ -175,6 +188,58 @@ def eliminate(
     return found[3], found[2], np.sqrt(np.maximum(variance, 1e-300))
 
 
+def aim_of(
+    problem: Problem,
+    theta: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    shrink: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return means of the parameters' priors that allow for how many amplitudes there are.
+
+    The search takes the best amplitudes for each width. They are many, and lines come out too
+    narrow (Neyman and Scott, Econometrica 16, 1 (1948)): macromolecules take their tails. To
+    integrate over amplitudes instead multiplies the density by the root of the determinant of
+    their covariance. ``INTEGRATED`` of its logarithm, taken as linear in the widths around
+    ``theta``, moves the mean of each width's normal prior.
+
+    Parameters
+    ----------
+    problem : Problem
+        With K components, P parameters, B modes.
+    theta : ndarray of float64, shape (V, P)
+        Where the widths are about right.
+    precision : ndarray of float64, shape (V, K, K)
+        Of the amplitudes' prior.
+    shrink : ndarray of float64, shape (V, B)
+        What the baseline takes of each mode.
+
+    Returns
+    -------
+    ndarray of float64, shape (V, P)
+        Differs from ``problem.start`` in widths that have a prior.
+    """
+    band = problem.frequency_hz.size
+    samples = time_columns(problem, theta)
+    columns = fft(samples, axis=2)[:, :, :band]
+    weight = np.repeat(shrink, 2, axis=1)[:, None]
+    flat, smooth = _flat(columns), _flat(columns @ problem.modes) * weight
+    within = flat @ np.swapaxes(flat, 1, 2)
+    within -= smooth @ np.swapaxes(_flat(columns @ problem.modes), 1, 2)
+    covariance = np.linalg.inv(within + precision)
+    aim = np.tile(problem.start, (theta.shape[0], 1))
+    of_class = np.eye(problem.acts.shape[1])[problem.shape_of]
+    for kind, rate, power in (("lorentz", np.pi, 1), ("gauss2", GAUSS_RATE, 2)):
+        slower = fft(samples * problem.time_s**power, axis=2)[:, :, :band]
+        across = flat @ np.swapaxes(_flat(slower), 1, 2)
+        across -= smooth @ np.swapaxes(_flat(slower @ problem.modes), 1, 2)
+        gain = rate * row_by_row((covariance * across).sum(axis=1), of_class)
+        for p in problem.index(kind):
+            if np.isfinite(problem.sd[p]):
+                moved = (gain * problem.acts[p]).sum(axis=1)
+                aim[:, p] += INTEGRATED * problem.sd[p] ** 2 * moved
+    return aim
+
+
 def _linear_part(
     problem: Problem,
     data: NDArray[np.complex128],
@@ -183,6 +248,7 @@ def _linear_part(
     pull: NDArray[np.float64],
     shrink: NDArray[np.float64],
     room: int,
+    aim: NDArray[np.float64] | None = None,
 ) -> tuple[
     NDArray[np.complex128],
     NDArray[np.complex128],
@@ -206,7 +272,7 @@ def _linear_part(
     right = kept[:, :k, k] + pull
     left = kept[:, :k, :k] + precision
     amplitudes = np.linalg.solve(left, right[..., None])[..., 0].astype(np.float64, copy=False)
-    offset = (theta - problem.start) / problem.sd
+    offset = (theta - (problem.start if aim is None else aim)) / problem.sd
     objective: NDArray[np.float64] = kept[:, k, k] - (right * amplitudes).sum(axis=1)
     objective += (offset**2).sum(axis=1)
     return samples, z, amplitudes, objective, left
@@ -253,6 +319,7 @@ def normal_equations(
     precision: NDArray[np.float64],
     pull: NDArray[np.float64],
     shrink: NDArray[np.float64],
+    aim: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the joint Gauss-Newton system of amplitudes and nonlinear parameters.
 
@@ -262,7 +329,7 @@ def normal_equations(
         With K components and P parameters.
     state : State
         Where the search stands.
-    precision, pull, shrink : ndarray
+    precision, pull, shrink, aim : ndarray
         As for ``evaluate``; ``shrink`` may be another than the state was evaluated with.
 
     Returns
@@ -285,8 +352,8 @@ def normal_equations(
     a = state.amplitudes
     gradient = kept[:, : k + p, -1] - np.einsum("vij,vj->vi", kept[:, : k + p, :k], a)
     gradient[:, :k] += pull - np.einsum("vij,vj->vi", precision, a)
-    gradient[:, k:] -= (state.theta - problem.start) / problem.sd**2
-    offset = (state.theta - problem.start) / problem.sd
+    offset = (state.theta - (problem.start if aim is None else aim)) / problem.sd
+    gradient[:, k:] -= offset / problem.sd
     chi = (
         kept[:, -1, -1]
         - 2 * np.einsum("vi,vi->v", kept[:, :k, -1], a)
@@ -350,6 +417,7 @@ def minimise(
     precision: NDArray[np.float64],
     pull: NDArray[np.float64],
     shrink: NDArray[np.float64],
+    aim: NDArray[np.float64] | None = None,
     *,
     most_iterations: int = MOST_ITERATIONS,
     tolerance: float = TOLERANCE,
@@ -366,7 +434,7 @@ def minimise(
         Start, inside the box.
     box : tuple of ndarray of float64, shapes (V, P)
         Lower and upper bounds.
-    precision, pull, shrink : ndarray
+    precision, pull, shrink, aim : ndarray
         As for ``evaluate``.
     most_iterations : int
         Evaluations per voxel.
@@ -382,7 +450,8 @@ def minimise(
     """
     v, k = data.shape[0], pull.shape[1]
     lower, upper = box
-    best = evaluate(problem, data, theta.copy(), precision, pull, shrink)
+    aim = np.broadcast_to(problem.start, theta.shape) if aim is None else aim
+    best = evaluate(problem, data, theta.copy(), precision, pull, shrink, aim)
     converged = np.zeros(v, dtype=bool)
     damping = np.full(v, 1e-3)
     growth = np.full(v, 2.0)
@@ -390,7 +459,7 @@ def minimise(
     for _ in range(most_iterations):
         here = State(*(getattr(best, name)[active] for name in State.__slots__))
         hessian, gradient, _ = normal_equations(
-            problem, here, precision[active], pull[active], shrink[active]
+            problem, here, precision[active], pull[active], shrink[active], aim[active]
         )
         curvature, slope = _profile(hessian, gradient, k)
         mu = damping[active]
@@ -406,7 +475,7 @@ def minimise(
         if go.size == 0:
             break
         at = active[go]
-        new = evaluate(problem, data[at], trial[go], precision[at], pull[at], shrink[at])
+        new = evaluate(problem, data[at], trial[go], precision[at], pull[at], shrink[at], aim[at])
         gain = (best.objective[at] - new.objective) / predicted[go]
         good = (gain > 0) & np.isfinite(new.objective)
         best.put(at[good], new, good)
