@@ -6,8 +6,9 @@ broad instead of as their T2 make them, the coupled lines of NAA are weaker than
 pulses make them, the echo time of the PRESS is divided otherwise than assumed where no file tells,
 the line shape has a shoulder, an eddy current was not corrected, macromolecules differ from voxel
 to voxel; at last all of it at once, of each a random part from none to all. Median error with its
-sign and coverage of the 95 % intervals, in %. 100 spectra a class by default; a number as argument
-takes another.
+sign and coverage of the 95 % intervals, in %; ``narrow``: what intervals would cover that are as
+narrow as covers 95 % of the phantoms where nothing is wrong. 100 spectra a class by default; a
+number as argument takes another.
 """
 
 from __future__ import annotations
@@ -160,13 +161,14 @@ def everything(made: Phantom) -> NDArray[np.complex128]:
 
 def main(n: int) -> None:
     print(f"SNR {SNR}, {len(CLASSES)} x {n} spectra; median error and coverage, %")
-    print(f"{'TE':>4}  {'wrong':<34}" + "".join(f"{p:>9}{'cover':>7}" for p in PAIRS))
+    print(f"{'TE':>4}  {'wrong':<34}" + "".join(f"{p:>9}{'cover':>7}{'narrow':>7}" for p in PAIRS))
     for echo_time_s in (0.030, 0.068, 0.144):
         phantoms = [
             made
             for offset, tissue in enumerate(CLASSES)
             for made in spectra_of(tissue, n, SEED + 2 * offset, SNR, echo_time_s)
         ]
+        enough = {}
         for name, change in (CHANGES | {"all of it, of each a random part": everything}).items():
             results = [
                 fit(Spectra(fid=change(made), acquisition=made.spectra.acquisition))
@@ -177,10 +179,13 @@ def main(n: int) -> None:
                 # normal tissue has next to no lipid: two phantoms, one of each kind of baseline
                 first = 2 if pair == "LL/Cr" else 0
                 both = zip(results[first:], phantoms[first:], strict=True)
-                error, covered, _ = map(
+                error, covered, width = map(
                     np.concatenate, zip(*(judged(r, m, pair) for r, m in both), strict=True)
                 )
+                reach = 2 * np.abs(error) / width
+                narrow = reach <= enough.setdefault(pair, np.nanquantile(reach, 0.95))
                 row += f"{100 * np.nanmedian(error):>+9.1f}{100 * covered.mean():>7.1f}"
+                row += f"{100 * narrow.mean():>7.1f}"
             print(row, flush=True)
 
 
