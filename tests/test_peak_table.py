@@ -130,6 +130,12 @@ def test_text_that_is_no_table_is_refused(text, sentence):
         read_peaks(text)
 
 
+def test_sums_of_metabolites_are_known_by_their_parts():
+    areas = read_peaks("GPC+PCh=1 Cr+PCr=2 NAA+NAAG=3 Glu+Gln=4")
+
+    assert areas.names == ("Cho", "Cr", "NAA", "Glx")
+
+
 def test_no_text_at_all_is_no_table():
     with pytest.raises(FormatError, match="must be written NAME=VALUE"):
         read_peaks("")

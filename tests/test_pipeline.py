@@ -215,6 +215,13 @@ def test_a_single_criterion_and_an_array_of_two_ends_are_taken():
     assert analyze(PEAKS, fit_range_ppm=np.array([1.0, 4.0])).assessment is not None
 
 
+def test_peaks_that_nobody_gave_are_not_called_absent():
+    unknown = analyze({"foo": 1, "bar": 2}).assessment
+
+    [gate] = [gate for gate in unknown.gates if gate.name == "two-peaks"]
+    assert gate.sentence.startswith("None of Cho, Cr and NAA is among the peaks")
+
+
 def test_peaks_of_another_nucleus_are_refused():
     with pytest.raises(SignalError, match="the peaks are of 31P; only 1H is analysed"):
         analyze(PEAKS, nucleus="31P")

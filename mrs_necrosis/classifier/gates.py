@@ -477,7 +477,8 @@ def _absent_checks(areas: PeakAreas) -> Iterable[Check]:
         if len(found) > 1:
             return f"{joined(found)} are detected."
         which = f"Of Cho, Cr and NAA only {found[0]}" if found else "None of Cho, Cr and NAA"
-        return f"{which} is detected: there is no ratio of two of them to judge."
+        verb = "is detected" if any(name in areas for name in absent) else "is among the peaks"
+        return f"{which} {verb}: there is no ratio of two of them to judge."
 
     def say_absent(i: int) -> str:
         names = [name for name, where in absent.items() if where[i]]

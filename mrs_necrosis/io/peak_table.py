@@ -50,11 +50,17 @@ _ALIASES: Final = {
     "cho": "Cho",
     "tcho": "Cho",
     "choline": "Cho",
+    "gpc+pch": "Cho",
+    "pch+gpc": "Cho",
     "cr": "Cr",
     "tcr": "Cr",
     "creatine": "Cr",
+    "cr+pcr": "Cr",
+    "pcr+cr": "Cr",
     "naa": "NAA",
     "tnaa": "NAA",
+    "naa+naag": "NAA",
+    "naag+naa": "NAA",
     "ll": "LL",
     "lip+lac": "LL",
     "lac": "Lac",
@@ -62,6 +68,7 @@ _ALIASES: Final = {
     "mi": "mI",
     "ins": "mI",
     "myo-inositol": "mI",
+    "glu+gln": "Glx",
 }
 _NAME_TITLES: Final = frozenset({"peak", "name", "metabolite"})
 _VALUE_TITLES: Final = ("value", "area", "height", "amplitude", "concentration")
