@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mrs_necrosis import analyze
 from mrs_necrosis.analysis import Analysis, Source
@@ -884,3 +885,12 @@ def test_the_methods_of_a_table_are_those_of_its_quantity():
     assert "LL is lipid 1.3" not in printed
     assert "Ratios are quotients of areas; LL is lipid 1.3" in fitted
     assert "Perfusion" not in fitted
+
+
+def test_a_component_that_points_down_is_not_cut():
+    axes = Figure().subplots()
+    ppm = np.linspace(0.5, 4.0, 50)
+
+    figure._draw_components(axes, {"mI": np.ones(50) * 0.1, "other": -np.ones(50)}, ppm)
+
+    assert axes.get_ylim()[0] < -1.3

@@ -206,7 +206,7 @@ def _draw_components(
 ) -> None:
     heights = {name: float(np.abs(curve[_inside(ppm)]).max()) for name, curve in groups.items()}
     tallest = max(heights.values(), default=0.0) or 1.0
-    step, level = 0.34 * tallest, 0.0
+    step, level, lowest = 0.34 * tallest, 0.0, 0.0
     for name, curve in groups.items():
         axes.axhline(level, color=FAINT, linewidth=0.5, zorder=0)
         axes.plot(ppm, curve + level, color=INK, linewidth=0.9)
@@ -214,8 +214,9 @@ def _draw_components(
             1.005, level, name, transform=axes.get_yaxis_transform(), va="center", fontsize=7.5,
             parse_math=False,
         )  # fmt: skip
+        lowest = min(lowest, level + float(curve[_inside(ppm)].min()))
         level -= step
-    axes.set_ylim(level + 0.4 * step, tallest * 1.05)
+    axes.set_ylim(min(level + 0.4 * step, lowest - 0.1 * step), tallest * 1.05)
     axes.set_ylabel("components", rotation=0, ha="right", va="center")
 
 
