@@ -26,7 +26,7 @@ import mrs_necrosis
 from mrs_necrosis import analyze
 from mrs_necrosis.cli import main
 from mrs_necrosis.cohort import analyze_dataset, analyze_file, analyze_table, cluster, dataset
-from mrs_necrosis.cohort.batch import dataset_units, table_units
+from mrs_necrosis.cohort.batch import dataset_units, table_units, write_group_table
 from mrs_necrosis.errors import FormatError, OutputError
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.simulation import grid_phantom, sample_path
@@ -481,6 +481,21 @@ def test_running_again_does_nothing(root, derivatives):
     assert result.count("unchanged") == 4
     assert contents(derivatives) == before
     assert {p: p.stat().st_mtime_ns for p in derivatives.rglob("*_mrs.json")} == times
+
+
+def test_what_a_killed_run_left_half_written_is_not_gathered(tmp_path):
+    table = tmp_path / "table.csv"
+    source = sample_path("reference_case.toml")
+    table.write_text(f"input,label\n{source},whole\n{source},half\n")
+    out = tmp_path / "out"
+    analyze_table(table, out, figures=False)
+    (path,) = out.glob("half/*_desc-status.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "state": "writing"}))
+
+    write_group_table(out, name="ratios.tsv")
+
+    rows = (out / "ratios.tsv").read_text().splitlines()[1:]
+    assert {row.split("\t")[2] for row in rows} == {"whole"}
 
 
 def test_a_result_that_somebody_changed_is_not_removed(tmp_path):
