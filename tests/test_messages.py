@@ -140,6 +140,7 @@ MISUSE = [
     (lambda: read_peak_table(["Cho=1", "Cr=2"], field_t=24), "field_t must be in T, between 0.03"),
     (lambda: analyze(CASE, threads="x"), "threads must be a whole number from 1 on or None; got"),
     (lambda: analyze(CASE, dicom_source="a.dcm"), "dicom_source needs out, the folder that the"),
+    (lambda: analyze(CASE, seed=True), "seed must be a whole number from 0 on; got True"),
     (lambda: analyze(CASE, seed=-1), "seed must be a whole number from 0 on; got -1"),
     (lambda: analyze(CASE, model="peak"), "model must be a Model, 'metabolites', 'peaks' or None"),
     (lambda: analyze(CASE, midline_mm=np.nan), "midline_mm must be a finite number in mm; got"),

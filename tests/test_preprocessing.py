@@ -27,6 +27,7 @@ from mrs_necrosis.preprocessing import (
 )
 from mrs_necrosis.preprocessing.eddy_currents import water_area
 from mrs_necrosis.preprocessing.noise import noise_sd
+from mrs_necrosis.preprocessing.referencing import _lactate_bounds
 from mrs_necrosis.simulation import grid_phantom, phantom
 from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
 
@@ -681,6 +682,30 @@ def test_acetate_is_not_called_naa_where_creatine_says_otherwise():
 
     assert abs(found.shift_ppm.item()) < 0.03
     assert "acetate" in found.used[0]
+
+
+def test_lines_that_no_pattern_explains_make_no_sure_reference():
+    strange = (1.5, 1.7, 2.3, 2.6, 3.4, 3.6)
+    fid = sum(line(ppm, 1.0) * np.exp(1j * k) for k, ppm in enumerate(strange))
+
+    found = reference_of(fid + noise(np.random.default_rng(0), 0.05, N))
+
+    assert found.confidence.item() < 0.9
+
+
+@pytest.mark.parametrize(
+    ("echo_time_s", "sequence", "bounds"),
+    [
+        (0.030, "PRESS", (0.0, np.inf)),
+        (0.144, "PRESS", (-np.inf, 0.0)),
+        (0.288, "sLASER", (0.0, np.inf)),
+        (0.216, "PRESS", (-np.inf, np.inf)),  # cos(pi J TE) is near zero
+        (0.144, "STEAM", (-np.inf, np.inf)),  # depends on the mixing time
+        (None, "PRESS", (-np.inf, np.inf)),
+    ],
+)
+def test_lactate_points_where_sequence_and_echo_time_say(echo_time_s, sequence, bounds):
+    assert _lactate_bounds(echo_time_s, sequence) == bounds
 
 
 def test_nothing_is_referenced_by_noise():

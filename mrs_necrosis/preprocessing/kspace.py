@@ -108,7 +108,7 @@ def _filtered(
             continue
         along = [1] * fid.ndim
         order = np.fft.ifftshift(np.arange(n) - n // 2)
-        share = 0.0 if window is None or n == 1 else _COSINE_SHARE[window]
+        share = 0.0 if window is None else _COSINE_SHARE[window]
         weight = (1.0 - share) + share * np.cos(2.0 * np.pi * order / n)
         along[axis] = n
         kspace = np.fft.fft(values, axis=axis) * weight.reshape(along)
