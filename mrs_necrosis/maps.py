@@ -230,7 +230,7 @@ class OwnTissue:
     normalised: tuple[Ratio, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class GridResult:
     """Everything that is written and drawn of a grid.
 
@@ -256,6 +256,10 @@ class GridResult:
     statements: tuple[Statement, ...]
     anatomy: Anatomy | None
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        lesion = "" if self.lesion is None else f", lesion: {self.lesion.favors.value}"
+        return f"<GridResult {', '.join(one.name for one in self.maps)}{lesion}>"
 
 
 # ------------------------------------------------------------------ results to maps

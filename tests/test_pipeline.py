@@ -206,6 +206,8 @@ def test_what_a_notebook_shows_of_a_result_is_short_and_says_it():
     assert "points to necrosis" in str(table) or "point to necrosis" in str(table)
     assert "\nCho/NAA 1.0" in str(found)
     assert "not-evaluable" in str(grid)
+    assert repr(grid.grid_assessment).startswith("<GridAssessment 0 necrosis-favoring, ")
+    assert repr(grid.grid_result).startswith("<GridResult desc-label, ")
 
 
 def test_a_single_criterion_and_an_array_of_two_ends_are_taken():

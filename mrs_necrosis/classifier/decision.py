@@ -85,7 +85,7 @@ class GridFinding:
     expression: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class GridAssessment:
     """Labels and evidence of every voxel of a grid.
 
@@ -130,6 +130,10 @@ class GridAssessment:
     findings: tuple[GridFinding, ...] = ()
     requirements: Mapping[str, str] = field(default_factory=dict)
     withholding: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {label.value}" for label, count in self.counts().items())
+        return f"<GridAssessment {counts}>"
 
     def counts(self, mask: NDArray[np.bool_] | None = None) -> dict[Favors, int]:
         """Return how many voxels have each label.
