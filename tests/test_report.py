@@ -532,6 +532,12 @@ def test_no_header_promises_an_interval_that_the_source_does_not_give():
     assert "value (interval)" in page.to_html(spectrum_analysis(), {})
 
 
+def test_a_perfusion_that_is_not_scored_is_shown_with_its_value():
+    found = analyze({"Cho": 1, "Cr": 1, "NAA": 1}, context=Context(rcbv_white=1.5))
+
+    assert "perfusion: not met: rCBV/WM > 2 (Hoefnagels 2009): 1.50" in text.summary(found)
+
+
 def test_a_criterion_that_is_not_met_is_said_to_favor_the_other_side():
     analysis = analyze({"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278})
 

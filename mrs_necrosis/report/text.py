@@ -162,17 +162,12 @@ def _assessment(assessment: Assessment, rows: Mapping[str, Row]) -> str:
     lines = [wrap(f"{assessment.favors.value.upper()}: {verdict}")]
     for side, findings in sides(assessment.findings).items():
         lines.append(f"  {side.value} ({len(findings)})")
-        lines += [
-            f"    {finding_statement(finding)}: {finding_text(finding, rows)}"
-            if finding.value is not None
-            else f"    {finding_statement(finding)}"
-            for finding in findings
-        ]
+        lines += [f"    {_said(finding, rows)}" for finding in findings]
     others = [f for f in assessment.findings if f.kind != "spectroscopy" and not f.scored]
     if others:
         lines.append("  shown, not scored")
         lines += [
-            wrap(f"{finding.kind.replace('mri', 'MRI')}: {finding.statement}", "    ")
+            wrap(f"{finding.kind.replace('mri', 'MRI')}: {_said(finding, rows)}", "    ")
             for finding in others
         ]
     closed = [gate for gate in assessment.gates if not gate.is_open and gate is not reason]
@@ -190,6 +185,11 @@ def _assessment(assessment: Assessment, rows: Mapping[str, Row]) -> str:
         lines.append("  mind")
         lines += [wrap(caveat, "    - ") for caveat in caveats]
     return "\n".join(lines)
+
+
+def _said(finding: Finding, rows: Mapping[str, Row]) -> str:
+    value = "" if finding.value is None else f": {finding_text(finding, rows)}"
+    return f"{finding_statement(finding)}{value}"
 
 
 def ratio_table(analysis: Analysis) -> str:
