@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrs_necrosis import Acquisition, Spectra, ratio
+from mrs_necrosis import Acquisition, PeakAreas, Spectra, ratio
 from mrs_necrosis.fitting import Baseline, Parameter, default_model, fit
 from mrs_necrosis.fitting.engine import _look_elsewhere
 from mrs_necrosis.fitting.model import areas_of, misshapen
@@ -265,6 +265,24 @@ def test_a_lipid_that_strayed_or_lies_at_a_wall_is_looked_for_elsewhere():
     np.testing.assert_array_equal(start[:, place], problem.start[place])
     assert start[1, width] > theta[1, width]  # broad where it was narrow
     assert (start[[0, 2], width] < theta[[0, 2], width]).all()  # and the other way round
+
+
+def test_tall_multiplets_do_not_turn_a_phased_spectrum():
+    areas = {
+        "Cr": 1.0, "Cho": 1.6, "NAA": 0.8, "mI": 3.6, "Glu": 2.0, "Lac": 0.9, "Lip13": 1.5,
+        "Lip09": 0.6, "MM09": 0.5, "MM14": 0.8, "MM20": 1.2,
+    }  # fmt: skip
+    made = phantom(
+        PeakAreas(tuple(areas), np.array(list(areas.values()))), np.random.default_rng(2),
+        grid=(4, 1, 1), echo_time_s=0.02, snr=40.0, spectrometer_frequency_mhz=63.87,
+        dwell_time_s=1 / 1500, n_samples=2048, linewidth_hz=3.5, lorentz_share=0.6,
+    )  # fmt: skip
+
+    found = fit(made.spectra)
+
+    phase = found.parameters[..., found.parameter_names.index("phase_rad")]
+    np.testing.assert_allclose(phase, 0.0, atol=0.1)  # it was 1.1
+    assert (found.status == FitStatus.OK).all()
 
 
 def test_what_priors_hold_is_not_looked_for_elsewhere():

@@ -51,6 +51,9 @@ NARROW, HALFWAY, WIDE = 0.02, 0.15, 0.4
 """Width with which a broad one is tried again, as a fraction of its box: wide if it was narrow,
 and the other way round."""
 
+FAR_PPM, FAR_RAD = 0.02, 0.6
+"""A start so far from where preprocessing put the spectrum is tried beside that."""
+
 OTHER_SIDE = -0.5
 """Where a metabolite's line is tried again: so much of its distance, on the other side."""
 
@@ -199,15 +202,11 @@ def starting_values(
     theta = np.tile(problem.start, (v, 1))
     lower, upper = np.tile(problem.lower, (v, 1)), np.tile(problem.upper, (v, 1))
     names = [p.name for p in problem.model.parameters]
-    box_hz = BOX_PPM * problem.frequency_mhz
-    if "shift_hz" in names:
-        p = names.index("shift_hz")
-        theta[:, p] = shift
-        lower[:, p], upper[:, p] = shift - box_hz, shift + box_hz
-    if "phase_rad" in names:
-        p = names.index("phase_rad")
-        theta[:, p] = phase
-        lower[:, p], upper[:, p] = phase - np.pi / 2, phase + np.pi / 2
+    half = {"shift_hz": BOX_PPM * problem.frequency_mhz, "phase_rad": np.pi / 2}
+    common = {names.index(name): half[name] for name in half if name in names}
+    for name, value in (("shift_hz", shift), ("phase_rad", phase)):
+        if name in names:
+            theta[:, names.index(name)] = value
     for name, value in (("lorentz_hz", 0.5 * width), ("gauss2_hz2", (0.65 * width) ** 2)):
         if name in names:
             p = names.index(name)
@@ -226,9 +225,24 @@ def starting_values(
         trials.append(trial)
     found = [solver.eliminate(data, trial, precision, pull, shrink) for trial in trials]
     choice = np.stack([objective for objective, _, _ in found]).argmin(axis=0), np.arange(v)
+    objective = np.stack([objective for objective, _, _ in found])[choice]
     amplitudes = np.stack([values for _, values, _ in found])[choice]
     sd = np.stack([values for _, _, values in found])[choice]
-    return np.stack(trials)[choice], (lower, upper), amplitudes, sd
+    theta = np.stack(trials)[choice]
+    # tall multiplets may turn what is well phased; its own place is tried, too
+    far = np.abs(shift) > FAR_PPM * problem.frequency_mhz
+    at = np.flatnonzero(far | (np.abs(phase) > FAR_RAD))
+    if at.size and common:
+        given = trials[len(trials) // 2][at]
+        given[:, list(common)] = problem.start[list(common)]
+        weighing = (one[at] for one in (precision, pull, shrink))
+        lowest, values, deviation = solver.eliminate(data[at], given, *weighing)
+        better = lowest < objective[at]
+        at = at[better]
+        theta[at], amplitudes[at], sd[at] = given[better], values[better], deviation[better]
+    for p, reach in common.items():
+        lower[:, p], upper[:, p] = theta[:, p] - reach, theta[:, p] + reach
+    return theta, (lower, upper), amplitudes, sd
 
 
 def other_starts(
