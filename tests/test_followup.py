@@ -221,6 +221,16 @@ def test_each_visit_is_compared_with_the_first_and_the_one_before():
     assert pairs == [(2012, 2013), (2012, 2014), (2013, 2014)]
 
 
+def test_treatments_are_told_in_the_order_of_time():
+    late, early = (
+        Treatment(name=n, start=Date.parse(d)) for n, d in (("b", "2013"), ("a", "2012"))
+    )
+
+    course = followup([visit("2014", FIRST)], treatments=[late, early])
+
+    assert course.treatments == (early, late)
+
+
 def test_two_visits_of_one_date_keep_their_own_values():
     course = followup([
         visit("2012-09", [3.6, 1.0, 1.0, 1.0]), visit("2012-09", [3.6, 2.0, 1.0, 1.0]),

@@ -194,6 +194,18 @@ def test_newer_dangerplot_holds_the_echo_time(tmp_path, line, echo_time_s):
     assert read(path).acquisition.echo_time_s == echo_time_s
 
 
+@pytest.mark.parametrize(("phase", "notes"), [("0", 0), ("30", 1)])
+def test_phases_for_the_display_of_dangerplot_are_not_applied_and_said(tmp_path, phase, notes):
+    path = dangerplot(tmp_path / "scan.dpt", FID[0, 0, 0])
+    original = read(path)
+    path.write_text(path.read_text().replace("Phi0\t0", f"Phi0\t{phase}"))
+
+    data = read(path)
+
+    assert np.array_equal(data.fid, original.fid)
+    assert data.history[0].note.count("phases that the file sets for its display") == notes
+
+
 def test_jmrui_text_may_have_decimal_commas(tmp_path):
     path = jmrui_text(tmp_path / "scan.txt", FID[0, 0])
     original = read(path)
