@@ -192,7 +192,7 @@ def test_a_large_file_is_not_read_as_a_table(tmp_path):
 
 def test_results_and_spectra_are_no_peak_tables(shared_data):
     for name in (
-        "lcmodel/brain_3T_press30/lcmodel_reference_test-reference-out.csv",
+        "mrsi/lcmodel_multivoxel_10/test-reference-multi-voxel.csv",
         "lcmodel/brain_3T_press30/data.raw",
         "ismrm_challenge/truth_datasets_1-10.csv",
         "MANIFEST.tsv",
@@ -208,14 +208,72 @@ def test_values_on_the_command_line_are_told_from_file_names():
     assert not is_peak_table([])
 
 
-def test_a_result_of_lcmodel_is_named_as_one(tmp_path):
-    path = tmp_path / "result.csv"
-    path.write_text(
-        "Row, Col, Ala, Ala %SD, Ala/Cr+PCr, Cr, Cr %SD, Cr/Cr+PCr\n1, 1, 1, 2, 3, 4\n"
-    )
+TABLE_OF_LCMODEL = """ LCModel (Version 6.3-1L)
+ somebody's name
 
-    with pytest.raises(FormatError, match="is a result of LCModel, not a peak table"):
+$$CONC 9 lines in following concentration table = NCONC+1
+    Conc.  %SD /Cr+PCr  Metabolite
+    4.000  20%   0.400 Cr
+    6.000  10%   0.600 PCr
+    3.000   8%   0.300 GPC+PCh
+   12.000   4%   1.200 NAA
+    0.000 999%   0.000 Lac
+    8.000   5%   0.800 Ins
+   50.000  10%   5.000 Lip13a
+   10.000   3%   1.000 Cr+PCr
+
+$$MISC  1 lines in following misc. output table
+  FWHM = 0.038 ppm    S/N =  12
+"""
+
+
+def test_metabolites_of_lcmodel_are_concentrations_with_their_errors(tmp_path):
+    path = tmp_path / "voxel.table"
+    path.write_text(TABLE_OF_LCMODEL)
+
+    areas = read_peaks(path)
+
+    # no lactate, of which nobody knows how far it may be off, and no lipid
+    assert as_dict(areas) == {"Cho": 3.0, "Cr": 10.0, "NAA": 12.0, "mI": 8.0}
+    assert np.sqrt(np.diag(areas.covariance)) == pytest.approx([0.24, 0.3, 0.48, 0.4])
+    assert areas.quantity == "molar"
+    assert is_peak_table(path)
+
+
+def test_an_absent_metabolite_of_lcmodel_has_no_error(tmp_path):
+    path = tmp_path / "voxel.table"
+    path.write_text(TABLE_OF_LCMODEL.replace("   12.000   4%   1.200", "    0.000 999%   0.000"))
+
+    areas = read_peaks(path)
+
+    assert areas.value("NAA") == 0
+    assert areas.covariance is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["1, 1, 3, 4, 1", "1, 2, 3, 4, 1"], "is LCModel's result of many voxels"),
+        (["1, 1, 3, 4, 1"], "is a result of LCModel without choline, creatine and NAA"),
+    ],
+)
+def test_a_result_of_lcmodel_that_is_no_voxel_is_refused(tmp_path, lines, message):
+    path = tmp_path / "result.csv"
+    path.write_text("\n".join(["Row, Col, Ala, Ala %SD, Ala/Cr+PCr", *lines, ""]))
+
+    with pytest.raises(FormatError, match=message):
         read_peaks(path)
+
+
+def test_real_results_of_lcmodel_have_the_ratios_that_it_printed(shared_data):
+    path = shared_data / "lcmodel_coord/oryx_mrsi_3T_press52/K_01_sl2_7-7.table"
+
+    areas = read_peaks(path)
+
+    over_cr = {name: float(areas.value(name) / areas.value("Cr")) for name in areas.names}
+    assert over_cr["Cho"] == pytest.approx(0.365, abs=0.002)
+    assert over_cr["NAA"] == pytest.approx(1.432, abs=0.01)
+    assert over_cr["mI"] == pytest.approx(1.041, abs=0.01)
 
 
 def test_a_negative_area_is_refused_and_says_which(tmp_path):

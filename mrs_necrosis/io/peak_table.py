@@ -1,8 +1,8 @@
 """Peak tables: the values a console prints, which go straight to ratios.
 
-Three spellings. A string, ``"Cho=33671±900 Cr=29534±850"``. A CSV file, either one peak a
-line under a title line such as ``peak,value,sd``, or one title line of peak names and one line of
-values. A TOML file::
+Three spellings, and LCModel's result of one voxel. A string, ``"Cho=33671±900 Cr=29534±850"``. A
+CSV file, either one peak a line under a title line such as ``peak,value,sd``, or one title line of
+peak names and one line of values. A TOML file::
 
     title = "first follow-up"     # title, date, unit, quantity, echo_time_ms (or echo_time_s),
     quantity = "area"             # field_t and covariance are optional
@@ -77,7 +77,21 @@ _TOML_KEYS: Final = (
     "peaks", "areas", "sd", "covariance", "quantity", "unit", "echo_time_s", "echo_time_ms",
     "field_t", "date", "title", "citation", "note",
 )  # fmt: skip
-_LCMODEL: Final = re.compile(r"\s*Row,\s*Col,[^\n]*%SD")
+_LCMODEL: Final = re.compile(
+    r"\A\s*Row,\s*Col,[^\n]*%SD|^ *(?:\$\$CONC *)?\d+ lines in following concentration table",
+    re.MULTILINE,
+)
+_OF_LCMODEL: Final = {
+    "Cho": (("GPC+PCh", "PCh+GPC", "GPC+PCho", "PCho+GPC"), ("GPC", "PCh", "PCho", "Cho")),
+    "Cr": (("Cr+PCr", "PCr+Cr"), ("Cr", "PCr")),
+    "NAA": (("NAA+NAAG", "NAAG+NAA"), ("NAA", "NAAG")),
+    "mI": ((), ("Ins", "mI")),
+    "Glx": (("Glu+Gln", "Gln+Glu"), ()),
+    "Lac": ((), ("Lac",)),
+}
+"""Sums that LCModel reports with their own error, and the parts of which one alone may be
+there."""
+_NO_SD: Final = 9.99  # LCModel's 999 %
 _ABSENT: Final = frozenset({"", "-", "n/a", "na", "nan"})
 
 
@@ -166,7 +180,8 @@ def read_peak_table(
     Parameters
     ----------
     source : str, PathLike or sequence of str
-        A TOML or CSV file, or text such as ``"LL=108964 Cho=33671"``.
+        A TOML or CSV file, a result of LCModel (``.table``, ``.coord``, ``.csv``), or text such
+        as ``"LL=108964 Cho=33671"``.
     echo_time_s, field_t, quantity : float, str or None
         Replace what the table says.
 
@@ -199,7 +214,10 @@ def read_peak_table(
     if isinstance(source, (str, PathLike)) and not is_assignments(source):
         path = Path(source)
         content = _content(Source(path))
-        table = _toml(path, content) if _is_toml(path, content) else _csv(path, content)
+        if _LCMODEL.search(content):
+            table = _lcmodel(path)
+        else:
+            table = _toml(path, content) if _is_toml(path, content) else _csv(path, content)
     else:
         words = [source] if isinstance(source, (str, PathLike)) else list(source)
         table = _assignments(" ".join(str(word) for word in words))
@@ -259,10 +277,7 @@ def _content(source: Source) -> str:
         source.fail(f"is too large for a peak table: {source.size} bytes")
     if not source.is_text:
         source.fail("is no peak table: it is not text")
-    content = decode(source.content)
-    if _LCMODEL.match(content):
-        source.fail("is a result of LCModel, not a peak table; read_lcmodel_table reads it")
-    return content
+    return decode(source.content)
 
 
 def _is_toml(path: Path, content: str) -> bool:
@@ -327,6 +342,31 @@ def _toml(path: Path, content: str) -> dict[str, Any]:
 
 def _toml_number(value: Any) -> float | None:
     return number(value) if isinstance(value, (int, float)) else None
+
+
+def _lcmodel(path: Path) -> dict[str, Any]:
+    """Return the metabolites of one voxel; lipids are left out, whose scale is not theirs."""
+    from mrs_necrosis.io.basis import read_lcmodel_table
+
+    found = read_lcmodel_table(path)
+    if len(found.values) != 1:
+        _refuse(path, "is LCModel's result of many voxels; read_lcmodel_table reads it")
+    at = {name: i for i, name in enumerate(found.names)}
+    peaks: list[tuple[str, float | None, float | None]] = []
+    for name, (sums, parts) in _OF_LCMODEL.items():
+        alone = [part for part in parts if part in at]
+        chosen = [one for one in sums if one in at] or (alone if len(alone) == 1 else [])
+        if chosen:
+            value = float(found.values[0, at[chosen[0]]])
+            relative = float(found.relative_sd[0, at[chosen[0]]])
+            is_known = value > 0 and relative < _NO_SD
+            if is_known or name in {"Cho", "Cr", "NAA"}:
+                peaks.append((name, value, relative * value if is_known else None))
+    if not peaks:
+        _refuse(path, "is a result of LCModel without choline, creatine and NAA")
+    if any(sd is None for _, _, sd in peaks):  # 0 with 999 %: nobody knows how far it may be off
+        peaks = [(name, value, None) for name, value, _ in peaks]
+    return {"peaks": peaks, "quantity": "molar"}
 
 
 def _csv(path: Path, content: str) -> dict[str, Any]:
