@@ -179,6 +179,7 @@ def test_a_timeline_may_name_the_files_of_its_spectra(capsys, tmp_path):
         shutil.copy(sample_path(name), tmp_path / name)
     timeline = tmp_path / "course.toml"
     timeline.write_text(
+        "lesion = 'left parietal'\n"
         "[[visits]]\ndate = '2012-09'\ninput = 'reference_case_te144.nii.gz'\nevent = 'oedema'\n"
         "[[visits]]\ndate = '2012-12'\ninput = 'recurrence_te144.nii.gz'\n"
     )
@@ -187,6 +188,7 @@ def test_a_timeline_may_name_the_files_of_its_spectra(capsys, tmp_path):
 
     assert code == 0
     words = " ".join(capsys.readouterr().out.split())
+    assert words.startswith("left parietal - 2 visits")
     assert "September 2012 (oedema): Cho/Cr 1.1" in words
     assert "Cho/Cr from September 2012 to December 2012: up by" in words
     with pytest.raises(ValueError, match="spectra of September 2012 are not analysed yet"):

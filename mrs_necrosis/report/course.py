@@ -34,7 +34,8 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 def summary(found: FollowUp) -> str:
     """Return the course as text for a terminal."""
-    title = [found.title] if found.title else []
+    heading = found.title or found.lesion
+    title = [heading] if heading else []
     return "\n".join([
         *title, *(wrap(sentence, "  - ") for sentence in found.sentences), "", RESEARCH_LINE,
     ])  # fmt: skip
