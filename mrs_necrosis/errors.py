@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_LONGEST = 120  # characters of a name in a message
+
+
 def printable(text: str) -> str:
     """Return a text in one line, without what a terminal or a page could obey.
 
@@ -42,9 +45,10 @@ def name_of(path: str | PathLike[str]) -> str:
     Returns
     -------
     str
-        In one line.
+        In one line, not too long.
     """
-    return printable(Path(path).name or str(path)) or "."
+    name = printable(Path(path).name or str(path)) or "."
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
 
 
 def joined(words: Sequence[str]) -> str:

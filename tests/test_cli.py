@@ -202,6 +202,17 @@ def test_an_empty_path_is_not_the_current_folder(capsys, option):
     assert f"argument {option}: is an empty path, which would be the current folder" in err
 
 
+def test_a_name_that_is_too_long_is_refused_in_a_short_sentence(capsys):
+    code, _, err = command(capsys, "analyze", "a" * 5000)
+    also, _, more = command(capsys, "analyze", *PEAKS, "--out", "b" * 300)
+
+    assert (code, also) == (3, 4)
+    assert "aa…aa" in err
+    assert "cannot be opened (OSError)" in err
+    assert "cannot write to bb" in more
+    assert len(err + more) < 500
+
+
 def test_what_cannot_be_written_is_refused_before_any_work(capsys, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")

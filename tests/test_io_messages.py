@@ -3,6 +3,7 @@
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -468,6 +469,17 @@ def test_a_peak_table_with_an_impossible_field_is_refused(tmp_path):
 
     with pytest.raises(FormatError, match=r"field_t must be in T, between 0\.03 and 23; got 3000"):
         read_peak_table(path)
+
+
+@pytest.mark.parametrize("call", ["is_dir", "iterdir"])
+def test_a_locked_folder_is_not_called_damaged(tmp_path, monkeypatch, call):
+    def locked(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, call, locked)
+
+    with pytest.raises(FormatError, match="cannot be opened"):
+        read(tmp_path)
 
 
 def test_all_that_is_missing_is_said_at_once(tmp_path):

@@ -245,11 +245,16 @@ def _sources(path: str | PathLike[str]) -> list[Source]:
         nameless = "an input"
         raise FormatError(nameless, "is an empty path; give a file")
     folder = Path(path)
-    with _refusal(folder, "input"):
-        if folder.is_dir():
-            pair = [folder / name for name in ("fid", "FID") if (folder / name).is_file()]
-            return [Source(pair[0])] if pair else _series(folder)
-        return [Source(folder)]
+    try:
+        if not folder.is_dir():
+            return [Source(folder)]
+        pair = [folder / name for name in ("fid", "FID") if (folder / name).is_file()]
+        if pair:
+            return [Source(pair[0])]
+        with _refusal(folder, "input"):
+            return _series(folder)
+    except OSError as error:  # no permission, or a name that is too long
+        raise FormatError(path, f"cannot be opened ({type(error).__name__})") from None
 
 
 def _series(folder: Path) -> list[Source]:

@@ -232,12 +232,17 @@ def refuse_existing(folder: Path, *, overwrite: bool, name: str = "result.json")
     OutputError
         If there is one, or the path is not a folder or cannot be written.
     """
-    if os.path.lexists(folder) and not folder.is_dir():
+    above = folder
+    try:
+        is_in_the_way = os.path.lexists(folder) and not folder.is_dir()
+        while not above.exists() and above != above.parent:
+            above = above.parent
+    except OSError as error:  # such as a name that is too long
+        msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
+        raise OutputError(msg) from None
+    if is_in_the_way:
         msg = f"{name_of(folder)} exists and is not a folder; choose another"
         raise OutputError(msg)
-    above = folder
-    while not above.exists() and above != above.parent:
-        above = above.parent
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         why = "Permission denied" if above.is_dir() else f"{name_of(above)} is not a folder"
         msg = f"cannot write to {name_of(folder)}: {why}"
