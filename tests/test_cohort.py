@@ -483,6 +483,17 @@ def test_running_again_does_nothing(root, derivatives):
     assert {p: p.stat().st_mtime_ns for p in derivatives.rglob("*_mrs.json")} == times
 
 
+def test_another_version_does_everything_again(tmp_path, monkeypatch):
+    table = tmp_path / "table.csv"
+    table.write_text(f"input\n{sample_path('reference_case.toml')}\n")
+    analyze_table(table, tmp_path / "out", figures=False)
+    monkeypatch.setattr(mrs_necrosis, "__version__", "99.0")
+
+    found = analyze_table(table, tmp_path / "out", figures=False)
+
+    assert found.count("done") == 1
+
+
 def test_what_a_killed_run_left_half_written_is_not_gathered(tmp_path):
     table = tmp_path / "table.csv"
     source = sample_path("reference_case.toml")
