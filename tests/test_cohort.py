@@ -192,6 +192,9 @@ def test_the_reporting_table_takes_numbers_and_known_words_of_the_sidecar(tmp_pa
         "WaterSuppression": "yes",
     }  # fmt: skip
     assert dataset.reported(more) == {}
+    named = {"Manufacturer": "Zzdoe", "BodyPart": "Zzdoe", "WaterSuppression": True,
+             "WaterSuppressionTechnique": "Zzdoe"}  # fmt: skip
+    assert "Zzdoe" not in str(dataset.reported(named))
     assert "not" in dataset.reported({"WaterSuppression": False})["water suppression, shim"]
 
 
