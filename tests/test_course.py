@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,15 @@ import pytest
 from mrs_necrosis import cli
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.errors import FormatError
-from mrs_necrosis.followup import Date, FollowUp, Treatment, Visit, followup, read_timeline
+from mrs_necrosis.followup import (
+    Date,
+    FollowUp,
+    Timeline,
+    Treatment,
+    Visit,
+    followup,
+    read_timeline,
+)
 from mrs_necrosis.report import course
 from mrs_necrosis.simulation import sample_path
 
@@ -70,11 +79,13 @@ def test_the_page_has_figure_visits_and_changes(rising):
 
 def test_hostile_words_of_a_timeline_are_escaped():
     hostile = "<script>alert(1)</script>$_{$"
-    found = followup([visit("2013-01", [1, 1, 1], event=hostile)],
-                     treatments=[Treatment(name=hostile, start=Date.parse("2013"))])  # fmt: skip
+    seen = replace(visit("2013-01", [1, 1, 1], event=hostile), readings={"conclusion": hostile})
+    told = Timeline(visits=(seen,), title=hostile, lesion=hostile, citation=hostile)
+    found = followup(told, treatments=[Treatment(name=hostile, start=Date.parse("2013"))])
 
     contents = course.render(found)
 
+    assert contents["followup.html"].count(b"&lt;script") >= 5
     assert b"<script" not in contents["followup.html"] + contents["timeline.svg"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrs_necrosis.constants import LACTATE_J_HZ
+from mrs_necrosis.constants import LACTATE_J_HZ, PEAK_PPM
 from mrs_necrosis.simulation import spins
 from mrs_necrosis.simulation.spins import (
     Lines,
@@ -102,6 +102,23 @@ def test_lactate_is_upside_down_at_144_ms_and_upright_at_288_ms():
 
     assert methyl[0.144] == pytest.approx(-3, abs=0.02)
     assert methyl[0.288] == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("peak", "members", "below_ppm"),
+    [("NAA", ("NAA",), 2.1), ("Cr", ("Cr", "PCr"), 3.1), ("Cho", ("GPC", "PCh"), 3.25),
+     ("Lac", ("Lac",), 2.0)],
+)  # fmt: skip
+def test_a_peak_lies_where_its_spins_say(peak, members, below_ppm):
+    centres = []
+    for name in members:
+        lines = lines_of(name, 0.0, "PULSE-ACQUIRE", frequency_mhz=600.0)
+        named = (lines.shift_ppm < below_ppm) & (lines.shift_ppm > below_ppm - 0.8)
+        weight = np.where(named, lines.amplitude.real, 0.0)
+        weight[weight < 0.3 * weight.max()] = 0.0
+        centres.append(np.average(lines.shift_ppm, weights=weight))
+
+    assert np.mean(centres) == pytest.approx(PEAK_PPM[peak], abs=0.0015)
 
 
 def test_the_coupling_of_lactate_is_the_constant():

@@ -15,6 +15,7 @@ import numpy as np
 from mrs_necrosis.areas import DETECTION_SD, PeakAreas
 from mrs_necrosis.assessment import Favors, Gate
 from mrs_necrosis.classifier.scoring import involves_lipid
+from mrs_necrosis.constants import PEAK_PPM
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import joined
 from mrs_necrosis.quality import FitStatus, Quality
@@ -39,7 +40,7 @@ SAMPLING: Final = (
     "One voxel speaks for its own tissue: it does not exclude tumour elsewhere in the lesion "
     "(11 of 33 treated metastases were mixed, Chernov 2006)."
 )
-USED_PPM: Final = {"NAA": 2.008, "Cr": 3.027, "Cho": 3.21}
+USED_PPM: Final = {name: PEAK_PPM[name] for name in ("NAA", "Cr", "Cho")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
