@@ -157,7 +157,7 @@ class Comparison:
             raise ValueError(msg)
 
     def __str__(self) -> str:
-        return f"{self.expression} {self.comparator} {self.cutoff:g}"
+        return f"{self.expression} {self.comparator} {self.cutoff:.4g}"
 
     @property
     def has_protons(self) -> bool:

@@ -224,6 +224,14 @@ def test_peaks_that_nobody_gave_are_not_called_absent():
     assert gate.sentence.startswith("None of Cho, Cr and NAA is among the peaks")
 
 
+def test_a_converted_cutoff_has_four_digits():
+    found = analyze({"Cho": 1, "Cr": 2, "NAA": 2}, quantity="molar")
+
+    words = " ".join(finding.statement for finding in found.assessment.findings)
+    assert "Cho/Cr > 0.5937 (multivoxel thesis, 1.781 of areas)" in words
+    assert "0.593667" not in words + found.assessment.paragraph
+
+
 def test_peaks_of_another_nucleus_are_refused():
     with pytest.raises(SignalError, match="the peaks are of 31P; only 1H is analysed"):
         analyze(PEAKS, nucleus="31P")

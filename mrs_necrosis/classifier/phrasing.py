@@ -569,7 +569,7 @@ def _cutoff(finding: Finding) -> str:
     assert finding.cutoff is not None
     away = 100 * abs(finding.value / finding.cutoff - 1)
     near = f", by only {max(away, 1):.0f} %" if away < 10 and not finding.is_bound else ""
-    return f"{finding.cutoff:g} ({_short(finding)}{near})"
+    return f"{finding.cutoff:.4g} ({_short(finding)}{near})"
 
 
 def _composite(finding: Finding) -> str:

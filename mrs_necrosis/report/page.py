@@ -213,7 +213,7 @@ def _groups(assessment: Assessment) -> list[tuple[str, list[Finding]]]:
 def _cutoff_words(finding: Finding) -> str:
     if finding.cutoff is None:
         return DASH
-    return f"{finding.comparator} {finding.cutoff:g}".strip()
+    return f"{finding.comparator} {finding.cutoff:.4g}".strip()
 
 
 def _weight_words(finding: Finding) -> str:
