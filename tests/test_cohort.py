@@ -25,7 +25,15 @@ from test_grid_page import browser  # noqa: F401 - a fixture
 import mrs_necrosis
 from mrs_necrosis import analyze
 from mrs_necrosis.cli import main
-from mrs_necrosis.cohort import analyze_dataset, analyze_file, analyze_table, cluster, dataset
+from mrs_necrosis.cohort import (
+    CohortResult,
+    Outcome,
+    analyze_dataset,
+    analyze_file,
+    analyze_table,
+    cluster,
+    dataset,
+)
 from mrs_necrosis.cohort.batch import dataset_units, table_units, write_group_table
 from mrs_necrosis.errors import FormatError, OutputError
 from mrs_necrosis.io import read, write_nifti_mrs
@@ -484,6 +492,25 @@ def test_running_again_does_nothing(root, derivatives):
     assert result.count("unchanged") == 4
     assert contents(derivatives) == before
     assert {p: p.stat().st_mtime_ns for p in derivatives.rglob("*_mrs.json")} == times
+
+
+@pytest.mark.parametrize(
+    ("states", "unwritten", "code"),
+    [
+        (("done", "unchanged"), (False, False), 0),
+        (("done", "failed"), (False, True), 1),
+        (("failed", "failed"), (False, True), 1),
+        (("failed", "failed"), (True, True), 4),
+        ((), (), 0),
+    ],
+)
+def test_the_exit_code_of_a_cohort_is_that_of_all_its_outcomes(states, unwritten, code):
+    outcomes = tuple(
+        Outcome(name=str(number), state=state, is_output_error=is_output)
+        for number, (state, is_output) in enumerate(zip(states, unwritten, strict=True))
+    )
+
+    assert CohortResult(outcomes=outcomes).exit_code == code
 
 
 def test_another_version_does_everything_again(tmp_path, monkeypatch):
