@@ -7,11 +7,14 @@ import os
 import socket
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
+import mrs_necrosis
 from mrs_necrosis import cli
+from mrs_necrosis.errors import MRSNecrosisWarning
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.report.document import schema
 from mrs_necrosis.simulation import phantom, sample_path
@@ -743,6 +746,23 @@ def test_simulated_voxels_have_a_place(capsys, tmp_path, grid, edge_mm):
     assert affine @ [*middle, 1.0] == pytest.approx([0, 0, 0, 1])
 
 
+def test_warnings_of_other_libraries_are_not_shown(capsys, monkeypatch):
+    analyze = mrs_necrosis.analyze
+
+    def warning(*arguments, **keywords):
+        warnings.warn("header of Doe^Jane", UserWarning, stacklevel=1)
+        warnings.warn("ours", MRSNecrosisWarning, stacklevel=1)
+        return analyze(*arguments, **keywords)
+
+    monkeypatch.setattr(mrs_necrosis, "analyze", warning)
+
+    code, out, err = command(capsys, "analyze", "Cho=1", "Cr=1")
+
+    assert code == 0
+    assert "ours" in err
+    assert "Doe" not in out + err
+
+
 def test_the_json_of_several_inputs_is_a_list_of_them(capsys):
     inputs = [sample_path("reference_case.toml"), sample_path("too_poor_te144.nii.gz")]
 
@@ -827,8 +847,6 @@ def test_help_imports_nothing_heavy():
 
 
 def test_an_interrupt_ends_with_130(capsys, monkeypatch):
-    import mrs_necrosis
-
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
@@ -841,8 +859,6 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
 
 
 def test_an_internal_error_is_one_line_and_a_traceback_only_when_asked(capsys, monkeypatch):
-    import mrs_necrosis
-
     def broken(*arguments, **keywords):
         raise ZeroDivisionError("secret")
 
