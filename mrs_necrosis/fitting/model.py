@@ -390,8 +390,9 @@ def _division_is_unknown(acquisition: Acquisition) -> bool:
     """Return whether the spins are simulated as in a PRESS whose two echoes no file tells."""
     from mrs_necrosis.simulation.spins import known_sequence
 
-    sequence = known_sequence(acquisition.sequence) or "PRESS"
-    return sequence == "PRESS" and acquisition.echo_times_s is None
+    # what is not recognised is simulated as a PRESS
+    simulated_as_press = known_sequence(acquisition.sequence) in {None, "PRESS"}
+    return simulated_as_press and acquisition.echo_times_s is None
 
 
 def _other_echoes(entry: dict[str, Any], acquisition: Acquisition) -> Component:
