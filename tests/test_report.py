@@ -724,6 +724,19 @@ def test_of_two_results_written_at_once_the_last_is_whole(tmp_path, monkeypatch)
         assert (tmp_path / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="folders have no lock there")
+def test_what_a_killed_command_left_is_removed(tmp_path):
+    left = tmp_path / ".report.html.4711-0123abcd"
+    left.write_text("half of it")
+    other = tmp_path / ".report.html.notes"
+    other.write_text("mine")
+
+    files.write(table_analysis(), tmp_path)
+
+    assert not left.exists()
+    assert other.read_text() == "mine"
+
+
 def test_a_foreign_file_is_never_replaced(tmp_path):
     (tmp_path / "report.html").write_text("mine")
 

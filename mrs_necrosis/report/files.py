@@ -17,7 +17,7 @@ from mrs_necrosis.report.dicom import dicom_files
 from mrs_necrosis.report.document import SCHEMA, plain, to_json
 from mrs_necrosis.report.reporting import MRSINMRS_TITLES, mrsinmrs_tsv
 from mrs_necrosis.report.table import to_tsv
-from mrs_necrosis.staging import staged
+from mrs_necrosis.staging import staged, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -331,9 +331,11 @@ def write_files(
     try:
         for parent in {folder, *(path.parent for path in paths)}:
             parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder), contextlib.ExitStack() as stack:
+        with _alone(folder) as is_held, contextlib.ExitStack() as stack:
             for path in paths:
                 refuse_existing_file(path, overwrite=overwrite)
+            for path in paths if is_held else []:
+                sweep(path)
             # nothing is replaced or removed before all of it has found room
             temporaries = [
                 stack.enter_context(staged(folder / name, data)) for name, data in contents.items()
@@ -352,21 +354,23 @@ def write_files(
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Iterator[bool]:
     """Hold a folder, so that of two commands the last leaves its files and no others.
 
-    The system lets go when the process dies. Where folders have no lock, as on Windows and on
-    some network file systems, each file is still whole.
+    Gives whether it is held. The system lets go when the process dies. Where folders have no
+    lock, as on Windows and on some network file systems, each file is still whole.
     """
     if os.name == "nt":
-        yield
+        yield False
         return
     import fcntl
 
     descriptor = os.open(folder, os.O_RDONLY)
     try:
+        is_held = False
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            is_held = True
+        yield is_held
     finally:
         os.close(descriptor)
