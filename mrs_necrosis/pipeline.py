@@ -436,7 +436,16 @@ def _of_a_table(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_field(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what can be said of a spectrum: a field strength as the frequency of protons."""
+    """Return what can be said of a spectrum: a field strength as the frequency of protons.
+
+    Raises
+    ------
+    SignalError
+        If it says what a peak table holds.
+    """
+    if given.get("quantity") is not None:
+        msg = "quantity says what a peak table holds, and this is a spectrum: leave it out"
+        raise SignalError(msg)
     spectrum = {name: value for name, value in given.items() if name != "quantity"}
     field_t = spectrum.pop("field_t", None)
     if field_t is not None:

@@ -232,6 +232,11 @@ def test_a_converted_cutoff_has_four_digits():
     assert "0.593667" not in words + found.assessment.paragraph
 
 
+def test_a_quantity_is_a_tables(mixed_spectra):
+    with pytest.raises(SignalError, match="this is a spectrum: leave it out"):
+        analyze(mixed_spectra(1), quantity="molar")
+
+
 def test_peaks_of_another_nucleus_are_refused():
     with pytest.raises(SignalError, match="the peaks are of 31P; only 1H is analysed"):
         analyze(PEAKS, nucleus="31P")
