@@ -36,10 +36,10 @@ FIRM = 0.02
 INTEGRATED = 0.5
 """Share of the log determinant that counts.
 
-Without it Cho, Cr and NAA of phantoms at 30 ms came out 6 to 13 % too small, and 95 % intervals
-of the areas covered 53 to 86 %; with all of it they came out 5 to 24 % too large, because
-amplitudes without a prior count as flat. With half they are right within 9 %, and covered 85 to
-98 %. Ratios hardly move.
+Without it Cho, Cr and NAA of phantoms at 30 ms and SNR 20 or 100 came out 3 to 13 % too small, and
+95 % intervals of the areas covered 53 to 91 %; with all of it they came out 3 to 24 % too large,
+because amplitudes without a prior count as flat. With half they are right within 7 %, and 62 to
+97 % are covered (``benchmarks/fit_accuracy.py``). Ratios hardly move.
 """
 
 
