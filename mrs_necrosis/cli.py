@@ -663,7 +663,7 @@ def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return what ``analyze`` takes, from the options; a wrong value ends the command here."""
-    from mrs_necrosis.pipeline import check_given
+    from mrs_necrosis.pipeline import check_given, is_fit_range
 
     keywords: dict[str, Any] = {
         name: getattr(options, name)
@@ -691,10 +691,8 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     if options.model != "auto":
         keywords["model"] = options.model
     if options.fit_range is not None:
-        from mrs_necrosis.constants import PEAK_PPM
-
         low, high = options.fit_range
-        if not low < 2.6 < PEAK_PPM["Cr"] < high:
+        if not is_fit_range(low, high):
             options.parser.error("--fit-range must ascend, and hold 2.6 to 3.03 ppm")
         keywords["fit_range_ppm"] = (low, high)
     keywords |= {name: getattr(options, name) for name in _GRID}

@@ -351,7 +351,7 @@ def _check_arguments(
         if len(given) != 2 or not all(isinstance(end, NUMBER) for end in given):
             msg = f"fit_range_ppm must be two numbers in ppm; got {fit_range_ppm!r}"
             raise ValueError(msg)
-        if not given[0] < 2.6 < PEAK_PPM["Cr"] < given[1]:
+        if not is_fit_range(given[0], given[1]):
             msg = f"fit_range_ppm must ascend, and hold 2.6 to 3.03 ppm; got {fit_range_ppm!r}"
             raise ValueError(msg)
     unknown = sorted(acquisition.keys() - _CAN_BE_GIVEN)
@@ -362,6 +362,11 @@ def _check_arguments(
         )
         raise TypeError(msg)
     check_given(acquisition)
+
+
+def is_fit_range(low: float, high: float) -> bool:
+    """Return whether a range in ppm ascends and holds creatine and what lies beside it."""
+    return low < 2.6 < PEAK_PPM["Cr"] < high
 
 
 def check_given(acquisition: Mapping[str, Any]) -> None:

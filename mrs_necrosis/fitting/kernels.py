@@ -424,6 +424,25 @@ def _rotate(plan, data, theta, columns, to):
 
 
 @njit(**_OPTIONS)
+def _normal(plan, columns, precision, shrink, kept):
+    """Return the columns' Gram matrix, their smooth modes and what the baseline takes of these.
+
+    ``kept`` is filled with the Gram matrix without the baseline and with the amplitudes' prior.
+    """
+    gram = _inner(columns, columns, True)
+    smooth = _smooth(plan, columns)
+    taken = _taken(plan, smooth, shrink)
+    less = _inner(smooth, taken, True)
+    for i in range(gram.shape[0]):
+        for j in range(gram.shape[1]):
+            kept[i, j] = gram[i, j] - less[i, j]
+    for i in range(plan.k):
+        for j in range(plan.k):
+            kept[i, j] += precision[i, j]
+    return gram, smooth, taken
+
+
+@njit(**_OPTIONS)
 def _linear(plan, data, theta, precision, pull, shrink, aim, columns, kept, upper, amplitudes):
     """Eliminate baseline and amplitudes; return objective, Gram matrix, modes and success.
 
@@ -443,15 +462,8 @@ def _linear(plan, data, theta, precision, pull, shrink, aim, columns, kept, uppe
         columns,
     )
     _rotate(plan, data, theta, columns, k)
-    gram = _inner(columns, columns, True)
-    smooth = _smooth(plan, columns)
-    taken = _inner(smooth, _taken(plan, smooth, shrink), True)
-    for i in range(gram.shape[0]):
-        for j in range(gram.shape[1]):
-            kept[i, j] = gram[i, j] - taken[i, j]
+    gram, smooth, _ = _normal(plan, columns, precision, shrink, kept)
     for i in range(k):
-        for j in range(k):
-            kept[i, j] += precision[i, j]
         amplitudes[i] = kept[i, k] + pull[i]
     objective = kept[k, k]
     for p in range(plan.p):
@@ -823,12 +835,7 @@ def aim_range(first, last, plan, theta, precision, shrink, share, aim):
         lanes = plan.lanes_re, plan.lanes_im
         _columns(plan, rates, lanes[0], lanes[1], plan.shape_of, False, columns, columns)
         _columns(plan, rates, lanes[0], lanes[1], plan.shape_of, True, slower[0], slower[1])
-        smooth = _smooth(plan, columns)
-        taken = _taken(plan, smooth, shrink[v])
-        kept[:] = _inner(columns, columns, True) - _inner(smooth, taken, True)
-        for i in range(k):
-            for j in range(k):
-                kept[i, j] += precision[v, i, j]
+        _, _, taken = _normal(plan, columns, precision[v], shrink[v], kept)
         if not _cholesky(kept, k, upper):
             aim[v] = np.nan
             continue

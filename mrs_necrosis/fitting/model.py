@@ -342,8 +342,11 @@ def _at_echo_time(
         if not shortest <= (echo_time_s or 0.0) < longest:
             continue
         if echo_time_s is None:
-            said = {key: value for key, value in entry.items() if key.endswith(OF_UNKNOWN)}
-            entry = entry | {key.removesuffix(OF_UNKNOWN): said[key] for key in said}
+            entry = entry | {
+                key.removesuffix(OF_UNKNOWN): value
+                for key, value in entry.items()
+                if key.endswith(OF_UNKNOWN)
+            }
         yield entry
 
 

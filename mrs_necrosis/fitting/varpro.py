@@ -90,6 +90,25 @@ def _flat(columns: NDArray[np.complex128]) -> NDArray[np.float64]:
     return np.ascontiguousarray(columns).view(np.float64)
 
 
+def _parts(
+    problem: Problem, columns: NDArray[np.complex128]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return complex columns as real ones, and their smooth modes: (V, K, 2 M), (V, K, 2 B)."""
+    return _flat(columns), _flat(columns @ problem.modes)
+
+
+def _without_baseline(
+    left: tuple[NDArray[np.float64], NDArray[np.float64]],
+    right: tuple[NDArray[np.float64], NDArray[np.float64]],
+    shrink: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return inner products of columns, less what the baseline takes of them, (V, K, L)."""
+    weight = np.repeat(shrink, 2, axis=1)
+    inner: NDArray[np.float64] = left[0] @ np.swapaxes(right[0], 1, 2)
+    inner -= (left[1] * weight[:, None]) @ np.swapaxes(right[1], 1, 2)
+    return inner
+
+
 def time_columns(problem: Problem, theta: NDArray[np.float64]) -> NDArray[np.complex128]:
     """Return the modulated component FIDs, shape (V, K, N)."""
     rates = {}
@@ -221,17 +240,13 @@ def aim_of(
     band = problem.frequency_hz.size
     samples = time_columns(problem, theta)
     columns = fft(samples, axis=2)[:, :, :band]
-    weight = np.repeat(shrink, 2, axis=1)[:, None]
-    flat, smooth = _flat(columns), _flat(columns @ problem.modes) * weight
-    within = flat @ np.swapaxes(flat, 1, 2)
-    within -= smooth @ np.swapaxes(_flat(columns @ problem.modes), 1, 2)
-    covariance = np.linalg.inv(within + precision)
+    parts = _parts(problem, columns)
+    covariance = np.linalg.inv(_without_baseline(parts, parts, shrink) + precision)
     aim = np.tile(problem.start, (theta.shape[0], 1))
     of_class = np.eye(problem.acts.shape[1])[problem.shape_of]
     for kind, rate, power in (("lorentz", np.pi, 1), ("gauss2", GAUSS_RATE, 2)):
         slower = fft(samples * problem.time_s**power, axis=2)[:, :, :band]
-        across = flat @ np.swapaxes(_flat(slower), 1, 2)
-        across -= smooth @ np.swapaxes(_flat(slower @ problem.modes), 1, 2)
+        across = _without_baseline(parts, _parts(problem, slower), shrink)
         gain = rate * row_by_row((covariance * across).sum(axis=1), of_class)
         for p in problem.index(kind):
             if np.isfinite(problem.sd[p]):
@@ -264,11 +279,8 @@ def _linear_part(
     z[:, :k] = fft(samples, axis=2)[:, :, :m]
     z[:, -1] = rotation(problem, theta) * data
     linear = z[:, [*range(k), k + room]]
-    flat = _flat(linear)
-    smooth = _flat(linear @ problem.modes)
-    weight = np.repeat(shrink, 2, axis=1)
-    kept = flat @ np.swapaxes(flat, 1, 2)
-    kept -= (smooth * weight[:, None]) @ np.swapaxes(smooth, 1, 2)
+    parts = _parts(problem, linear)
+    kept = _without_baseline(parts, parts, shrink)
     right = kept[:, :k, k] + pull
     left = kept[:, :k, :k] + precision
     amplitudes = np.linalg.solve(left, right[..., None])[..., 0].astype(np.float64, copy=False)

@@ -309,9 +309,8 @@ def _toml(path: Path, content: str) -> dict[str, Any]:
     entries = document.get("peaks", document.get("areas"))
     if not isinstance(entries, Mapping) or not entries:
         _refuse(path, "is no peak table: it has no [peaks] with NAME = VALUE")
-    if not document.keys() <= set(
-        _TOML_KEYS
-    ):  # te = 144, ignored, would leave a net value to be judged as LL
+    # te = 144, ignored, would leave a net value to be judged as LL
+    if not document.keys() <= set(_TOML_KEYS):
         _refuse(path, f"has a key that means nothing here; known are {', '.join(_TOML_KEYS)}")
     deviations = document.get("sd", {})
     if not isinstance(deviations, Mapping):
