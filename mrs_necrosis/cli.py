@@ -909,7 +909,8 @@ def _list_units(units: list[Unit]) -> int:
 def _many(options: argparse.Namespace, count: int) -> Iterator[Any]:
     """Yield what runs many inputs; None is this process."""
     from mrs_necrosis.cohort import cluster
-    from mrs_necrosis.cohort.batch import MANY_UNITS, available_processors
+    from mrs_necrosis.cohort.batch import MANY_UNITS
+    from mrs_necrosis.processors import available_processors
 
     workers = options.nprocs
     if workers is None and options.dask is None:

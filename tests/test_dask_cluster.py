@@ -1,4 +1,5 @@
 import logging
+import os
 import sys
 import warnings
 
@@ -46,6 +47,17 @@ def test_a_cluster_gives_the_same_bits_and_stays_on_this_machine(monkeypatch):
     assert "127.0.0.1" in address
     assert ports
     assert set(ports) == {"127.0.0.1"}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process has all processors")
+def test_a_local_cluster_has_a_worker_per_processor_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1})
+
+    with cluster() as executor:
+        workers = executor._client.scheduler_info()["workers"]
+
+    assert len(workers) == 1
 
 
 def test_without_dask_the_extra_is_named(monkeypatch):

@@ -739,13 +739,6 @@ def write_outcomes(result: CohortResult, path: Path) -> None:
         _replace_ours(path, result.to_json().encode(), _OUTCOMES.encode())
 
 
-def available_processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 # ---- all units together -----------------------------------------------------------------------
 
 

@@ -6,11 +6,11 @@ interface only and shows no dashboard: its own default opens one to the network.
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mrs_necrosis.errors import MissingExtraError, MRSNecrosisError
+from mrs_necrosis.processors import available_processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def cluster(
     address : str or None
         Of a scheduler, such as ``"tcp://host:8786"``; None makes a local cluster.
     workers : int or None
-        Processes of a local cluster; the number of cores if None.
+        Processes of a local cluster; as many as this process may use if None.
     memory_mb : int or None
         Of all processes of a local cluster together; the machine's if None.
 
@@ -95,7 +95,7 @@ def cluster(
     client_type: Any = distributed.Client  # it has no types
     if address is None:
         cluster_type: Any = distributed.LocalCluster
-        workers = workers or os.cpu_count() or 1
+        workers = workers or available_processors()
         local = cluster_type(
             n_workers=workers,
             memory_limit="auto" if memory_mb is None else f"{memory_mb // workers}MB",

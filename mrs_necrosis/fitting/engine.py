@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from mrs_necrosis.fitting.varpro import (
     row_by_row,
     time_columns,
 )
+from mrs_necrosis.processors import available_processors
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.spectra import Spectra
 
@@ -170,7 +170,7 @@ def fit(
         chosen = [at[start : start + PIECE] for start in range(0, at.size, PIECE)]
         chosen_backend = choose_backend(backend, at.size)
         if threads is None:
-            threads = 1 if executor is not None else _processors()
+            threads = 1 if executor is not None else available_processors()
         how = (chosen_backend, threads, CHUNKS[chosen_backend] if chunk is None else chunk)
         work = ((problem, _some(spectra, fid, rows), *how) for rows in chosen)
         done, folder = 0, None if keep is None else Path(keep)
@@ -184,13 +184,6 @@ def fit(
             if progress is not None:
                 progress(done, at.size)
         return result_of(spectra, problem, out, status, sd, grid, backend=chosen_backend)
-
-
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _some(spectra: Spectra, fid: NDArray[np.complex128], rows: NDArray[np.intp]) -> Spectra:
