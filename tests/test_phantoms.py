@@ -373,3 +373,8 @@ def test_thousands_of_spectra_take_seconds():
     start = time.process_time()
     phantom("radiation_necrosis", rng(), grid=(1000, 1, 1), baseline=0.1, residual_water=2.0)
     assert time.process_time() - start < 3.0
+
+
+def test_a_sequence_that_cannot_be_simulated_is_refused():
+    with pytest.raises(ValueError, match=r"sequence must be one of PRESS, .+; got 'FOO'"):
+        phantom("radiation_necrosis", np.random.default_rng(1), sequence="FOO")

@@ -136,17 +136,44 @@ def test_a_source_without_signal_is_refused(type_, fid, message):
         analyze(type_(fid=fid, acquisition=ACQUISITION))
 
 
+@pytest.mark.parametrize("echo_time_s", [0.03, 0.144])
 @pytest.mark.parametrize(
-    ("sequence", "echo_time_s", "is_said"),
-    [(None, 0.144, True), ("PRIME", 0.144, True), ("STEAM", 0.144, False), (None, 0.03, False)],
+    ("sequence", "mixing_time_s", "said"),
+    [
+        (None, None, "sequence is unknown: coupled spins were fitted as in a PRESS"),
+        ("PRIME", None, "none of PRESS, STEAM, sLASER, SPIN-ECHO, PULSE-ACQUIRE: coupled spins"),
+        ("STEAM", None, "mixing time of the STEAM is unknown"),
+        ("STEAM", 0.01, None),
+        ("PRESS", None, None),
+    ],
 )
-def test_an_unknown_sequence_is_said_where_it_turns_lactate(sequence, echo_time_s, is_said):
+def test_what_the_spins_were_taken_for_is_said(sequence, mixing_time_s, said, echo_time_s):
     made = phantom("radiation_necrosis", np.random.default_rng(1), echo_time_s=echo_time_s)
-    acquisition = replace(made.data.acquisition, sequence=sequence, echo_times_s=None)
+    acquisition = replace(
+        made.data.acquisition, sequence=sequence, mixing_time_s=mixing_time_s, echo_times_s=None
+    )
 
-    found = analyze(replace(made.data, acquisition=acquisition))
+    notes = analyze(replace(made.data, acquisition=acquisition)).fit.notes
 
-    assert any("the sign that it has in a PRESS" in note for note in found.fit.notes) is is_said
+    assumed = [note for note in notes if "coupled spins were fitted as" in note]
+    assert len(assumed) == (said is not None)
+    assert all(said in note for note in assumed)
+
+
+@pytest.mark.parametrize(
+    ("mixing_time_s", "told"),
+    [(0.01, {"sequence": None, "mixing_time_s": None}), (0.03, {"mixing_time_s": None})],
+)
+def test_what_the_spins_are_taken_for_moves_ratios_at_short_echo_times(mixing_time_s, told):
+    spectra = phantom(
+        "normal_white_matter", np.random.default_rng(1), grid=(8, 1, 1), sequence="STEAM",
+        mixing_time_s=mixing_time_s, snr=100,
+    ).spectra  # fmt: skip
+    unsaid = replace(spectra, acquisition=replace(spectra.acquisition, **told))
+
+    known, assumed = (ratio(fit(one).areas, "NAA", "Cr") for one in (spectra, unsaid))
+
+    assert np.median(np.abs(assumed.value - known.value) / known.sd) > 2
 
 
 @pytest.mark.parametrize(

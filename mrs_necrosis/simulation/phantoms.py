@@ -24,7 +24,13 @@ import numpy as np
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.arguments import check_generator, check_type, read_only
 from mrs_necrosis.constants import PEAK_PPM, WATER_PPM
-from mrs_necrosis.simulation.spins import metabolite_group_area, metabolite_lines, spin_systems
+from mrs_necrosis.simulation.spins import (
+    SEQUENCES,
+    known_sequence,
+    metabolite_group_area,
+    metabolite_lines,
+    spin_systems,
+)
 from mrs_necrosis.simulation.tissues import (
     LIPIDS,
     cohort,
@@ -312,8 +318,8 @@ def phantom(
     KeyError
         If a tissue class or a peak is not known.
     ValueError
-        If a number is outside its range, SNR is asked of a spectrum without NAA, Cr and Cho, or
-        there would be more than 2**26 samples.
+        If a number is outside its range, the sequence is not known, SNR is asked of a spectrum
+        without NAA, Cr and Cho, or there would be more than 2**26 samples.
     TypeError
         If `rng` is no random generator, such as a seed.
 
@@ -352,6 +358,9 @@ def phantom(
             f"{16e-9 * _MOST_SAMPLES:.0f} GB are simulated at once: choose fewer voxels, coils or "
             "averages, or make several grids"
         )
+        raise ValueError(msg)
+    if known_sequence(sequence) is None:
+        msg = f"sequence must be one of {', '.join(SEQUENCES)}; got {sequence!r}"
         raise ValueError(msg)
     choices = (
         ("baseline_kind", baseline_kind, get_args(BaselineKind)),
