@@ -27,6 +27,26 @@ class Favors(StrEnum):
     MIXED = "mixed"
 
 
+def not_met(statement: str, side: str) -> str:
+    """Return that a criterion is not met, and of which side it is: it speaks for the other one.
+
+    Under "recurrence-favoring", "not met" alone would be read as speaking against recurrence.
+
+    Parameters
+    ----------
+    statement : str
+        The criterion in words.
+    side : str
+        ``"necrosis"`` or ``"recurrence"``: what it favours where it is met.
+
+    Returns
+    -------
+    str
+        ``"recurrence criterion not met: Cho/Cr > 1.5 (Ando 2004)"``.
+    """
+    return f"{side} criterion not met: {statement}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One criterion, or one other examination, laid beside the case.
@@ -89,6 +109,14 @@ class Finding:
     weights: Mapping[str, float] = field(default_factory=dict)
     kind: str = "spectroscopy"
     note: str = ""
+
+    @property
+    def words(self) -> str:
+        """`statement`, and of which side it is the criterion where the case does not meet it."""
+        if self.is_met is not False:
+            return self.statement
+        side = "necrosis" if self.favors is Favors.RECURRENCE else "recurrence"
+        return not_met(self.statement, side)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

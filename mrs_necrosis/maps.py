@@ -28,7 +28,7 @@ import numpy as np
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.arguments import check_type
-from mrs_necrosis.assessment import Favors
+from mrs_necrosis.assessment import Favors, not_met
 from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.lesion import (
@@ -876,9 +876,10 @@ def _statements(assessment: GridAssessment) -> tuple[Statement, ...]:
     )
     for finding in assessment.findings:
         for side, favors in sides:
-            met = "" if side == finding.side else "not met: "
+            is_met = side == finding.side
+            words = finding.statement if is_met else not_met(finding.statement, finding.side)
             where = finding.codes == _ASSESSED.index(favors)
-            statements.append(Statement(side, f"{met}{finding.statement}", where))
+            statements.append(Statement(side, words, where))
     return tuple(statements)
 
 

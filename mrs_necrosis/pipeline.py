@@ -229,18 +229,20 @@ def analyze(
         "context": _known(context),
     }
     single = areas.values.size == len(areas.names)
-    on_grid = None
-    if not single and fitted is not None:
-        on_grid = _judge_grid(areas, fitted, evidence, around, level)
+    of_voxel = of_grid = maps = None
+    if single:
+        of_voxel = assess(areas, **evidence)
+    elif fitted is None:
+        of_grid = assess_grid(areas, **evidence)
+    else:
+        of_grid, maps = _judge_grid(areas, fitted, evidence, around, level)
     analysis = Analysis(
         source=_origin(source, water_reference, data, label),
         areas=areas,
         ratios=ratios_of(areas),
-        assessment=assess(areas, **evidence) if single else None,
-        grid_assessment=on_grid[0]
-        if on_grid
-        else (None if single else assess_grid(areas, **evidence)),
-        grid_result=on_grid[1] if on_grid else None,
+        assessment=of_voxel,
+        grid_assessment=of_grid,
+        grid_result=maps,
         spectra=data if isinstance(data, Spectra) else None,
         fit=fitted,
         echo_time_s=conditions.echo_time_s,
@@ -429,9 +431,12 @@ def _read(
 
 def _of_a_table(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can be said of a peak table; the rest has no meaning for it."""
+    from mrs_necrosis.io.reading import checked
+
     known = ("echo_time_s", "field_t", "quantity")
-    if given.get("nucleus") not in {None, "1H"}:
-        msg = f"the peaks are of {given['nucleus']}; only 1H is analysed"
+    nucleus = checked({"nucleus": given.get("nucleus")}).get("nucleus", "1H")
+    if nucleus != "1H":
+        msg = f"the peaks are of {nucleus}; only 1H is analysed"
         raise SignalError(msg)
     table = {name: given[name] for name in known if given.get(name) is not None}
     if given.get("spectrometer_frequency_mhz") is not None:

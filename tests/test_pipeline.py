@@ -269,6 +269,11 @@ def test_peaks_of_another_nucleus_are_refused():
         analyze(PEAKS, nucleus="31P")
 
 
+@pytest.mark.parametrize("spelling", ["H1", "1h", "proton"])
+def test_protons_may_be_spelled_in_any_way_for_peaks_too(spelling):
+    assert analyze(PEAKS, nucleus=spelling).assessment is not None
+
+
 def test_a_field_in_the_place_of_a_frequency_is_refused():
     acquisition = Acquisition(spectrometer_frequency_mhz=3.0, dwell_time_s=5e-4)
     fid = np.exp(-np.arange(64) / 20)[np.newaxis, np.newaxis, np.newaxis] + 0j

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import threading
+from html import unescape
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -535,16 +536,27 @@ def test_no_header_promises_an_interval_that_the_source_does_not_give():
 def test_a_perfusion_that_is_not_scored_is_shown_with_its_value():
     found = analyze({"Cho": 1, "Cr": 1, "NAA": 1}, context=Context(rcbv_white=1.5))
 
-    assert "perfusion: not met: rCBV/WM > 2 (Hoefnagels 2009): 1.50" in text.summary(found)
+    assert (
+        "perfusion: recurrence criterion not met: rCBV/WM > 2 (Hoefnagels 2009): 1.50"
+        in text.summary(found)
+    )
 
 
 def test_a_criterion_that_is_not_met_is_said_to_favor_the_other_side():
     analysis = analyze({"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278})
 
     for words in (text.summary(analysis), page.to_html(analysis, {})):
-        assert "not met: Cho/NAA &gt; 1.17" in words or "not met: Cho/NAA > 1.17" in words
+        assert "recurrence criterion not met: Cho/NAA > 1.17" in unescape(words)
         assert "not met: LL/Cho" not in words  # is met, and for necrosis
     assert {one.is_met for one in analysis.assessment.findings if one.scored} == {True, False}
+
+
+def test_a_criterion_of_necrosis_that_is_not_met_is_called_one_of_necrosis():
+    found = analyze({"LL": 0.5, "Lac": 0.2, "Cho": 2.0, "Cr": 1.0, "NAA": 1.0})
+
+    words = text.summary(found)
+
+    assert "    necrosis criterion not met: Lac/Cho > 1.05 (Nakajima 2009): 0.10" in words
 
 
 def test_the_summary_fits_a_terminal_and_says_it_all():

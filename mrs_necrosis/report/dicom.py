@@ -28,7 +28,7 @@ import mrs_necrosis
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.errors import FormatError, MissingExtraError, SignalError
 from mrs_necrosis.ratios import RatioStatus
-from mrs_necrosis.report.rows import finding_statement, ratio_rows
+from mrs_necrosis.report.rows import ratio_rows
 
 if TYPE_CHECKING:
     import os
@@ -442,7 +442,7 @@ def _weight(sr: Any, assessment: Assessment) -> list[Any]:
         return []
     low, high = evidence.interval or (math.nan, math.nan)
     algorithm = _algorithm(sr, [
-        f"{finding_statement(finding)}: {finding.favors.value}; {finding.citation}"
+        f"{finding.words}: {finding.favors.value}; {finding.citation}"
         for finding in assessment.findings if finding.scored
     ])  # fmt: skip
     return [

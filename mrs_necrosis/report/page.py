@@ -22,7 +22,6 @@ from mrs_necrosis.report.reporting import methods_paragraph, mrsinmrs_rows
 from mrs_necrosis.report.rows import (
     DASH,
     finding_rows,
-    finding_statement,
     finding_text,
     number,
     ratio_rows,
@@ -122,7 +121,6 @@ def to_html(
             research_use=RESEARCH_USE,
             version=mrs_necrosis.__version__,
             percent=f"{100 * analysis.level:.0f} %",
-            finding_statement=finding_statement,
             finding_value=finding_text,
             weight_words=_weight_words,
             cutoff_words=_cutoff_words,

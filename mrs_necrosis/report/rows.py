@@ -134,11 +134,6 @@ def finding_rows(analysis: Analysis) -> dict[str, Row]:
     return rows
 
 
-def finding_statement(finding: Finding) -> str:
-    """Return a criterion in words, and whether the case is otherwise."""
-    return f"{'not met: ' if finding.is_met is False else ''}{finding.statement}"
-
-
 def finding_text(finding: Finding, rows: Mapping[str, Row] | None = None) -> str:
     """Return what a finding measured, as it is printed: ``"1.14 (1.02 to 1.27)"``.
 

@@ -10,7 +10,6 @@ from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.rows import (
     DASH,
     finding_rows,
-    finding_statement,
     finding_text,
     number,
     ratio_rows,
@@ -162,7 +161,7 @@ def _assessment(assessment: Assessment, rows: Mapping[str, Row]) -> str:
     lines = [wrap(f"{assessment.favors.value.upper()}: {verdict}")]
     for side, findings in sides(assessment.findings).items():
         lines.append(f"  {side.value} ({len(findings)})")
-        lines += [f"    {_said(finding, rows)}" for finding in findings]
+        lines += [wrap(_said(finding, rows), "    ") for finding in findings]
     others = [f for f in assessment.findings if f.kind != "spectroscopy" and not f.scored]
     if others:
         lines.append("  shown, not scored")
@@ -189,7 +188,7 @@ def _assessment(assessment: Assessment, rows: Mapping[str, Row]) -> str:
 
 def _said(finding: Finding, rows: Mapping[str, Row]) -> str:
     value = "" if finding.value is None else f": {finding_text(finding, rows)}"
-    return f"{finding_statement(finding)}{value}"
+    return f"{finding.words}{value}"
 
 
 def ratio_table(analysis: Analysis) -> str:
