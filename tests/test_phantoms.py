@@ -378,3 +378,12 @@ def test_thousands_of_spectra_take_seconds():
 def test_a_sequence_that_cannot_be_simulated_is_refused():
     with pytest.raises(ValueError, match=r"sequence must be one of PRESS, .+; got 'FOO'"):
         phantom("radiation_necrosis", np.random.default_rng(1), sequence="FOO")
+
+
+def test_a_phantom_may_be_of_lipid_alone():
+    lipid = PeakAreas(("Lip13",), np.ones((1, 1, 1, 1)))
+
+    made = phantom(lipid, np.random.default_rng(1), noise_sd=0.1, keep_components=True)
+
+    assert not made.truth.components["metabolites"].any()
+    assert made.truth.components["lipids"].any()

@@ -693,6 +693,31 @@ def test_lines_that_no_pattern_explains_make_no_sure_reference():
     assert found.confidence.item() < 0.9
 
 
+@pytest.mark.parametrize("over_noise", [0.3, 0.1, 0.01])
+@pytest.mark.parametrize("ppm", [1.5, 1.75, 2.3, 2.6, 2.75, 3.1, 3.4, 3.56])
+def test_one_line_where_no_peak_is_expected_makes_no_sure_reference(ppm, over_noise):
+    fid = line(ppm, 1.0) + noise(np.random.default_rng(1), over_noise, N)
+
+    assert reference_of(fid).confidence.item() < 0.7  # the gate's limit
+
+
+@pytest.mark.parametrize("name", ["Cho", "Cr", "NAA"])
+def test_one_line_is_a_reference_as_sure_as_the_axis_is_known(name):
+    # Cho and Cr are 0.18 ppm apart, and an unseen carrier is known to 0.08 ppm
+    fid = line(PEAK_PPM[name], 1.0) + noise(np.random.default_rng(1), 0.3, N)
+
+    without, seen = (reference_of(fid, water_shift_ppm=hint) for hint in (None, 0.0))
+
+    assert abs(seen.shift_ppm.item()) < 0.03
+    assert 0.7 < without.confidence.item() < seen.confidence.item() < 1.0
+
+
+def test_two_lines_tell_each_other_apart():
+    fid = line(PEAK_PPM["Cr"], 1.0) + line(PEAK_PPM["NAA"], 1.0)
+
+    assert reference_of(fid + noise(np.random.default_rng(1), 0.1, N)).confidence.item() > 0.99
+
+
 @pytest.mark.parametrize(
     ("echo_time_s", "sequence", "bounds"),
     [

@@ -66,7 +66,18 @@ PATTERNS: Final[tuple[tuple[str, tuple[tuple[float, float], ...], float], ...]] 
 NAMES = tuple(name for name, _, _ in PATTERNS)
 FATTY = tuple(NAMES.index(name) for name in ("Lip13", "Lip13 broad", "Lip09"))
 LACTATE = NAMES.index("Lac")
+MACROMOLECULES = NAMES.index("MM")
 RARE = tuple(NAMES.index(name) for name in ("acetate", "sI"))
+
+CENTRES_PPM = np.array(
+    [
+        sum(at * weight for at, weight in lines) / sum(weight for _, weight in lines)
+        if lines
+        else PEAK_PPM[name]
+        for name, lines, _ in PATTERNS
+    ]
+)
+"""Where each pattern lies, which for the macromolecules means nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,8 +20,10 @@ from mrs_necrosis.arguments import check_type
 from mrs_necrosis.constants import LACTATE_J_HZ
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
 from mrs_necrosis.preprocessing.patterns import (
+    CENTRES_PPM,
     FATTY,
     LACTATE,
+    MACROMOLECULES,
     NAMES,
     PATTERNS,
     RARE,
@@ -48,6 +50,17 @@ _CORRELATED = 4.0
 
 _UNEXPLAINED = 0.3
 """Share of the signal that the patterns may leave unexplained before they are doubted."""
+
+_ONE_LINE_PPM = 0.15
+"""Patterns this near to each other may share one line; Cho and Cr lie 0.18 ppm apart."""
+
+_SECOND_LINE = (3.0, 0.07)
+"""Log likelihood of a second line, and its height over the first one's: what noise and a line
+unlike the patterns leave beside an only line passes for no more than 2.6, or for a lower one."""
+
+_OTHER_LINE = 0.2
+"""Prior density, per ppm, of a line that is none of the patterns: a quarter of what is left for
+an axis that may lie anywhere (assumed)."""
 
 _PHASE_SD_RAD = 0.26
 """How far the metabolites' phase strays from the water's (15 degrees)."""
@@ -497,7 +510,9 @@ def _search_chunk(
     if phase_of_water:
         stray = np.angle(np.exp(1j * angle)) / _PHASE_SD_RAD
         prior = prior + np.log(0.99 * np.exp(-0.5 * stray**2) + 0.01)
-    return _verdict(bank, rss, energy, noise, setting, angle, amplitude, prior, n_points)
+    return _verdict(
+        bank, rss, energy, noise, setting, angle, amplitude, prior, n_points, water_ppm
+    )
 
 
 def _gathered(
@@ -541,6 +556,7 @@ def _verdict(
     amplitude: NDArray[np.float64],
     prior: NDArray[np.float64],
     n_points: int,
+    water_ppm: NDArray[np.float64],
 ) -> Reference:
     """Weigh the candidates: the winner, its probability, and the patterns that decided."""
     n_widths = len(WIDTHS_PPM)
@@ -568,6 +584,7 @@ def _verdict(
     confidence = np.where(gain > 10.0, doubt / (1.0 + rival), 0.0)
     chosen = amplitude[rows, best]
     share = chosen**2 / (2.0 * variance[:, None])
+    confidence = np.minimum(confidence, _identity(share, shift[rows, best], water_ppm))
     used = tuple(
         tuple(NAMES[k] for k in np.argsort(-row, kind="stable")[:4] if row[k] > 8.0)
         for row in share
@@ -579,6 +596,29 @@ def _verdict(
         confidence,
         used,
     )
+
+
+def _identity(
+    share: NDArray[np.float64], shift_ppm: NDArray[np.float64], water_ppm: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the probability (V,) that an only line is what it is taken for; 1 beside others.
+
+    One line is explained as well by any pattern of one line, each at its own shift, and what is
+    known of the axis alone can tell them apart. `share` is the log likelihood (V, K) of each.
+    """
+    strongest = share.argmax(axis=1)
+    is_apart = np.abs(CENTRES_PPM - CENTRES_PPM[strongest, None]) > _ONE_LINE_PPM
+    is_apart[:, MACROMOLECULES] = True  # many lines, which know each other
+    least, height = _SECOND_LINE
+    is_seen = (share > least) & (share > height**2 * share.max(axis=1, keepdims=True))
+    is_only = ~(is_seen & is_apart).any(axis=1)
+    line_ppm = CENTRES_PPM[strongest] + shift_ppm
+    taken = np.exp(_log_prior(shift_ppm[:, None], water_ppm))[:, 0]
+    density = np.exp(_log_prior(line_ppm[:, None] - CENTRES_PPM, water_ppm))
+    density[:, list(RARE)] *= np.exp(-_RARE_ODDS)
+    is_apart[:, MACROMOLECULES] = False
+    others = np.where(is_apart, density, 0.0).sum(axis=1) + _OTHER_LINE
+    return np.where(is_only, taken / (taken + others), 1.0)
 
 
 def phase(spectra: Spectra, reference: Reference | None = None) -> Spectra:

@@ -556,7 +556,8 @@ def _metabolite_areas(
             continue
         for member, share in tissue_data()["pools"].get(name, {name: 1.0}).items():
             areas[member] = areas.get(member, np.zeros_like(value)) + share * value
-    return tuple(areas), np.stack(list(areas.values()), axis=-1)
+    n_voxels = next(iter(parts.values())).size
+    return tuple(areas), np.array(list(areas.values())).reshape(-1, n_voxels).T
 
 
 def _metabolites(
