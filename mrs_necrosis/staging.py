@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_TEMPORARY = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}")
+"""Name of a staged file: what it shall be called, the process that writes it, chance."""
+
 
 @contextlib.contextmanager
 def staged(path: Path, data: bytes) -> Iterator[Path]:
@@ -61,16 +64,18 @@ def write_atomically(path: Path, data: bytes) -> Path:
     return path
 
 
-def sweep(path: Path) -> None:
-    """Remove what killed runs left beside ``path``, which nobody else is writing now.
+def sweep(*paths: Path) -> None:
+    """Remove what killed runs left beside `paths`, which nobody else is writing now.
 
     Parameters
     ----------
-    path : Path
-        Where a file shall go.
+    *paths : Path
+        Where files shall go. Each folder is listed once; one that is not there holds nothing.
     """
-    leftover = re.compile(re.escape(f".{path.name}.") + r"\d+-[0-9a-f]{8}")
-    with contextlib.suppress(OSError):
-        for other in path.parent.iterdir():
-            if leftover.fullmatch(other.name):
-                other.unlink(missing_ok=True)
+    for folder in {path.parent for path in paths}:
+        names = {path.name for path in paths if path.parent == folder}
+        with contextlib.suppress(OSError):
+            for other in folder.iterdir():
+                leftover = _TEMPORARY.fullmatch(other.name)
+                if leftover and leftover[1] in names:
+                    other.unlink(missing_ok=True)

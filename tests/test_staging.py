@@ -3,6 +3,7 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,16 @@ def test_what_a_killed_run_left_of_a_file_is_swept_and_nothing_else(tmp_path):
     sweep(target)
 
     assert {path.name for path in tmp_path.iterdir()} == others
+
+
+def test_a_folder_is_swept_in_one_go_however_many_files_go_there(tmp_path, monkeypatch):
+    targets = [tmp_path / folder / f"{n}.json" for folder in ("maps", "figures") for n in range(9)]
+    listed, list_folder = [], Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: listed.append(path) or list_folder(path))
+
+    sweep(*targets)
+
+    assert sorted(listed) == [tmp_path / "figures", tmp_path / "maps"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files have no such mode there")

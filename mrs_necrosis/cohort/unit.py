@@ -511,10 +511,10 @@ def _write(
             raise OutputError(msg)
     # from here on a killed run has said which files are its own
     _mark(unit, out, "writing", ours | files, document)
+    sweep(*(out / name for name in contents))
     for name, data in contents.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        sweep(target)
         write_atomically(target, data)
     _remove(out, {name: digest for name, digest in ours.items() if name not in files})
     _mark(unit, out, "done", files, document)

@@ -334,8 +334,8 @@ def write_files(
         with _alone(folder) as is_held, contextlib.ExitStack() as stack:
             for path in paths:
                 refuse_existing_file(path, overwrite=overwrite)
-            for path in paths if is_held else []:
-                sweep(path)
+            if is_held:
+                sweep(*paths)
             # nothing is replaced or removed before all of it has found room
             temporaries = [
                 stack.enter_context(staged(folder / name, data)) for name, data in contents.items()
