@@ -317,6 +317,30 @@ def test_the_page_asks_for_nothing_from_elsewhere(name):
     assert any(value.startswith("default-src 'none'") for value in policy)
 
 
+@any_analysis
+def test_an_identifier_stands_once_on_the_page(name):
+    found = parsed(html_of(name))
+
+    identifiers = [value for _, key, value in found.attributes if key == "id"]
+    assert len(identifiers) == len(set(identifiers))
+    used = {v[1:] for _, key, v in found.attributes if key.endswith("href") and v[0] == "#"}
+    used |= {v[5:-1] for _, key, v in found.attributes if key == "clip-path"}
+    assert used <= set(identifiers)
+
+
+@any_analysis
+def test_a_screen_reader_finds_figures_and_the_names_of_rows(name):
+    found = parsed(html_of(name))
+
+    # a role on <figure> would hide its caption
+    assert not [key for tag, key, _ in found.attributes if tag == "figure"]
+    named = [value for tag, key, value in found.attributes if (tag, key) == ("svg", "aria-label")]
+    assert len(named) == found.tags.count("svg")
+    scopes = [value for tag, key, value in found.attributes if (tag, key) == ("th", "scope")]
+    assert len(scopes) == found.tags.count("th")
+    assert "row" in scopes
+
+
 def test_the_page_of_a_cohort_asks_for_nothing_from_elsewhere():
     done = {"unit": "sub-01_svs", "state": "done", "place": "sub-01/mrs/sub-01_desc-status.json",
             "files": {"sub-01/mrs/sub-01_desc-report_mrs.html": "0"},
@@ -570,6 +594,18 @@ def test_the_summary_fits_a_terminal_and_says_it_all():
     assert "The echo time is unknown." in words
     assert "Not a diagnosis" in words
     assert "TE unknown" in words
+
+
+def test_the_summary_says_what_was_odd_about_the_file():
+    analysis = spectrum_analysis()
+    note = "The file's echo time is no length in s and was not used."
+    history = (Step("read", {}, note), Step("phase", {}, "Turned."))
+    spectra = dataclasses.replace(analysis.fit.spectra, history=history)
+
+    words = text.summary(dataclasses.replace(analysis, spectra=spectra))
+
+    assert note in words
+    assert "Turned." not in words
 
 
 def test_the_summary_of_a_grid_counts_its_voxels():
@@ -867,7 +903,7 @@ def test_the_page_can_be_read_on_a_telephone(tmp_path):
     asked = (
         f"<html><body>{frame}</iframe><script>"
         "addEventListener('load', () => { const cells = document.getElementById('page')"
-        ".contentDocument.querySelectorAll('table.findings td:first-child');"
+        ".contentDocument.querySelectorAll('table.findings th[scope=row]');"
         "document.title = Math.min(...[...cells].map((cell) => cell.clientWidth)); });"
         "</script></body></html>"
     )

@@ -123,7 +123,7 @@ def to_html(found: FollowUp, svg: str, *, level: float = 0.95) -> str:
         .get_template("course.html.j2")
         .render(
             found=found,
-            figure=inline(svg),
+            figure=inline(svg, "timeline", "Ratios, visits and treatments over time"),
             ratios=names,
             visits=visits,
             changes=[_change(change) for change in found.changes],

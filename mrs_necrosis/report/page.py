@@ -116,8 +116,16 @@ def to_html(
             mrsinmrs=mrsinmrs_rows(analysis, said),
             provenance=_flat(analysis.provenance),
             shown_voxel=", ".join(map(str, analysis.shown_voxel or ())),
-            spectrum_figure=inline(svgs.get("spectrum", "")),
-            evidence_figure=inline(svgs.get("evidence", "")),
+            spectrum_figure=inline(
+                svgs.get("spectrum", ""),
+                "spectrum",
+                "Spectrum with fit, baseline, residual and components",
+            ),
+            evidence_figure=inline(
+                svgs.get("evidence", ""),
+                "evidence",
+                "Value of each ratio beside the published cut-offs",
+            ),
             research_use=RESEARCH_USE,
             version=mrs_necrosis.__version__,
             percent=f"{100 * analysis.level:.0f} %",
@@ -143,10 +151,15 @@ def environment() -> Environment:
     return environment
 
 
-def inline(svg: str) -> Markup:
-    """Return one of our own figures as it stands inside a page."""
+def inline(svg: str, name: str, label: str) -> Markup:
+    """Return one of our own figures as it stands inside a page, named for a screen reader."""
     # only our own figures come here, and matplotlib escapes the text in them
-    return Markup(re.sub(r"^.*?(?=<svg)", "", svg, count=1, flags=re.DOTALL))
+    drawing = svg[max(svg.find("<svg"), 0) :]
+    # all figures call their groups axes_1 and the outline of a letter by its font: groups are
+    # never referred to, and letters become those of this figure
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)
+    drawing = re.sub(r'( id="|href="#|url\(#)', rf"\1{name}-", drawing)
+    return Markup(drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 
 
 def _label_counts(analysis: Analysis) -> list[tuple[int, str]]:

@@ -34,6 +34,8 @@ RESEARCH_LINE = "Research use only. Not a diagnosis, not a medical device."
 def summary(analysis: Analysis) -> str:
     """Return the analysis as text for a terminal, at most 96 columns wide."""
     parts = [headline(analysis)]
+    if analysis.spectra is not None:  # what was odd about the file
+        parts += [wrap(step.note) for step in analysis.spectra.history if step.name == "read"]
     if analysis.is_single:
         if analysis.quality is not None:
             parts.append(quality_line(analysis.quality, analysis.first_voxel))
