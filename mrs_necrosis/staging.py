@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then moved there."""
+"""Files that appear whole or not at all, and places that only one process works at."""
 
 from __future__ import annotations
 
@@ -79,3 +79,43 @@ def sweep(*paths: Path) -> None:
                 leftover = _TEMPORARY.fullmatch(other.name)
                 if leftover and leftover[1] in names:
                     other.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Hold a file or a folder, after whoever holds it now; a process that dies lets go.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, or a file, which is made if it is not there.
+
+    Yields
+    ------
+    bool
+        Whether it is held. Some network file systems have no locks, and Windows none of folders.
+    """
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        is_held = False
+        with contextlib.suppress(OSError):
+            _lock(descriptor)
+            is_held = True
+        yield is_held
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

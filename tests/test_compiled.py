@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -213,6 +215,38 @@ def test_what_was_compiled_is_found_in_the_cache(mixed_spectra, monkeypatch, tmp
 
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert not kernel_cache.is_cached()
+
+
+def test_a_cache_in_the_users_home_is_found_where_the_package_cannot_be_written_to(
+    mixed_spectra, monkeypatch, tmp_path
+):
+    spectra = mixed_spectra(1, echo_time_s=0.144)
+    fit(spectra, default_model(spectra.acquisition, kind="peaks"), backend="compiled")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(kernel_cache, "__file__", str(tmp_path / "kernel_cache.py"))
+    assert not kernel_cache.is_cached()
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    assert kernel_cache.is_cached()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no lock there")
+def test_of_several_workers_one_compiles_and_the_others_wait(monkeypatch):
+    done = []
+
+    def compile_slowly(*_, **__):
+        time.sleep(0.2)
+        done.append(True)
+
+    monkeypatch.setattr(kernel_cache, "is_cached", lambda: bool(done))
+    monkeypatch.setattr(kernel_cache.subprocess, "run", compile_slowly)
+
+    with ThreadPoolExecutor() as workers:
+        for future in [workers.submit(kernel_cache.compile_apart) for _ in range(3)]:
+            future.result()
+
+    assert done == [True]
 
 
 def test_compiling_is_announced_and_done_apart(mixed_spectra, monkeypatch, caplog):

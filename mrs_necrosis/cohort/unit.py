@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import re
 import tempfile
 import traceback
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import mrs_necrosis
 from mrs_necrosis.cohort.dataset import check_consistency, given_by, reported
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, MRSNecrosisWarning, OutputError
-from mrs_necrosis.staging import sweep, write_atomically
+from mrs_necrosis.staging import held, sweep, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -630,21 +629,7 @@ def locked(out: Path, key: str) -> Iterator[None]:
     """Hold the lock of one unit; the system releases it when the process dies."""
     folder = out / LOCKS
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{key}.lock").open("ab") as file:
-        try:
-            _lock(file.fileno())
-        except OSError as error:
-            # some network file systems have no locks; whole files are still written at once
-            _LOGGER.info("no lock on this file system (%s)", error.strerror)
+    with held(folder / f"{key}.lock") as is_held:
+        if not is_held:  # whole files are still written at once
+            _LOGGER.info("no lock on this file system")
         yield
-
-
-def _lock(descriptor: int) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -13,17 +13,23 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from mrs_necrosis.staging import held
+
 KERNELS = ("aim_range", "linear_range", "minimise_range", "average_range", "spectrum_range")
 
 
 def is_cached() -> bool:
     """Return whether every kernel of the present source is compiled, here or in the cache.
 
-    The compiler is imported only where its cache holds something to ask about.
+    The compiler is imported only where its cache holds something to ask about, or lies where the
+    compiler alone knows: in the user's home, where nothing may be written beside the source.
     """
-    here = Path(__file__)
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or here.parent / "__pycache__")
-    if not all(any(folder.rglob(f"kernels.{name}-*.nbi")) for name in KERNELS):
+    here = Path(__file__).parent
+    told = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(told or here / "__pycache__")
+    is_elsewhere = not told and not os.access(folder if folder.is_dir() else here, os.W_OK)
+    files = (folder.rglob(f"kernels.{name}-*.nbi") for name in KERNELS)
+    if not is_elsewhere and not all(any(found) for found in files):
         return False
     kernels = import_module("mrs_necrosis.fitting.kernels")
     for name in KERNELS:
@@ -39,14 +45,20 @@ def is_cached() -> bool:
 
 
 def compile_apart() -> None:
-    """Compile every kernel in a process of its own; where that fails nothing is kept."""
+    """Compile every kernel in a process of its own; where that fails nothing is kept.
+
+    Of several workers one compiles, and the others wait for what it keeps.
+    """
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     command = "from mrs_necrosis.fitting.compiled import _call_all; _call_all()"
-    subprocess.run(
-        [sys.executable, "-c", command],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    with held(Path(__file__).parent):
+        if is_cached():
+            return
+        subprocess.run(
+            [sys.executable, "-c", command],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )

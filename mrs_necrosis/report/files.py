@@ -17,10 +17,10 @@ from mrs_necrosis.report.dicom import dicom_files
 from mrs_necrosis.report.document import SCHEMA, plain, to_json
 from mrs_necrosis.report.reporting import MRSINMRS_TITLES, mrsinmrs_tsv
 from mrs_necrosis.report.table import to_tsv
-from mrs_necrosis.staging import staged, sweep
+from mrs_necrosis.staging import held, staged, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from mrs_necrosis.maps import GridResult
 
@@ -331,7 +331,8 @@ def write_files(
     try:
         for parent in {folder, *(path.parent for path in paths)}:
             parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder) as is_held, contextlib.ExitStack() as stack:
+        with held(folder) as is_held, contextlib.ExitStack() as stack:
+            # of two commands the last leaves its files and no others
             for path in paths:
                 refuse_existing_file(path, overwrite=overwrite)
             if is_held:
@@ -351,26 +352,3 @@ def write_files(
         msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
         raise OutputError(msg) from error
     return paths
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """Hold a folder, so that of two commands the last leaves its files and no others.
-
-    Gives whether it is held. The system lets go when the process dies. Where folders have no
-    lock, as on Windows and on some network file systems, each file is still whole.
-    """
-    if os.name == "nt":
-        yield False
-        return
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        is_held = False
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            is_held = True
-        yield is_held
-    finally:
-        os.close(descriptor)
