@@ -453,13 +453,20 @@ def test_the_maps_are_read_back_with_their_place(grid, anatomy, tmp_path):
     assert made.ContentQualification == "RESEARCH"
 
 
-def test_an_independent_tool_accepts_the_maps(grid, anatomy, tmp_path):
-    contents = dicom.parametric_maps(grid, sorted(anatomy.iterdir()))
+@pytest.mark.parametrize("scale", [1.0, 0.01, 0.0], ids=["wide", "within less than 1", "all alike"])
+def test_an_independent_tool_accepts_the_maps(grid, anatomy, tmp_path, scale):
+    found = grid.ratios["LL/Cr"]
+    lipid = replace(found, value=scale * found.value)
+    scaled = replace(grid, ratios={**grid.ratios, "LL/Cr": lipid})
+    contents = dicom.parametric_maps(scaled, sorted(anatomy.iterdir()))
 
     _, words = checked(contents["map_LLCr.dcm"], tmp_path, "dciodvfy")
 
     errors = [line for line in words.splitlines() if line.startswith("Error")]
     assert errors == []
+    shared = pydicom.dcmread(io.BytesIO(contents["map_LLCr.dcm"])).SharedFunctionalGroupsSequence
+    # PS3.3 C.11.2.1.3.2: greater than 0
+    assert shared[0].FrameVOILUTSequence[0].WindowWidth > 0
 
 
 def test_a_grid_without_place_or_with_slanted_axes_has_no_maps(grid, anatomy):
@@ -520,7 +527,7 @@ def test_the_command_writes_the_report(source, tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, "is no DICOM object that can be read"),
+        (lambda path: None, "does not exist"),
         (lambda path: path.write_text("a note"), "is no DICOM object that can be read"),
         (lambda path: path.mkdir(), "is a folder without DICOM files"),
     ],

@@ -595,7 +595,9 @@ def _map(
             ],
             voi_lut_transformations=[
                 highdicom.VOILUTTransformation(
-                    window_center=_decimal((low + high) / 2), window_width=_decimal(high - low)
+                    window_center=_decimal((low + high) / 2),
+                    window_width=_decimal(high - low or 1.0),
+                    voi_lut_function="LINEAR_EXACT",  # LINEAR forbids a width below 1
                 )
             ],
             content_label=label[:16],
@@ -654,6 +656,8 @@ def _read(path: str | os.PathLike[str]) -> Any:
                              "SeriesInstanceUID")
                 if not found.get(name)
             ]  # fmt: skip
+        except FileNotFoundError:
+            raise FormatError(path, "does not exist") from None
         except Exception as error:  # noqa: BLE001 - pydicom raises anything on damaged files
             msg = f"is no DICOM object that can be read ({type(error).__name__})"
             raise FormatError(path, msg) from None
