@@ -453,7 +453,7 @@ def test_the_maps_are_read_back_with_their_place(grid, anatomy, tmp_path):
     assert made.ContentQualification == "RESEARCH"
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.01, 0.0], ids=["wide", "within less than 1", "all alike"])
+@pytest.mark.parametrize("scale", [1.0, 0.01, 0.0], ids=["wide", "narrow", "all alike"])
 def test_an_independent_tool_accepts_the_maps(grid, anatomy, tmp_path, scale):
     found = grid.ratios["LL/Cr"]
     lipid = replace(found, value=scale * found.value)
