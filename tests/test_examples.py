@@ -62,6 +62,30 @@ def test_snakemake_runs_the_workflow_and_then_has_nothing_to_do(root, tmp_path):
     assert "participant" not in again.stdout + again.stderr
 
 
+def test_snakemake_tries_a_participant_that_failed_again(root, tmp_path):
+    snakemake = os.environ.get("SNAKEMAKE") or shutil.which("snakemake")
+    if snakemake is None:
+        pytest.skip("needs the program snakemake, or its path in the variable SNAKEMAKE")
+    out = tmp_path / "derivatives"
+    damaged = root / "sub-02" / "mrs" / "sub-02_svs.nii.gz"  # the one that runs first
+    whole = damaged.read_bytes()
+    damaged.write_bytes(b"no image")
+    command = [
+        snakemake, "--snakefile", str(SNAKEFILE), "--directory", str(tmp_path), "--cores", "1",
+        "--quiet", "all", "--keep-going", "--config", f"bids={root}", f"out={out}",
+        f"command={COMMAND}",
+    ]  # fmt: skip
+    failed = subprocess.run(command, capture_output=True, check=False)
+
+    damaged.write_bytes(whole)
+    repaired = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert failed.returncode == 1
+    assert repaired.returncode == 0, repaired.stderr
+    rows = (out / "group_desc-ratios_mrs.tsv").read_text().splitlines()
+    assert {row.split("\t")[0] for row in rows[1:]} == {"sub-01", "sub-02"}
+
+
 def test_the_function_of_the_node_is_whole_by_itself(tmp_path):
     # Nipype and Pydra run the function's source, or its pickle, somewhere else
     module = runpy.run_path(str(EXAMPLES / "nipype_node.py"))
