@@ -146,6 +146,16 @@ class PeakAreas:
     def index(self, name: str) -> int:
         """Return the position of ``name`` among the peaks.
 
+        Parameters
+        ----------
+        name : str
+            One of ``names``.
+
+        Returns
+        -------
+        int
+            Along the last axis of ``values``.
+
         Raises
         ------
         KeyError
@@ -161,12 +171,34 @@ class PeakAreas:
         return name in self.names
 
     def value(self, name: str) -> NDArray[np.float64]:
-        """Return the areas of one peak, shape (...)."""
+        """Return the areas of one peak.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names``; a KeyError lists them.
+
+        Returns
+        -------
+        ndarray of float64, shape (...)
+            In ``unit``; NaN where there is no answer.
+        """
         area: NDArray[np.float64] = self.values[..., self.index(name)]
         return area
 
     def sd(self, name: str) -> NDArray[np.float64] | None:
-        """Return the standard deviations of one peak, shape (...), or None if unknown."""
+        """Return the standard deviations of one peak.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names``; a KeyError lists them.
+
+        Returns
+        -------
+        ndarray of float64, shape (...), or None
+            In ``unit``; None if the source reports no uncertainty.
+        """
         if self.covariance is None:
             return None
         at = self.index(name)
@@ -174,10 +206,20 @@ class PeakAreas:
         return deviation
 
     def detected(self, name: str) -> NDArray[np.bool_]:
-        """Return where a peak is detected, shape (...).
+        """Return where a peak is detected.
 
         With a covariance: the area is at least ``DETECTION_SD`` standard deviations. Without
         one: the area is above zero, because a console prints only what it found.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names``; a KeyError lists them.
+
+        Returns
+        -------
+        ndarray of bool, shape (...)
+            False where there is no answer.
         """
         value = self.value(name)
         sd = self.sd(name)

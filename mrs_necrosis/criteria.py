@@ -4,21 +4,9 @@ The shipped criteria are TOML files in ``resources/criteria``. A user's file of 
 criteria, or changes shipped ones by naming their ``id``. Each entry says what of it was read in
 the source (``verified``); one whose cut-off was not read cannot be enabled.
 
-A file begins with ``schema = 1`` and holds ``[[criterion]]`` tables with these keys:
-
-* ``id``, ``citation``, ``label`` (short: ``"Ando 2004"``), ``kind`` (``"spectroscopy"`` unless
-  said otherwise, ``"perfusion"``);
-* what is compared: ``expression``, ``comparator`` and ``cutoff`` (with ``proxy_for`` where the
-  published ratio is another one), or ``any_of``, a list of such tables; or ``reading``, a word;
-* ``side``: what the criterion favours when it is met (otherwise the other side); ``family``;
-* ``applies_to``: ``echo_time_ms`` ([low, high]), ``te_class``, ``field_t``, ``technique``,
-  ``population``; what is left out is unknown;
-* ``quantity`` (``"area"``, ``"height"``, ``"molar"``; left out if the text read does not say);
-* ``counts`` ([tp, fn, tn, fp] with recurrence as the positive class) and ``counts_basis``
-  (``"reported"``, ``"derived"`` from percentages, ``"effective"`` where samples are not
-  independent, ``"model_implied"`` from mean and sd, ``"none"``); a criterion without counts is
-  shown and not scored;
-* ``n``, ``sensitivity``, ``specificity`` as reported; ``verified``, ``enabled``, ``note``.
+A file begins with ``schema = 1`` and holds ``[[criterion]]`` tables with the keys of
+``Criterion``; ``applies_to`` has ``echo_time_ms`` ([low, high]), ``te_class``, ``field_t``,
+``technique`` and ``population``, and what is left out is unknown.
 """
 
 from __future__ import annotations
@@ -137,6 +125,11 @@ class Comparison:
         Above zero.
     proxy_for : str or None
         The ratio that was published, where `expression` only stands in for it.
+
+    Attributes
+    ----------
+    terms : tuple of (float, str)
+        Factors and ratios of the expression.
     """
 
     expression: str
@@ -166,7 +159,18 @@ class Comparison:
         return all(peak in PROTONS for _, name in terms for peak in name.split("/"))
 
     def for_protons(self, power: float) -> Comparison:
-        """Return the comparison of areas for that of molar values (1), or the reverse (-1)."""
+        """Return the comparison of areas for that of molar values, or the reverse.
+
+        Parameters
+        ----------
+        power : float
+            1 from molar values to areas, -1 the other way.
+
+        Returns
+        -------
+        Comparison
+            Itself where protons do not tell, as for LL.
+        """
         if not self.has_protons:
             return self
         terms = self.terms if self.proxy_for is None else parse_expression(self.proxy_for)
@@ -250,7 +254,50 @@ class AppliesTo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """One published criterion. The module's docstring says what the fields are.
+    """One published criterion, as an entry of a file of criteria.
+
+    Such a file begins with ``schema = 1`` and holds ``[[criterion]]`` tables of these names; in
+    one with a single comparison its ``expression``, ``comparator``, ``cutoff`` and ``proxy_for``
+    stand in the place of ``any_of``.
+
+    Parameters
+    ----------
+    id : str
+        Distinct.
+    label : str
+        Short: ``"Ando 2004"``.
+    citation : str
+        Where it was published.
+    side : {"necrosis", "recurrence"}
+        What it favours when it is met; otherwise it favours the other.
+    family : str
+        Criteria of one family share a numerator and are averaged.
+    any_of : tuple of Comparison
+        Met if one of them is.
+    reading : str or None
+        A word instead of comparisons: what an examination was read as.
+    kind : {"spectroscopy", "perfusion"}
+        Examination that it is about.
+    applies_to : AppliesTo
+        Echo time, field, technique and population of the study.
+    quantity : {"area", "height", "molar"} or None
+        What the cut-off is of; None if the text read does not say.
+    counts : tuple of 4 float, or None
+        True positive, false negative, true negative, false positive, with recurrence as the
+        positive class. A criterion without counts is shown and not scored.
+    counts_basis : {"reported", "derived", "effective", "model_implied", "none"}
+        Where the counts come from: as published, from percentages, reduced because samples are
+        not independent, from mean and standard deviation.
+    n : int or None
+        Lesions of the study.
+    sensitivity, specificity : float or None
+        As reported, 0 to 1.
+    verified : mapping of str to bool or str
+        What of it was read in the source.
+    enabled : bool
+        Whether it counts; one whose cut-off was not read cannot.
+    note : str
+        What a reader must know.
 
     Raises
     ------
@@ -420,8 +467,9 @@ def load_criteria(path: str | PathLike[str] | None = None) -> tuple[Criterion, .
     Parameters
     ----------
     path : path or None
-        A file of ``[[criterion]]`` tables. One whose ``id`` is shipped changes the keys that it
-        names (``enabled = false`` is enough to switch one off); any other is added.
+        A file that begins with ``schema = 1`` and holds ``[[criterion]]`` tables (see
+        ``Criterion``). One whose ``id`` is shipped changes the keys that it names (``enabled =
+        false`` is enough to switch one off); any other is added.
 
     Returns
     -------

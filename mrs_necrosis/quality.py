@@ -94,7 +94,18 @@ class Quality:
             object.__setattr__(self, name, array)
 
     def voxel(self, index: tuple[int, int, int]) -> Quality:
-        """Return the quality of one voxel as a 1 x 1 x 1 grid."""
+        """Return the quality of one voxel.
+
+        Parameters
+        ----------
+        index : tuple of int
+            X, Y, Z.
+
+        Returns
+        -------
+        Quality
+            Of a 1 x 1 x 1 grid.
+        """
         at = tuple(slice(i, i + 1) for i in index)
         return Quality(*(getattr(self, name)[at] for name in self.__slots__))
 
@@ -106,6 +117,23 @@ class QualityThresholds:
     The linewidth limits are attributed to the consensus papers Wilson 2019 (MRM 82:527) and
     Oz 2014 (Radiology 270:658), whose tables were not read: they are *assumed*, as is the rest.
     An assumed threshold may only withhold a label.
+
+    Parameters
+    ----------
+    snr_warn, snr_fail : float
+        SNR below this.
+    linewidth_warn_ppm, linewidth_fail_ppm : float
+        Full width at half maximum of the singlets above this, in ppm.
+    area_sd_warn, area_sd_fail : float
+        Largest sd among Cho, Cr and NAA over the tallest of them above this.
+    residual_warn, residual_fail : float
+        Standard deviation of the residual over that of the noise above this.
+    reference_warn, reference_fail : float
+        Probability that phase and shift were found right below this.
+    water_fail : float
+        Water over the highest narrow peak beside it above this.
+    macromolecules_fail : float
+        Macromolecules over the tallest of Cho, Cr and NAA above this.
     """
 
     snr_warn: float = 10.0

@@ -72,7 +72,18 @@ class Interval:
     method: Literal["fieller", "delta"] = "fieller"
 
     def contains(self, value: float | NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return where ``value`` lies in the set, shape (...)."""
+        """Return where a ratio lies in the set.
+
+        Parameters
+        ----------
+        value : float or ndarray of float64
+            Ratios that broadcast to the voxels.
+
+        Returns
+        -------
+        ndarray of bool, shape (...)
+            Of ``"two-piece"``: whether it lies outside (lower, upper).
+        """
         inside = (self.lower <= value) & (value <= self.upper)
         outside = (value <= self.lower) | (value >= self.upper)
         found: NDArray[np.bool_] = np.where(

@@ -264,11 +264,35 @@ class SpectralData:
         return _voxel_size_mm(self.affine)
 
     def axis_of(self, dim: str) -> int | None:
-        """Return the axis of ``fid`` that ``dim`` names, or None if there is none."""
+        """Return the axis of ``fid`` that a name belongs to.
+
+        Parameters
+        ----------
+        dim : str
+            Such as ``"DIM_COIL"``.
+
+        Returns
+        -------
+        int or None
+            None if ``dims`` does not hold it.
+        """
         return 4 + self.dims.index(dim) if dim in self.dims else None
 
     def done(self, step: Step, **changes: Any) -> SpectralData:
-        """Return a copy with ``changes`` and with ``step`` added to the history."""
+        """Return a copy with changes and with a step added to the history.
+
+        Parameters
+        ----------
+        step : Step
+            What was done.
+        **changes
+            Fields and their new values.
+
+        Returns
+        -------
+        SpectralData
+            Checked as at birth.
+        """
         return replace(self, history=(*self.history, step), **changes)
 
 
@@ -402,7 +426,20 @@ class Spectra:
         return _voxel_size_mm(self.affine)
 
     def done(self, step: Step, **changes: Any) -> Spectra:
-        """Return a copy with ``changes`` and with ``step`` added to the history."""
+        """Return a copy with changes and with a step added to the history.
+
+        Parameters
+        ----------
+        step : Step
+            What was done.
+        **changes
+            Fields and their new values.
+
+        Returns
+        -------
+        Spectra
+            Checked as at birth.
+        """
         return replace(self, history=(*self.history, step), **changes)
 
 

@@ -8,6 +8,7 @@ import io
 import pkgutil
 import re
 import runpy
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,19 @@ def test_every_documented_function_has_an_example(name):
     in_code = re.search(rf"\b{name.rpartition('.')[2]}\(", examples())
 
     assert in_code or ">>> " in inspect.getdoc(defined(name))
+
+
+@pytest.mark.parametrize("name", sorted({name for _, name in documented()}))
+def test_every_argument_of_a_public_name_is_explained(name):
+    thing = defined(name)
+    plain = issubclass(thing, (Exception, Enum)) if inspect.isclass(thing) else False
+    names = [] if plain else list(inspect.signature(thing).parameters)
+
+    said = inspect.getdoc(thing)
+
+    unsaid = [one for one in names if one[0] != "_" and not re.search(rf"\b{one}\b", said)]
+    assert unsaid == []
+    assert not names or re.search(r"^(Parameters|Attributes)\n---", said, re.MULTILINE)
 
 
 def test_every_shipped_criterion_stands_on_the_criteria_page_with_its_source():

@@ -87,7 +87,18 @@ class CohortResult:
     outcomes: tuple[Outcome, ...] = ()
 
     def count(self, state: str) -> int:
-        """Return how many units are ``"done"``, ``"unchanged"`` or ``"failed"``."""
+        """Return how many units came out in one way.
+
+        Parameters
+        ----------
+        state : {"done", "unchanged", "failed"}
+            Of an ``Outcome``.
+
+        Returns
+        -------
+        int
+            Of this run.
+        """
         return sum(outcome.state == state for outcome in self.outcomes)
 
     @property

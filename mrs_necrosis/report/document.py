@@ -40,6 +40,11 @@ RESEARCH_USE = (
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) that every result obeys.
 
+    Returns
+    -------
+    dict
+        Ready for a validator.
+
     Examples
     --------
     >>> schema()["title"]

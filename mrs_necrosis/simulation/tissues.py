@@ -41,6 +41,11 @@ def tissue_data() -> Mapping[str, Any]:
 def tissue_classes() -> tuple[str, ...]:
     """Return the names of the tissue classes.
 
+    Returns
+    -------
+    tuple of str
+        What ``phantom`` and ``cohort`` take.
+
     Examples
     --------
     >>> tissue_classes()[:2]
