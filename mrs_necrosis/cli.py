@@ -19,7 +19,7 @@ import tomllib
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import mrs_necrosis
 from mrs_necrosis.errors import (
@@ -250,8 +250,8 @@ def _parse(
     rest, references = _take_water_references(one, rest)
     options = one.parse_intermixed_args(rest)
     options.parser = one
-    options.units = _units(one, options.inputs, references)
-    if bool(options.units) == (options.table is not None):
+    options.inputs = _inputs(one, options.inputs, references)
+    if bool(options.inputs) == (options.table is not None):
         one.error("give inputs, or --table with a list of them")
     return options
 
@@ -317,26 +317,27 @@ def _take_water_references(
     return rest, references
 
 
-class _Unit:
+class _Input(NamedTuple):
     """One thing to analyse: a file, or the peak values of the command line."""
 
-    def __init__(self, source: str | list[str], name: str, water: str | None) -> None:
-        self.source, self.name, self.water = source, name, water
+    source: str | list[str]
+    name: str
+    water: str | None
 
 
-def _units(
-    parser: argparse.ArgumentParser, inputs: list[str], references: dict[int, str]
-) -> list[_Unit]:
-    units: list[_Unit] = []
+def _inputs(
+    parser: argparse.ArgumentParser, words: list[str], references: dict[int, str]
+) -> list[_Input]:
+    inputs: list[_Input] = []
     peaks: list[str] = []
-    for number, text in enumerate(inputs):
+    for number, text in enumerate(words):
         if _PEAK.fullmatch(text) is None or Path(text).exists():
-            units.append(_Unit(text, text, references.get(number)))
+            inputs.append(_Input(text, text, references.get(number)))
             continue
         if number in references:
             parser.error("peak values have no water reference")
         if not peaks:
-            units.append(_Unit(peaks, "peak values", None))
+            inputs.append(_Input(peaks, "peak values", None))
         peaks.append(text)
     if peaks:
         from mrs_necrosis.io import read_peak_table
@@ -345,7 +346,7 @@ def _units(
             read_peak_table(peaks)
         except (MRSNecrosisError, ValueError) as error:
             parser.error(str(error))
-    return units
+    return inputs
 
 
 def _quantity(units: dict[str, float], what: str, example: str) -> Callable[[str], float]:
@@ -566,7 +567,6 @@ def _add_context(parser: argparse.ArgumentParser) -> None:
 
 
 def _analyze(options: argparse.Namespace) -> int:
-    from mrs_necrosis.report.document import to_json
     from mrs_necrosis.report.files import refuse_existing, refuse_existing_file, write_files
     from mrs_necrosis.report.table import to_tsv
     from mrs_necrosis.report.text import summary
@@ -576,7 +576,9 @@ def _analyze(options: argparse.Namespace) -> int:
         return _analyze_table(options, keywords)
     if options.dicom_source is not None and options.out is None:
         options.parser.error("--dicom-source needs --out")
-    many = len(options.units) > 1
+    if options.nprocs is not None or options.mem_mb is not None:
+        options.parser.error("--nprocs and --mem-mb go with --table; --dask spreads one grid")
+    many = len(options.inputs) > 1
     to_stdout = options.json == "-"
     if options.out is not None:
         refuse_existing(options.out, overwrite=options.overwrite)
@@ -584,7 +586,7 @@ def _analyze(options: argparse.Namespace) -> int:
         refuse_existing_file(Path(options.json), overwrite=options.overwrite)
     done: list[Analysis] = []
     failed: list[MRSNecrosisError] = []
-    for number, unit in enumerate(options.units, 1):
+    for number, one in enumerate(options.inputs, 1):
         out = options.out
         if out is not None and many:
             out = out / f"{number:03d}"
@@ -592,10 +594,10 @@ def _analyze(options: argparse.Namespace) -> int:
             with (
                 _progress(options) as progress,
                 _executor(options) as executor,
-                _notes(options, unit.name if many else ""),
+                _notes(options, one.name if many else ""),
             ):
                 analysis = mrs_necrosis.analyze(
-                    unit.source, water_reference=unit.water, out=out,
+                    one.source, water_reference=one.water, out=out,
                     overwrite=options.overwrite, figures=options.figures,
                     dicom_source=options.dicom_source, progress=progress, executor=executor,
                     threads=options.omp_nthreads, **keywords,
@@ -607,7 +609,7 @@ def _analyze(options: argparse.Namespace) -> int:
                 options.parser.error(f"{error}; leave out --combine-coils and --average off")
             raise
         except MRSNecrosisError as error:
-            code = _report_error(error, unit.name)
+            code = _report_error(error, one.name)
             if not many:
                 return code
             failed.append(error)
@@ -615,25 +617,32 @@ def _analyze(options: argparse.Namespace) -> int:
         done.append(analysis)
         if not to_stdout and not options.quiet:
             if many:
-                _print(f"{'' if number == 1 else chr(10)}{number:03d}  {unit.name}")
+                _print(f"{'' if number == 1 else chr(10)}{number:03d}  {one.name}")
             _print(summary(analysis))
     if options.json and done:
-        texts = [to_json(analysis) for analysis in done]
-        text = texts[0] if not many else "[" + ",\n".join(t.rstrip() for t in texts) + "]\n"
-        if to_stdout:
-            sys.stdout.write(text)
-        else:
-            target = Path(options.json)
-            write_files(target.parent, {target.name: text.encode()}, overwrite=options.overwrite)
+        _write_json(options, done, many=many)
     if options.out is not None and many and done:
         if options.overwrite:
-            _remove_more(options.out, len(options.units))
+            _remove_more(options.out, len(options.inputs))
         write_files(options.out, {"ratios.tsv": to_tsv(done).encode()}, overwrite=True)
     if options.out is not None and done and not options.quiet:
         _print(f"\nwritten to {options.out}", file=sys.stderr)
     if not failed:
         return EXIT_OK
     return EXIT_SOME_FAILED if done else EXIT_BAD_INPUT
+
+
+def _write_json(options: argparse.Namespace, done: list[Analysis], *, many: bool) -> None:
+    from mrs_necrosis.report.document import to_json
+    from mrs_necrosis.report.files import write_files
+
+    texts = [to_json(analysis) for analysis in done]
+    text = texts[0] if not many else "[" + ",\n".join(t.rstrip() for t in texts) + "]\n"
+    if options.json == "-":
+        sys.stdout.write(text)
+    else:
+        target = Path(options.json)
+        write_files(target.parent, {target.name: text.encode()}, overwrite=options.overwrite)
 
 
 def _remove_more(out: Path, count: int) -> None:
@@ -651,6 +660,8 @@ def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int
 
     if options.out is None or options.label:
         options.parser.error("--table needs --out, and has its labels itself")
+    if options.dicom_source is not None:
+        options.parser.error("--dicom-source does not go with --table")
     del keywords["label"]
     count = len(table_units(options.table))
     with _many(options, count) as executor, _progress(options, "inputs") as progress:
@@ -806,6 +817,7 @@ def _add_bids(parser: argparse.ArgumentParser) -> None:
                         help="datasets of derivatives, in which lesion masks of grids are looked "
                         "for (sub-01_..._label-lesion_mask.nii.gz)")  # fmt: skip
     _add_cohort(parser)
+    parser.add_argument("-w", "--work-dir", type=_path, metavar="DIR", help="for temporary files")
     parser.add_argument("--dask", nargs="?", const="local", metavar="ADDRESS",
                         help="a Dask cluster of this machine's cores, or the scheduler at "
                         "ADDRESS (tcp://host:8786)")  # fmt: skip
@@ -844,8 +856,6 @@ def _add_cohort(parser: argparse.ArgumentParser) -> None:
                        "that fewer may run")  # fmt: skip
     group.add_argument("--no-figures", action="store_false", dest="figures",
                        help="reports without figures; a third of the time")  # fmt: skip
-    group.add_argument("-w", "--work-dir", type=_path, metavar="DIR",
-                       help="for temporary files")  # fmt: skip
     group.add_argument("--random-seed", type=_whole(0), default=0, metavar="N",
                        help="of the draws from the errors of the areas (0)")  # fmt: skip
     group.add_argument("--config", type=_path, metavar="FILE.toml",
@@ -965,15 +975,15 @@ def _add_criteria(parser: argparse.ArgumentParser) -> None:
 def _criteria(options: argparse.Namespace) -> int:
     criteria = _load_criteria(options)
     places = {}
-    units = _units(options.parser, options.inputs, {})
-    if len(units) > 1:
+    inputs = _inputs(options.parser, options.inputs, {})
+    if len(inputs) > 1:
         options.parser.error("criteria takes one input")
-    if units:
+    if inputs:
         from mrs_necrosis.classifier import place
         from mrs_necrosis.report.rows import finding_text
 
         keywords = _keywords(options)
-        found = mrs_necrosis.analyze(units[0].source, **keywords)
+        found = mrs_necrosis.analyze(inputs[0].source, **keywords)
         if not found.is_single:
             options.parser.error("criteria takes a single voxel")
         conditions: Any = found  # has an echo time and a field
@@ -1059,20 +1069,23 @@ def _measured(options: argparse.Namespace, visit: Visit) -> Visit:
     if visit.source is None:
         return visit
     try:
-        found = mrs_necrosis.analyze(str(visit.source), echo_time_s=visit.echo_time_s)
+        found = mrs_necrosis.analyze(
+            str(visit.source), echo_time_s=visit.echo_time_s, sequence=visit.sequence
+        )
     except (SignalError, FitError) as error:
         raise FormatError(visit.source, str(error)) from None
+    except ValueError as error:
+        options.parser.error(f"the visit of {visit.date}: {error}")
     if not found.is_single:
         options.parser.error("a visit of many voxels needs its lesion: use the Python API")
+    acquisition = found.acquisition
     made = Visit(
         date=visit.date,
         areas=found.areas,
         echo_time_s=found.echo_time_s,
-        field_t=found.field_t,
-        sequence=visit.sequence if found.acquisition is None else found.acquisition.sequence,
-        manufacturer=(
-            visit.manufacturer if found.acquisition is None else found.acquisition.manufacturer
-        ),
+        field_t=visit.field_t if found.field_t is None else found.field_t,
+        sequence=visit.sequence if acquisition is None else acquisition.sequence,
+        manufacturer=(acquisition and acquisition.manufacturer) or visit.manufacturer,
         volume_ml=_volume_ml(found),
         problems=() if found.assessment is None else failed_checks(found.assessment),
     )
@@ -1122,7 +1135,6 @@ def _simulate(options: argparse.Namespace) -> int:
     from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA
     from mrs_necrosis.io import write_nifti_mrs
     from mrs_necrosis.simulation import phantom
-    from mrs_necrosis.simulation.spins import known_sequence
     from mrs_necrosis.staging import write_atomically
 
     name = options.out.name
@@ -1133,8 +1145,6 @@ def _simulate(options: argparse.Namespace) -> int:
     targets = [options.out, truth_path, *filter(None, [options.water_reference])]
     if options.water_reference in targets[:2]:
         options.parser.error("--water-reference and --out must be two files")
-    if known_sequence(options.sequence) is None:
-        options.parser.error(f"--sequence is PRESS, STEAM or sLASER; got {options.sequence!r}")
     for target in targets:
         if target.exists() and not options.overwrite:
             msg = f"{target.name} exists already; choose another place or give --overwrite"

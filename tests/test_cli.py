@@ -309,7 +309,7 @@ def test_all_inputs_bad_is_bad_input(capsys, tmp_path):
 
 def units_of(*arguments):
     parser, commands = cli._parsers()
-    return cli._parse(parser, commands, ["analyze", *arguments]).units
+    return cli._parse(parser, commands, ["analyze", *arguments]).inputs
 
 
 def test_a_water_reference_belongs_to_the_input_before_it():
@@ -376,6 +376,13 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
             "--prior narloch is of metastases, not of another",
         ),
         (["analyze", "x.rda", "--level", "95"], "between 0 and 1"),
+        (["analyze", "x.rda", "--nprocs", "2"], "--nprocs and --mem-mb go with --table"),
+        (["analyze", "x.rda", "--mem-mb", "800"], "--nprocs and --mem-mb go with --table"),
+        (["analyze", "x.rda", "--work-dir", "w"], "unrecognized arguments: --work-dir"),
+        (
+            ["analyze", "--table", "t.csv", "--out", "o", "--dicom-source", "a.dcm"],
+            "--dicom-source does not go with --table",
+        ),
         (["analyze", "Cho=many", "Cr=1"], "NAME=VALUE"),
         (["analyze", "Cho=1", "Cho=2"], "a peak twice"),
         (["simulate", "radiation_necrosis", "--out", "x.txt"], ".nii or .nii.gz"),
@@ -385,7 +392,7 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
         ),
         (
             ["simulate", "radiation_necrosis", "--out", "x.nii", "--sequence", "FOO"],
-            "--sequence is PRESS, STEAM or sLASER; got 'FOO'",
+            "sequence must be one of PRESS, STEAM, sLASER, SPIN-ECHO, PULSE-ACQUIRE; got 'FOO'",
         ),
         (
             ["simulate", "radiation_necrosis", "--out", "x.nii", "--water-reference", "x.nii"],

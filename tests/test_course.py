@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrs_necrosis import cli
+import mrs_necrosis
+from mrs_necrosis import analyze, cli
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.followup import (
@@ -20,8 +21,9 @@ from mrs_necrosis.followup import (
     followup,
     read_timeline,
 )
+from mrs_necrosis.io import write_nifti_mrs
 from mrs_necrosis.report import course
-from mrs_necrosis.simulation import sample_path
+from mrs_necrosis.simulation import phantom, sample_path
 
 PEAKS = ("Cho", "Cr", "NAA")
 
@@ -209,6 +211,39 @@ def test_a_timeline_may_name_the_files_of_its_spectra(capsys, tmp_path):
     timeline.write_text("[[visits]]\ndate = '2012'\ninput = 'a.rda'\npeaks = { Cho = 1 }\n")
     with pytest.raises(FormatError, match="visit 1 has peaks and an input: give one of them"):
         read_timeline(timeline)
+
+
+def test_a_timeline_says_what_its_files_do_not(tmp_path, monkeypatch):
+    made = phantom("radiation_necrosis", np.random.default_rng(1), sequence="STEAM").data
+    unsaid = replace(made.acquisition, sequence=None, manufacturer=None)
+    write_nifti_mrs(tmp_path / "a.nii.gz", replace(made, acquisition=unsaid))
+    (tmp_path / "b.csv").write_text("peak,area\nCho,1\nCr,1\n")
+    timeline = tmp_path / "timeline.toml"
+    timeline.write_text("".join(
+        f"[[visits]]\ndate = '{date}'\ninput = '{name}'\n"
+        "sequence = 'STEAM'\nmanufacturer = 'GE'\nfield_t = 3.0\n"
+        for date, name in (("2012-09", "a.nii.gz"), ("2012-12", "b.csv"))
+    ))  # fmt: skip
+    fitted = []
+    monkeypatch.setattr(mrs_necrosis, "analyze", lambda *a, **k: fitted.append(analyze(*a, **k))
+                        or fitted[-1])  # fmt: skip
+
+    visits = [cli._measured(None, visit) for visit in read_timeline(timeline).visits]
+
+    assert fitted[0].acquisition.sequence == "STEAM"  # which is how its spins were fitted
+    assert {(visit.sequence, visit.manufacturer) for visit in visits} == {("STEAM", "GE")}
+    assert [visit.field_t for visit in visits] == [pytest.approx(123.2 / 42.577, abs=1e-3), 3.0]
+
+
+def test_a_word_of_a_timeline_that_is_no_sequence_is_refused(tmp_path, capsys):
+    timeline = tmp_path / "timeline.toml"
+    timeline.write_text(
+        f"[[visits]]\ndate = '2012-09'\ninput = '{sample_path('reference_case_te144.nii.gz')}'\n"
+        "sequence = 'single voxel, long'\n"
+    )
+
+    assert cli.main(["followup", str(timeline)]) == cli.EXIT_USAGE
+    assert "the visit of September 2012: sequence must be a name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
