@@ -1,6 +1,7 @@
 """The numpy solver against spectra made of its own model, and against hopeless input."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -461,8 +462,34 @@ def test_free_peaks_and_metabolites_have_the_same_macromolecules():
         model = default_model(ACQUISITION, kind=kind)
         of[kind] = [c for c in model.components if c.area == "MM"]
 
-    assert len(of["peaks"]) == 28
+    assert len(of["peaks"]) == 25
     assert of["peaks"] == of["metabolites"]
+
+
+def test_macromolecules_are_those_of_the_benchmark():
+    table = Path(__file__).parents[1] / "benchmarks" / "results" / "macromolecules.txt"
+    rows = [line.split() for line in table.read_text("utf-8").splitlines() if line[:1] == " "]
+    titles, *rows = [row for row in rows if row[0] != "sum"]
+    titles = " ".join(titles).replace("STEAM 8", "STEAM").replace("PRESS 30", "PRESS").split()
+    lines = {round(float(row[0]), 2): dict(zip(titles, row, strict=False)) for row in rows[1:]}
+    comb = [c for c in default_model(ACQUISITION).components if c.area == "MM" and c.tied_to]
+    of_means = [c for c in comb if c.tie_mean]
+    patterns = {c.name: c for c in comb if not c.tie_mean}
+
+    def column(name):
+        return {ppm: float(row[name]) for ppm, row in lines.items()}
+
+    mean, sd = column("mean"), column("sd")
+    for item in of_means:
+        shares = np.array(item.weight).real * item.tie_mean
+        np.testing.assert_allclose(shares, [mean[p] for p in item.shift_ppm], atol=0.011)
+        assert item.tie_sd == pytest.approx(np.hypot.reduce([sd[p] for p in item.shift_ppm]), 0.07)
+    assert {p for c in of_means for p in c.shift_ppm} == {p for p in mean if mean[p] > 0}
+    for name, title in (("MMfloor", "floor"), ("MMother", "other")):
+        known = {p: v for p, v in column(title).items() if abs(v) > 0.005}
+        shares = np.array(patterns[name].weight).real * patterns[name].tie_sd
+        assert set(patterns[name].shift_ppm) == set(known)
+        np.testing.assert_allclose(shares, list(known.values()), atol=0.002)
 
 
 def test_an_unknown_echo_time_leaves_macromolecules_open():
