@@ -559,6 +559,26 @@ def test_what_is_wrong_with_a_lipids_shape_is_taken_by_the_line_above_it():
     assert lipids > 0
 
 
+def test_lines_of_another_shape_widen_areas_and_no_ratio():
+    spectra, model = made_of_the_model(4, 100)
+    narrow = [c for c in model.components if c.alike]
+    plain = replace(
+        model,
+        components=tuple(replace(c, shape_sd=0.0) if c.alike else c for c in model.components),
+    )
+
+    ours, theirs = fit(spectra, model).areas, fit(spectra, plain).areas
+
+    share = narrow[0].shape_sd
+    assert {c.shape_sd for c in narrow} == {share}
+    cho = np.hypot(theirs.sd("Cho"), share * theirs.value("Cho"))
+    np.testing.assert_allclose(ours.sd("Cho"), cho, rtol=1e-9)
+    np.testing.assert_allclose(ours.sd("MM"), theirs.sd("MM"), rtol=1e-9)
+    np.testing.assert_allclose(
+        ratio(ours, "Cho", "Cr").sd, ratio(theirs, "Cho", "Cr").sd, rtol=1e-6
+    )
+
+
 def test_lipid_under_naa_widens_its_error():
     spectra, model = made_of_the_model(4, 100)
     plain = replace(

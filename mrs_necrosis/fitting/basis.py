@@ -196,9 +196,13 @@ def model_from_basis(
         old = known.get(name)
         if old is None:
             mean, sd = UNKNOWN_PRIOR
+            like = known[ANCHORS[0]]
             new.append(
-                Component(name, name, "metabolite", prior_mean=mean, prior_sd=sd, fid=sampled)
-            )
+                Component(
+                    name, name, "metabolite", prior_mean=mean, prior_sd=sd,
+                    shape_sd=like.shape_sd, alike=like.alike, fid=sampled,
+                )
+            )  # fmt: skip
         else:
             new.append(replace(old, shift_ppm=(), weight=(), gauss_ppm=(), fid=sampled))
     measured = "MM" in clean

@@ -69,10 +69,13 @@ class Component:
         Normal prior of the amplitude relative to that component's.
     shape_sd : float
         Relative error of the amplitude because the real line's shape is not the model's. It is
-        common to all components that have one and the same ``under``.
+        common to all components that have one and the same ``under`` and ``alike``.
     under : str
         Component on whose line this one lies: what is wrong with the shape that one takes, with
         the other sign; empty for none.
+    alike : str
+        Names the components whose lines have the same wrong shape; ratios of their areas are as
+        good as if it were right.
     fid : ndarray of complex128, shape (N,), or None
         Sampled FID at the model's dwell time, instead of lines.
     """
@@ -90,6 +93,7 @@ class Component:
     tie_sd: float = 0.0
     shape_sd: float = 0.0
     under: str = ""
+    alike: str = ""
     fid: NDArray[np.complex128] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -496,6 +500,11 @@ def default_model(
     mhz = acquisition.spectrometer_frequency_mhz
     shapes = tuple(dict.fromkeys(item.shape for item in components))
     narrow = tuple(s for s in shapes if s not in table["broad_shapes"])
+    wrong = float(table["narrow_shape_sd"])
+    components = [
+        replace(item, shape_sd=wrong, alike="narrow") if item.shape in narrow else item
+        for item in components
+    ]
     parameters = []
     for entry in _at_echo_time(table["parameter"], echo_time):
         acts = entry["shapes"]
@@ -566,15 +575,16 @@ def misshapen(model: Model) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (R, K, K)
-        R independent errors: one of all lines that lie under no other, one for each component
+        R independent errors: one of each kind of lines that are alike, one for each component
         that others lie under. ``amplitudes @ matrix[r]`` is one standard deviation of the r-th.
     """
     names = model.names
-    above = tuple(dict.fromkeys(item.under for item in model.components if item.shape_sd))
-    matrix = np.zeros((len(above), len(names), len(names)))
-    for k, item in enumerate(model.components):
-        if item.shape_sd:
-            row = matrix[above.index(item.under), k]
+    groups = [(item.under, item.alike) if item.shape_sd else None for item in model.components]
+    errors = tuple(dict.fromkeys(filter(None, groups)))
+    matrix = np.zeros((len(errors), len(names), len(names)))
+    for k, (item, group) in enumerate(zip(model.components, groups, strict=True)):
+        if group:
+            row = matrix[errors.index(group), k]
             row[k] = item.shape_sd
             if item.under:
                 row[names.index(item.under)] = -item.shape_sd
