@@ -35,6 +35,7 @@ from mrs_necrosis.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from mrs_necrosis.analysis import Analysis
@@ -1070,18 +1071,19 @@ def _measured(options: argparse.Namespace, visit: Visit) -> Visit:
         return visit
     try:
         found = mrs_necrosis.analyze(
-            str(visit.source), echo_time_s=visit.echo_time_s, sequence=visit.sequence
-        )
+            str(visit.source), echo_time_s=visit.echo_time_s, sequence=visit.sequence,
+            lesion_mask=visit.lesion_mask,
+        )  # fmt: skip
     except (SignalError, FitError) as error:
         raise FormatError(visit.source, str(error)) from None
     except ValueError as error:
         options.parser.error(f"the visit of {visit.date}: {error}")
-    if not found.is_single:
-        options.parser.error("a visit of many voxels needs its lesion: use the Python API")
+    mask = None if found.is_single else _voxels_of_lesion(options.parser, visit.source, found)
     acquisition = found.acquisition
     made = Visit(
         date=visit.date,
         areas=found.areas,
+        mask=mask,
         echo_time_s=found.echo_time_s,
         field_t=visit.field_t if found.field_t is None else found.field_t,
         sequence=visit.sequence if acquisition is None else acquisition.sequence,
@@ -1090,6 +1092,21 @@ def _measured(options: argparse.Namespace, visit: Visit) -> Visit:
         problems=() if found.assessment is None else failed_checks(found.assessment),
     )
     return visit.measured(made)
+
+
+def _voxels_of_lesion(
+    parser: argparse.ArgumentParser, source: Path, found: Analysis
+) -> NDArray[np.bool_]:
+    """Return which voxels of a visit are good enough and more of the lesion than of the rest."""
+    from mrs_necrosis.lesion import usable_voxels
+
+    weights = None if found.grid_result is None else found.grid_result.own.lesion_weights
+    if weights is None or found.quality is None:
+        parser.error("a visit of many voxels needs its lesion: name a lesion_mask in a timeline")
+    mask: NDArray[np.bool_] = usable_voxels(found.quality) & (weights >= 0.5)
+    if not mask.any():
+        raise FormatError(source, "no voxel of its lesion is good enough, or its mask misses it")
+    return mask
 
 
 def _volume_ml(found: Analysis) -> float | None:

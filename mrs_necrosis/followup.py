@@ -175,6 +175,8 @@ class Visit:
         Checks of quality that its spectrum failed: its values are then not used.
     source : Path or None
         File of its spectroscopy that is still to be analysed; see ``measured``.
+    lesion_mask : Path or None
+        Image of the lesion, where `source` holds a grid.
 
     Raises
     ------
@@ -197,6 +199,7 @@ class Visit:
     volume_ml: float | None = None
     problems: tuple[str, ...] = ()
     source: Path | None = None
+    lesion_mask: Path | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -220,6 +223,8 @@ class Visit:
                 raise ValueError(msg)
             object.__setattr__(self, "areas", _single(self.areas, np.ones(voxels, dtype=bool)))
             return
+        if not voxels:
+            return  # added up already: a copy of a visit
         mask = np.asarray(self.mask, dtype=bool)
         if mask.shape != voxels or not mask.any():
             msg = f"mask must have the shape {voxels} of the grid and hold a voxel"
@@ -900,8 +905,8 @@ def _signed(factor: float) -> str:
 
 _READINGS = ("clinical", "mri", "perfusion", "mrs_reading", "conclusion")
 _VISIT_KEYS = frozenset({
-    *_READINGS, "date", "event", "input", "peaks", "peaks_unit", "peaks_sd", "echo_time_ms",
-    "field_t", "sequence", "manufacturer",
+    *_READINGS, "date", "event", "input", "lesion_mask", "peaks", "peaks_unit", "peaks_sd",
+    "echo_time_ms", "field_t", "sequence", "manufacturer",
 })  # fmt: skip
 _AMOUNTS = {
     "cycles": 1000, "interval_weeks": 520, "dose_mg": 1e5, "dose_mg_per_kg": 1e3, "dose_gy": 1e3,
@@ -1018,11 +1023,14 @@ def _read_visit(where: str, entry: dict[str, Any], folder: Path) -> Visit:
     if _value(entry, "input") is not None and _value(entry, "peaks") is not None:
         msg = f"{where} has peaks and an input: give one of them"
         raise ValueError(msg)
+    if _value(entry, "lesion_mask") is not None and _value(entry, "input") is None:
+        msg = f"{where} has a lesion_mask and no input that it could belong to"
+        raise ValueError(msg)
     try:
         echo_time_ms = _number("echo_time_ms", entry, 0.1, 2000)
         echo_time_s = None if echo_time_ms is None else echo_time_ms / 1e3
         words = {key: _word(key, entry) for key in _READINGS}
-        source = _word("input", entry)
+        source, mask = _word("input", entry), _word("lesion_mask", entry)
         return Visit(
             date=Date.parse(entry["date"]),
             areas=_read_peaks(entry, echo_time_s),
@@ -1033,6 +1041,7 @@ def _read_visit(where: str, entry: dict[str, Any], folder: Path) -> Visit:
             sequence=_word("sequence", entry),
             manufacturer=_word("manufacturer", entry),
             source=None if source is None else folder / source,
+            lesion_mask=None if mask is None else folder / mask,
         )
     except (ValueError, TypeError) as error:
         msg = f"{where}: {error}"

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -233,6 +234,51 @@ def test_a_timeline_says_what_its_files_do_not(tmp_path, monkeypatch):
     assert fitted[0].acquisition.sequence == "STEAM"  # which is how its spins were fitted
     assert {(visit.sequence, visit.manufacturer) for visit in visits} == {("STEAM", "GE")}
     assert [visit.field_t for visit in visits] == [pytest.approx(123.2 / 42.577, abs=1e-3), 3.0]
+
+
+def grid_visits(folder, *masks):
+    """Write a timeline of one grid whose first voxel of three is all tumour."""
+    areas = PeakAreas(("Cho", "Cr", "NAA"), [[[[3.0, 1.0, 0.5]]], [[[1.0, 1.0, 1.5]]]] * 2)
+    affine = np.diag([10.0, 10.0, 10.0, 1.0])
+    made = phantom(areas, np.random.default_rng(3), grid=(4, 1, 1), snr=60.0, echo_time_s=0.144,
+                   affine=affine).data  # fmt: skip
+    write_nifti_mrs(folder / "grid.nii.gz", made)
+    lines = []
+    for at, mask in enumerate(masks):
+        lines += ["[[visits]]", f"date = '202{at}'", "input = 'grid.nii.gz'"]
+        if mask is not None:
+            volume = np.zeros((4, 1, 1), dtype=np.uint8)
+            volume[mask] = 1
+            nibabel.save(nibabel.Nifti1Image(volume, affine), folder / f"lesion{at}.nii.gz")
+            lines.append(f"lesion_mask = 'lesion{at}.nii.gz'")
+    (folder / "timeline.toml").write_text("\n".join(lines))
+    return folder / "timeline.toml"
+
+
+def test_a_grid_of_a_timeline_is_added_up_over_its_lesion(tmp_path, capsys):
+    timeline = grid_visits(tmp_path, [0, 2], [1, 3])
+
+    assert cli.main(["followup", str(timeline), "--out", str(tmp_path / "out")]) == 0
+
+    capsys.readouterr()
+    found = json.loads((tmp_path / "out" / "followup.json").read_text())
+    values = [point["value"] for point in found["points"] if point["ratio"] == "Cho/Cr"]
+    # the ratios are those of the two tissues that the phantom was made of
+    assert values == [pytest.approx(3.0, rel=0.1), pytest.approx(1.0, rel=0.1)]
+
+
+@pytest.mark.parametrize(
+    ("mask", "code", "message"),
+    [
+        (None, cli.EXIT_USAGE, "needs its lesion: name a lesion_mask in a timeline"),
+        ([], cli.EXIT_BAD_INPUT, "grid.nii.gz: no voxel of its lesion"),
+    ],
+)
+def test_a_grid_without_a_lesion_is_refused(tmp_path, capsys, mask, code, message):
+    timeline = grid_visits(tmp_path, mask)
+
+    assert cli.main(["followup", str(timeline)]) == code
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_word_of_a_timeline_that_is_no_sequence_is_refused(tmp_path, capsys):

@@ -317,6 +317,17 @@ def test_a_grid_is_added_up_over_the_lesion():
         Visit(date=Date(2012), areas=PeakAreas(PEAKS, values), mask=np.zeros((2, 2, 1)))
 
 
+def test_a_grid_takes_the_words_of_its_visit():
+    values = np.array([FIRST, SECOND]).reshape(2, 1, 1, 4)
+    mask = np.array([True, False]).reshape(2, 1, 1)
+    made = Visit(date=Date(2012), areas=PeakAreas(PEAKS, values), mask=mask)
+
+    found = Visit(date=Date(2013), event="headache").measured(made)
+
+    np.testing.assert_allclose(found.areas.values, FIRST)
+    assert (found.date, found.event) == (Date(2013), "headache")
+
+
 def test_a_visit_knows_what_its_acquisition_says():
     acquisition = Acquisition(
         spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4, echo_time_s=0.03, sequence="PRESS",

@@ -379,7 +379,7 @@ COMMANDS = [
     (f"criteria {sample_path('grid_te144.nii.gz')}", "criteria takes a single voxel"),
     (
         f"followup --visit 2012-09 {sample_path('grid_te144.nii.gz')}",
-        "a visit of many voxels needs its lesion: use the Python API",
+        "a visit of many voxels needs its lesion: name a lesion_mask in a timeline",
     ),
 ]
 
