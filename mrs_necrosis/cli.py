@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.analysis import Analysis
+    from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.classifier import Context
     from mrs_necrosis.cohort import CohortResult
     from mrs_necrosis.cohort.unit import Unit
@@ -480,7 +481,10 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
     )
     _add_cohort(parser)
     _add_acquisition(parser)
-    _add_context(parser)
+    _add_context(parser).add_argument(
+        "--contralateral", metavar="INPUT",
+        help="a voxel of the other side: same examination, size and settings",
+    )  # fmt: skip
     grid = parser.add_argument_group("grids")
     grid.add_argument(
         "--lesion-mask", metavar="FILE", help="where the lesion is: NIfTI, any space"
@@ -542,7 +546,7 @@ def _add_acquisition(parser: argparse.ArgumentParser) -> None:
                        help="what the values of a peak table are")  # fmt: skip
 
 
-def _add_context(parser: argparse.ArgumentParser) -> None:
+def _add_context(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("evidence")
     group.add_argument(
         "--prior", type=_prior, default=0.5, metavar="P",
@@ -562,6 +566,7 @@ def _add_context(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mri", metavar="TEXT", help="reading of the MRI, shown and not scored")
     for name in ("after-bevacizumab", "near-skull", "post-contrast"):
         group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=None)
+    return group
 
 
 # ---- analyze ----------------------------------------------------------------------------------
@@ -573,6 +578,8 @@ def _analyze(options: argparse.Namespace) -> int:
     from mrs_necrosis.report.text import summary
 
     keywords = _keywords(options)
+    if options.contralateral and (options.table is not None or len(options.inputs) != 1):
+        options.parser.error("--contralateral belongs to one input")
     if options.table is not None:
         return _analyze_table(options, keywords)
     if options.dicom_source is not None and options.out is None:
@@ -585,6 +592,9 @@ def _analyze(options: argparse.Namespace) -> int:
         refuse_existing(options.out, overwrite=options.overwrite)
     if options.json and not to_stdout:
         refuse_existing_file(Path(options.json), overwrite=options.overwrite)
+    if options.contralateral:
+        other = _other_side(options.contralateral, options.inputs[0], keywords)
+        keywords["context"] = replace(keywords["context"], contralateral=other)
     done: list[Analysis] = []
     failed: list[MRSNecrosisError] = []
     for number, one in enumerate(options.inputs, 1):
@@ -631,6 +641,29 @@ def _analyze(options: argparse.Namespace) -> int:
     if not failed:
         return EXIT_OK
     return EXIT_SOME_FAILED if done else EXIT_BAD_INPUT
+
+
+def _other_side(source: str, case: _Input, keywords: dict[str, Any]) -> PeakAreas:
+    """Return the areas of a voxel of the other side, measured with the options of the case."""
+    from mrs_necrosis.io import is_peak_table
+    from mrs_necrosis.report.text import failed_checks
+
+    of_the_case = {"context", "prior", "criteria", "label", *_GRID}
+    told = {name: value for name, value in keywords.items() if name not in of_the_case}
+    by_hand = {"phase_deg", "shift_ppm"}  # of one spectrum alone
+    steps = {name: v for name, v in told["preprocessing"].items() if name not in by_hand}
+    try:
+        found = mrs_necrosis.analyze(source, **{**told, "preprocessing": steps})
+    except (SignalError, FitError) as error:
+        raise FormatError(source, str(error)) from None
+    if (found.fit is None) is not is_peak_table(case.source):
+        problem = "the other side must be measured as the case is, as a spectrum or as peak values"
+        raise FormatError(source, problem)
+    failed = () if found.assessment is None else failed_checks(found.assessment)
+    if failed or not found.is_single:
+        why = f"it failed its checks ({', '.join(failed)})" if failed else "it has many voxels"
+        raise FormatError(source, f"cannot stand for the other side; {why}")
+    return found.areas
 
 
 def _write_json(options: argparse.Namespace, done: list[Analysis], *, many: bool) -> None:

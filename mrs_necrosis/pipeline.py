@@ -719,7 +719,13 @@ def _known(context: Context | None) -> dict[str, Any]:
     if context is None:
         return {}
     values = {one.name: getattr(context, one.name) for one in fields(context)}
-    return {name: v for name, v in values.items() if isinstance(v, (str, float, int))}
+    known: dict[str, Any] = {
+        name: v for name, v in values.items() if isinstance(v, (str, float, int))
+    }
+    other = context.contralateral
+    if other is not None:
+        known["contralateral"] = dict(zip(other.names, other.values.ravel(), strict=True))
+    return known
 
 
 def _version(name: str) -> str | None:

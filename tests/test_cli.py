@@ -865,6 +865,54 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
     assert err == "interrupted\n"
 
 
+def test_a_voxel_of_the_other_side_is_compared(capsys):
+    code, out, _ = command(
+        capsys, "analyze", *PEAKS, "--contralateral", "Cho=30000 Cr=60000 NAA=90000",
+        "--json", "-",
+    )  # fmt: skip
+
+    assert code == 0
+    result = json.loads(out)
+    said = " ".join(result["assessment"]["caveats"])
+    assert "Cho is 1.12 of its Cho and 0.56 of its Cr, and Cr is 0.49 of its Cr" in said
+    assert result["provenance"]["parameters"]["context"]["contralateral"]["Cr"] == 60000.0
+    assert "a voxel of the other side for comparison" not in result["assessment"]["suggestions"]
+
+
+def test_a_spectrum_of_the_other_side_is_fitted_as_the_case_is(capsys, tmp_path):
+    other = phantom("normal_white_matter", np.random.default_rng(2), echo_time_s=0.144, snr=60.0)
+    write_nifti_mrs(tmp_path / "other.nii.gz", other.data)
+
+    code, out, _ = command(
+        capsys, "analyze", sample_path(SPECTRUM), "--contralateral", tmp_path / "other.nii.gz"
+    )
+
+    assert code == 0
+    assert "Against the other side" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((*PEAKS, "--contralateral", "nowhere.rda"), cli.EXIT_BAD_INPUT, "nowhere.rda: does not"),
+        ((sample_path(SPECTRUM), "--contralateral", sample_path("too_poor_te144.nii.gz")),
+         cli.EXIT_BAD_INPUT, "too_poor_te144.nii.gz: cannot stand for the other side; it failed"),
+        ((sample_path(SPECTRUM), "--contralateral", "Cho=1 Cr=1"), cli.EXIT_BAD_INPUT,
+         "the other side must be measured as the case is"),
+        (("--contralateral", "Cho=1 Cr=1", "--table", "x.tsv"), cli.EXIT_USAGE,
+         "--contralateral belongs to one input"),
+        ((sample_path(SPECTRUM), sample_path(SPECTRUM), "--contralateral", "Cho=1 Cr=1"),
+         cli.EXIT_USAGE, "--contralateral belongs to one input"),
+    ],
+)  # fmt: skip
+def test_a_voxel_that_cannot_be_the_other_side_is_refused(capsys, arguments, code, message):
+    found, out, err = command(capsys, "analyze", *arguments)
+
+    assert found == code
+    assert message in " ".join(err.split())
+    assert out == ""
+
+
 def test_an_internal_error_is_one_line_and_a_traceback_only_when_asked(capsys, monkeypatch):
     def broken(*arguments, **keywords):
         raise ZeroDivisionError("secret")
