@@ -10,6 +10,7 @@ import numpy as np
 from mrs_necrosis.report.grid_page import anatomy_slices, geometry, sides
 
 if TYPE_CHECKING:
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -60,7 +61,6 @@ def grid_figure(
     matplotlib.figure.Figure
         Made without pyplot: nothing stays open.
     """
-    from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
     from matplotlib.figure import Figure
 
     x, y, z = one.values.shape
@@ -77,27 +77,7 @@ def grid_figure(
     )
     axes = figure.subplots(lines, columns, squeeze=False).reshape(-1)
 
-    values = one.values.astype(np.float64)
-    colours: Any
-    shown: Any
-    norm: Normalize
-    if one.kind == "quantity":
-        finite = values[np.isfinite(values)]
-        low, high = np.percentile(finite, [2, 98]) if finite.size else (0.0, 1.0)
-        if one.desc.startswith(("probability", "labelprobability")):
-            low, high = 0.0, 1.0
-        shown, norm, colours = np.ma.masked_invalid(values), Normalize(low, high), "viridis"
-        if one.desc == "index":  # as on the page: white is normal
-            norm, colours = Normalize(-5, 5), sides()
-    else:
-        codes = sorted(one.key) or [0]
-        palette = LABEL_COLOURS if one.desc == "label" else _palette(len(codes))
-        colours = ListedColormap(palette[: len(codes)])
-        norm = BoundaryNorm(np.arange(len(codes) + 1) - 0.5, len(codes))
-        shown = np.searchsorted(codes, values)
-        if one.desc == "label":
-            shown = np.ma.masked_equal(shown, len(codes) - 1)
-
+    shown, norm, colours = _coloured(one)
     margin = max(1, round(0.12 * max(x, y))) if anatomy is not None and affine is not None else 0
     background = None
     if anatomy is not None and affine is not None:
@@ -132,7 +112,37 @@ def grid_figure(
             axis.set_title(f"slice {k + 1}", fontsize=9)
         _letters(axis, screen)
     assert drawn is not None
-    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.75, pad=0.02)
+    _name_colours(figure.colorbar(drawn, ax=list(axes), shrink=0.75, pad=0.02), one)
+    view = "radiological view" if screen.view else "orientation unknown"
+    figure.suptitle(one.title, fontsize=12)
+    figure.supxlabel(f"{view}; research use, no diagnosis", fontsize=8, color="#5b6776")
+    return figure
+
+
+def _coloured(one: Map) -> tuple[Any, Normalize, Any]:
+    """Return what is drawn of a map, its range, and the colours of that."""
+    from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+
+    values = one.values.astype(np.float64)
+    if one.kind == "quantity":
+        shown = np.ma.masked_invalid(values)
+        if one.desc == "index":  # as on the page: white is normal
+            return shown, Normalize(-5, 5), sides()
+        finite = values[np.isfinite(values)]
+        low, high = np.percentile(finite, [2, 98]) if finite.size else (0.0, 1.0)
+        if one.desc.startswith(("probability", "labelprobability")):
+            low, high = 0.0, 1.0
+        return shown, Normalize(low, high), "viridis"
+    codes = sorted(one.key) or [0]
+    palette = LABEL_COLOURS if one.desc == "label" else _palette(len(codes))
+    places = np.searchsorted(codes, values)
+    if one.desc == "label":
+        places = np.ma.masked_equal(places, len(codes) - 1)
+    norm = BoundaryNorm(np.arange(len(codes) + 1) - 0.5, len(codes))
+    return places, norm, ListedColormap(palette[: len(codes)])
+
+
+def _name_colours(bar: Any, one: Map) -> None:
     if one.kind == "quantity":
         bar.set_label(one.title + (f" ({one.unit})" if one.unit not in one.title else ""))
     else:
@@ -142,10 +152,6 @@ def grid_figure(
             names[-1] += " (not drawn)"
         bar.set_ticklabels(names)
     bar.outline.set_visible(False)
-    view = "radiological view" if screen.view else "orientation unknown"
-    figure.suptitle(one.title, fontsize=12)
-    figure.supxlabel(f"{view}; research use, no diagnosis", fontsize=8, color="#5b6776")
-    return figure
 
 
 def _palette(count: int) -> list[Any]:

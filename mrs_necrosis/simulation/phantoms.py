@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 
@@ -343,33 +343,13 @@ def phantom(
         reference_ppm=WATER_PPM,
         manufacturer="simulation",
     )
-    if min(grid) < 1 or coils < 1 or averages < 1 or n_samples < 16:
-        msg = (
-            "grid, coils and averages must be at least 1 and n_samples at least 16; got "
-            f"{grid}, {coils}, {averages} and {n_samples}"
-        )
-        raise ValueError(msg)
-    n_voxels = math.prod(grid)
-    samples = n_voxels * n_samples * coils * averages
-    if samples > _MOST_SAMPLES:
-        msg = (
-            f"a grid of {' x '.join(map(str, grid))} voxels, {coils} coils, {averages} averages "
-            f"and {n_samples} samples makes {16e-9 * samples:,.0f} GB; at most "
-            f"{16e-9 * _MOST_SAMPLES:.0f} GB are simulated at once: choose fewer voxels, coils or "
-            "averages, or make several grids"
-        )
-        raise ValueError(msg)
+    _check_size(grid, coils, averages, n_samples)
     if known_sequence(sequence) is None:
         msg = f"sequence must be one of {', '.join(SEQUENCES)}; got {sequence!r}"
         raise ValueError(msg)
-    choices = (
-        ("baseline_kind", baseline_kind, get_args(BaselineKind)),
-        ("lipid_shape", lipid_shape, get_args(LipidShape)),
-    )
-    for label, chosen, known in choices:
-        if chosen not in known:
-            msg = f"{label} must be one of {known}; got {chosen!r}"
-            raise ValueError(msg)
+    _check_choice("baseline_kind", baseline_kind, get_args(BaselineKind))
+    _check_choice("lipid_shape", lipid_shape, get_args(LipidShape))
+    n_voxels = math.prod(grid)
     if isinstance(tissue, str):
         drawn = cohort(n_voxels, tissue, rng, echo_time_s=echo_time_s)
         parts = {name: drawn.value(name) for name in drawn.names if name not in sums()}
@@ -420,20 +400,8 @@ def phantom(
     components["water"] = _water(per_voxel(residual_water)[:, 0] * largest, time_s, damping, rng)
     clean = sum(components.values(), np.zeros((n_voxels, n_samples), dtype=np.complex128))
 
-    if noise_sd is None:
-        reached = per_voxel(snr)
-        if not (reached > 0).all() or (np.isfinite(reached) & (largest[:, None] == 0)).any():
-            msg = (
-                "snr must be positive, and there must be NAA, Cr or Cho for it to have a meaning; "
-                "noise_sd can be given instead"
-            )
-            raise ValueError(msg)
-        deviation = height / reached / math.sqrt(n_samples)
-    else:
-        deviation = per_voxel(noise_sd)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            reached = np.where(largest[:, None] > 0, height, 0) / deviation / math.sqrt(n_samples)
-
+    given = None if noise_sd is None else per_voxel(noise_sd)
+    deviation, reached = _noise(per_voxel(snr), given, height, largest[:, None], n_samples)
     receive = _receivers(coils, rng)
     eddy = _eddy_current(eddy_current_hz, time_s)
     fid = _measured(
@@ -462,10 +430,6 @@ def phantom(
         source_format="simulation",
     )
 
-    def on_grid(values: NDArray[Any]) -> NDArray[Any]:
-        return values.reshape(*grid, *values.shape[1:])
-
-    shaped = {name: value.reshape(grid) for name, value in parts.items()}
     parameters = {
         "phase_rad": damping.phase_rad,
         "begin_time_s": damping.begin_time_s,
@@ -477,19 +441,63 @@ def phantom(
         "lipid_shift_ppm": lipid_shift_ppm,
     }
     truth = Truth(
-        areas=with_sums(shaped),
+        areas=with_sums({name: value.reshape(grid) for name, value in parts.items()}),
         noise_sd=read_only(deviation.reshape(grid), np.float64),
         snr=read_only(reached.reshape(grid), np.float64),
         parameters={
             name: read_only(value.reshape(grid), np.float64) for name, value in parameters.items()
         },
         components={
-            name: read_only(on_grid(value), np.complex128) for name, value in components.items()
-        }
-        if keep_components
-        else {},
+            name: read_only(value.reshape(*grid, n_samples), np.complex128)
+            for name, value in components.items()
+            if keep_components
+        },
     )
     return Phantom(data, truth)
+
+
+def _check_size(grid: tuple[int, int, int], coils: int, averages: int, n_samples: int) -> None:
+    if min(grid) < 1 or coils < 1 or averages < 1 or n_samples < 16:
+        msg = (
+            "grid, coils and averages must be at least 1 and n_samples at least 16; got "
+            f"{grid}, {coils}, {averages} and {n_samples}"
+        )
+        raise ValueError(msg)
+    samples = math.prod(grid) * n_samples * coils * averages
+    if samples > _MOST_SAMPLES:
+        msg = (
+            f"a grid of {' x '.join(map(str, grid))} voxels, {coils} coils, {averages} averages "
+            f"and {n_samples} samples makes {16e-9 * samples:,.0f} GB; at most "
+            f"{16e-9 * _MOST_SAMPLES:.0f} GB are simulated at once: choose fewer voxels, coils or "
+            "averages, or make several grids"
+        )
+        raise ValueError(msg)
+
+
+def _check_choice(name: str, chosen: str, known: tuple[str, ...]) -> None:
+    if chosen not in known:
+        msg = f"{name} must be one of {known}; got {chosen!r}"
+        raise ValueError(msg)
+
+
+def _noise(
+    snr: NDArray[np.float64],
+    noise_sd: NDArray[np.float64] | None,
+    height: NDArray[np.float64],
+    largest: NDArray[np.float64],
+    n_samples: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the noise of an FID's samples and the SNR, as ``Truth`` defines both, (V, 1)."""
+    if noise_sd is None:
+        if not (snr > 0).all() or (np.isfinite(snr) & (largest == 0)).any():
+            msg = (
+                "snr must be positive, and there must be NAA, Cr or Cho for it to have a meaning; "
+                "noise_sd can be given instead"
+            )
+            raise ValueError(msg)
+        return height / snr / math.sqrt(n_samples), snr
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return noise_sd, np.where(largest > 0, height, 0) / noise_sd / math.sqrt(n_samples)
 
 
 def _parts(areas: PeakAreas, grid: tuple[int, int, int]) -> dict[str, NDArray[np.float64]]:
