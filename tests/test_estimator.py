@@ -42,10 +42,11 @@ def test_scikit_learn_accepts_the_estimator():
 
     assert len(results) > 40
     assert {one["status"] for one in results} <= {"passed", "skipped"}
-    assert [one["check_name"] for one in results if one["status"] == "skipped"] in (
-        [],
-        ["check_array_api_input"],
-    )
+    # what is skipped without a variable of scipy's, and without pandas
+    assert {one["check_name"] for one in results if one["status"] == "skipped"} <= {
+        "check_array_api_input",
+        "check_classifier_data_not_an_array",
+    }
 
 
 def test_log_ratios_have_the_covariance_of_their_shared_creatine():

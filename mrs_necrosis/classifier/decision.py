@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.assessment import Gate
+    from mrs_necrosis.classifier.context import Reading
 
 LABELS: Final = (
     Favors.NECROSIS,
@@ -164,6 +165,11 @@ class _Case:
     lipid_off: NDArray[np.bool_]
     lipid_off_by_threshold: NDArray[np.bool_]
     factor: float
+
+    @property
+    def spectroscopy(self) -> list[Weighted]:
+        """The criteria of spectroscopy."""
+        return [one for one in self.criteria if one.criterion.kind == "spectroscopy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -296,8 +302,8 @@ def assess(
 
     findings = tuple(
         _finding(one, case, nominal, draws)
-        for one in case.criteria
-        if one.criterion.kind == "spectroscopy" and one.criterion.is_verified
+        for one in case.spectroscopy
+        if one.criterion.is_verified
     )
     evidence = _evidence(nominal, draws, prior, LABELS[codes[0]])
     combined = _combine(evidence, nominal, draws, others, gates, scoring)
@@ -486,11 +492,7 @@ def place(
     )  # fmt: skip
     nominal = _score(case)
     draws = _draw(case, nominal, 1000, 0, each_criterion=True)
-    return tuple(
-        _finding(one, case, nominal, draws)
-        for one in case.criteria
-        if one.criterion.kind == "spectroscopy"
-    )
+    return tuple(_finding(one, case, nominal, draws) for one in case.spectroscopy)
 
 
 def _check_draws(n_draws: object, seed: object) -> None:
@@ -593,9 +595,8 @@ def _measure(areas: PeakAreas) -> str:
 
 
 def _score(case: _Case) -> Score:
-    spectroscopy = [one for one in case.criteria if one.criterion.kind == "spectroscopy"]
     return score(
-        spectroscopy,
+        case.spectroscopy,
         detected_ranges(case.areas),
         (len(case.areas.values),),
         case.scoring,
@@ -635,7 +636,7 @@ def _draw(
     areas = case.areas
     if areas.covariance is None:
         return None
-    spectroscopy = [one for one in case.criteria if one.criterion.kind == "spectroscopy"]
+    spectroscopy = case.spectroscopy
     names = _needed_peaks(case)
     at = [areas.index(name) for name in names]
     covariance = areas.covariance[:, at][:, :, at]
@@ -721,21 +722,25 @@ def _evidence_checks(
     seed: int,
 ) -> tuple[Check, ...]:
     """Return the gates on the evidence itself: any, unopposed, robust, and no normal brain's."""
-    scoring, areas = case.scoring, case.areas
-    v = len(nominal.total)
-    yes = np.ones(v, dtype=bool)
-    silent = np.isnan(nominal.total)
-    evidence = Check(
-        "evidence",
-        silent,
-        yes,
-        lambda i: "No criterion can be evaluated." if silent[i] else "Criteria can be evaluated.",
-        threshold="at least one criterion",
-        source="by definition",
-        gives=Favors.NOT_EVALUABLE,
-    )
+    scoring = case.scoring
     opposed = are_opposed(nominal, scoring)
-    families = nominal.families
+    codes = label_codes(nominal.total, opposed, scoring)
+    together = codes if others is None else others.codes(nominal.total, opposed, scoring)
+    return (
+        *_score_checks(nominal, opposed, scoring),
+        _draws_check(codes, draws, scoring),
+        *_three_peaks_checks(case.areas, (codes == NECROSIS) | (together == NECROSIS)),
+        *_left_out_checks(case, codes, together, others, n_draws, seed),
+        *_together_checks(together, draws, others, scoring),
+    )
+
+
+def _score_checks(
+    nominal: Score, opposed: NDArray[np.bool_], scoring: Scoring
+) -> tuple[Check, Check]:
+    """Return the gates that ask for evidence, and for evidence that does not contradict itself."""
+    silent, families = np.isnan(nominal.total), nominal.families
+    yes = np.ones(silent.shape, dtype=bool)
 
     def say_opposed(i: int) -> str:
         if not opposed[i]:
@@ -746,39 +751,33 @@ def _evidence_checks(
             f"factor of {math.exp(scoring.opposed):.2g}."
         )
 
-    conflict = Check(
-        "conflict", opposed, yes, say_opposed,
-        threshold=f"no two families opposed beyond {math.exp(scoring.opposed):.2g} : 1",
-        gives=Favors.INDETERMINATE,
+    return (
+        Check(
+            "evidence", silent, yes,
+            lambda i: f"{'No criterion' if silent[i] else 'Criteria'} can be evaluated.",
+            threshold="at least one criterion", source="by definition",
+            gives=Favors.NOT_EVALUABLE,
+        ),
+        Check(
+            "conflict", opposed, yes, say_opposed,
+            threshold=f"no two families opposed beyond {math.exp(scoring.opposed):.2g} : 1",
+            gives=Favors.INDETERMINATE,
+        ),
     )  # fmt: skip
-    codes = label_codes(nominal.total, opposed, scoring)
-    labelled = codes < INDETERMINATE
-    together = codes if others is None else others.codes(nominal.total, opposed, scoring)
-    more = [*_left_out_checks(case, codes, together, others, n_draws, seed),
-            *_together_checks(together, draws, others, scoring)]  # fmt: skip
-    missing = [name for name in ("Cho", "Cr", "NAA") if name not in areas]
-    complete: tuple[Check, ...] = ()
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        complete = (
-            Check(
-                "three-peaks", (codes == NECROSIS) | (together == NECROSIS), yes,
-                lambda _: (
-                    f"{joined(missing)} {verb} not among the peaks: what the published "
-                    "criteria call necrosis may then be normal brain."
-                ),
-                threshold="Cho, Cr and NAA given, or another label than necrosis",
-                source="what the near-normal gate needs", gives=Favors.INDETERMINATE,
-            ),
-        )  # fmt: skip
-    threshold = f"label holds in >= {100 * scoring.draws_on_label:.0f} % of draws"
+
+
+def _draws_check(codes: NDArray[np.uint8], draws: _Draws | None, scoring: Scoring) -> Check:
+    """Return the gate on labels that do not hold within the areas' errors."""
+    limit = 100 * scoring.draws_on_label
+    threshold = f"label holds in >= {limit:.0f} % of draws"
     if draws is None:
-        robust = Check(
-            "draws", np.zeros(v, dtype=bool), np.zeros(v, dtype=bool),
+        no = np.zeros(codes.shape, dtype=bool)
+        return Check(
+            "draws", no, no,
             lambda _: "Not checked: the areas have no reported uncertainty to draw from.",
             threshold=threshold,
         )  # fmt: skip
-        return evidence, conflict, robust, *complete, *more
+    labelled = codes < INDETERMINATE
     held = np.where(labelled, _held(draws, codes), 1.0)
 
     def say_held(i: int) -> str:
@@ -786,14 +785,29 @@ def _evidence_checks(
             return "There is no label to hold."
         return (
             f"The label holds in {100 * held[i]:.0f} % of draws of the areas' errors "
-            f"(limit: {100 * scoring.draws_on_label:.0f} %)."
+            f"(limit: {limit:.0f} %)."
         )
 
-    robust = Check(
+    return Check(
         "draws", held < scoring.draws_on_label, labelled, say_held,
         threshold=threshold, gives=Favors.INDETERMINATE,
     )  # fmt: skip
-    return evidence, conflict, robust, *complete, *more
+
+
+def _three_peaks_checks(areas: PeakAreas, is_necrosis: NDArray[np.bool_]) -> Iterable[Check]:
+    """Yield the gate on necrosis where a peak is missing that would tell normal brain."""
+    missing = [name for name in ("Cho", "Cr", "NAA") if name not in areas]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        yield Check(
+            "three-peaks", is_necrosis, np.ones(is_necrosis.shape, dtype=bool),
+            lambda _: (
+                f"{joined(missing)} {verb} not among the peaks: what the published criteria call "
+                "necrosis may then be normal brain."
+            ),
+            threshold="Cho, Cr and NAA given, or another label than necrosis",
+            source="what the near-normal gate needs", gives=Favors.INDETERMINATE,
+        )  # fmt: skip
 
 
 def _left_out_checks(
@@ -1026,75 +1040,82 @@ def _weights(one: Weighted, case: _Case, is_proxy: bool, distance: float) -> dic
 
 def _other_findings(case: _Case) -> tuple[tuple[Finding, ...], float | None]:
     """Return the findings of perfusion and MRI, and the log-likelihood ratio that they add."""
-    context = case.context
-    numbers = {"rCBV/GM": context.rcbv_grey, "rCBV/WM": context.rcbv_white}
-    findings: list[Finding] = []
-    log_ratios: list[float] = []
-    for one in case.criteria:
-        criterion = one.criterion
-        if criterion.kind != "perfusion" or not criterion.enabled:
-            continue
-        if criterion.reading is not None:
-            if criterion.reading != "high perfusion" or context.perfusion_reading is None:
-                continue
-            met, value, distance = context.perfusion_reading == "high", None, math.inf
-            statement = f"perfusion map read as {context.perfusion_reading} ({criterion.label})"
-        else:
-            comparison = criterion.any_of[0]
-            value = numbers.get(comparison.expression)
-            if value is None:
-                continue
-            given = np.array([value])
-            outcome, _ = judge(criterion, lambda _, given=given: (given, given))  # type: ignore[misc]
-            assert outcome is not None
-            met, distance = bool(outcome.is_met[0]), float(outcome.distance[0])
-            statement = criterion.statement
-        log_ratio = None
-        weights = _weights(one, replace(case, factor=1.0), is_proxy=False, distance=distance)
-        if one.is_scored and one.for_recurrence is not None and one.for_necrosis is not None:
-            raw = one.for_recurrence if met == (criterion.side == "recurrence") else (
-                one.for_necrosis
-            )  # fmt: skip
-            log_ratio = raw * weights["applicability"] * weights["borderline"]
-            log_ratios.append(log_ratio)
-        findings.append(
-            Finding(
-                id=criterion.id,
-                statement=statement,
-                citation=criterion.citation,
-                expression=criterion.rule if criterion.reading is None else "perfusion map",
-                comparator=criterion.any_of[0].comparator if criterion.any_of else "",
-                cutoff=criterion.any_of[0].cutoff if criterion.any_of else None,
-                value=value,
-                is_met=met if criterion.reading is None else None,
-                favors=_side(criterion, met=met),
-                family=criterion.family,
-                scored=log_ratio is not None,
-                log_likelihood_ratio=log_ratio,
-                weights=weights,
-                kind="perfusion",
-                note=criterion.note,
-            )
-        )
-    for at, reading in enumerate(context.readings):
-        favors = {
-            "necrosis": Favors.NECROSIS,
-            "recurrence": Favors.RECURRENCE,
-            None: Favors.INDETERMINATE,
-        }[reading.suggests]
-        findings.append(
-            Finding(
-                id=f"{reading.kind}_reading_{at + 1}",
-                statement=reading.text,
-                citation=reading.source,
-                favors=favors,
-                family=reading.kind,
-                kind=reading.kind,
-                note="A reading without a likelihood ratio: shown, not scored.",
-            )
-        )
+    judged = [
+        _perfusion_finding(one, case)
+        for one in case.criteria
+        if one.criterion.kind == "perfusion" and one.criterion.enabled
+    ]
+    perfusion = [one for one in judged if one is not None]
+    readings = [
+        _reading_finding(number, reading)
+        for number, reading in enumerate(case.context.readings, 1)
+    ]
+    scored = (one.log_likelihood_ratio for one in perfusion)
+    log_ratios = [log_ratio for log_ratio in scored if log_ratio is not None]
     # perfusion is one examination, and what it says in several ways is averaged
-    return tuple(findings), sum(log_ratios) / len(log_ratios) if log_ratios else None
+    mean = sum(log_ratios) / len(log_ratios) if log_ratios else None
+    return (*perfusion, *readings), mean
+
+
+def _perfusion_finding(one: Weighted, case: _Case) -> Finding | None:
+    """Return a criterion of perfusion beside the case; None if the case says nothing of it."""
+    criterion, context = one.criterion, case.context
+    is_reading = criterion.reading is not None
+    if is_reading:
+        if criterion.reading != "high perfusion" or context.perfusion_reading is None:
+            return None
+        met, value, distance = context.perfusion_reading == "high", None, math.inf
+        statement = f"perfusion map read as {context.perfusion_reading} ({criterion.label})"
+    else:
+        numbers = {"rCBV/GM": context.rcbv_grey, "rCBV/WM": context.rcbv_white}
+        value = numbers.get(criterion.any_of[0].expression)
+        if value is None:
+            return None
+        given = np.array([value])
+        outcome, _ = judge(criterion, lambda _: (given, given))
+        assert outcome is not None
+        met, distance = bool(outcome.is_met[0]), float(outcome.distance[0])
+        statement = criterion.statement
+    log_ratio = None
+    weights = _weights(one, replace(case, factor=1.0), is_proxy=False, distance=distance)
+    if one.is_scored and one.for_recurrence is not None and one.for_necrosis is not None:
+        towards_recurrence = met == (criterion.side == "recurrence")
+        raw = one.for_recurrence if towards_recurrence else one.for_necrosis
+        log_ratio = raw * weights["applicability"] * weights["borderline"]
+    return Finding(
+        id=criterion.id,
+        statement=statement,
+        citation=criterion.citation,
+        expression="perfusion map" if is_reading else criterion.rule,
+        comparator=criterion.any_of[0].comparator if criterion.any_of else "",
+        cutoff=criterion.any_of[0].cutoff if criterion.any_of else None,
+        value=value,
+        is_met=None if is_reading else met,
+        favors=_side(criterion, met=met),
+        family=criterion.family,
+        scored=log_ratio is not None,
+        log_likelihood_ratio=log_ratio,
+        weights=weights,
+        kind="perfusion",
+        note=criterion.note,
+    )
+
+
+def _reading_finding(number: int, reading: Reading) -> Finding:
+    favors = {
+        "necrosis": Favors.NECROSIS,
+        "recurrence": Favors.RECURRENCE,
+        None: Favors.INDETERMINATE,
+    }[reading.suggests]
+    return Finding(
+        id=f"{reading.kind}_reading_{number}",
+        statement=reading.text,
+        citation=reading.source,
+        favors=favors,
+        family=reading.kind,
+        kind=reading.kind,
+        note="A reading without a likelihood ratio: shown, not scored.",
+    )
 
 
 def _combine(
@@ -1141,10 +1162,9 @@ def _combine(
 
 def _scenario(case: _Case, peaks: Mapping[str, NDArray[np.float64]], nominal: Score) -> float:
     """Return the likelihood ratio of changed areas."""
-    spectroscopy = [one for one in case.criteria if one.criterion.kind == "spectroscopy"]
     columns = {name: values[:, np.newaxis] for name, values in peaks.items()}
     found = score(
-        spectroscopy, plain_ranges(columns), (1, 1), case.scoring,
+        case.spectroscopy, plain_ranges(columns), (1, 1), case.scoring,
         lipid_off=case.lipid_off[:, np.newaxis], factor=case.factor, nominal=nominal,
     )  # fmt: skip
     return math.exp(float(found.total[0, 0]))
