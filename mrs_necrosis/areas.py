@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.arguments import check_type, read_only
 from mrs_necrosis.constants import LL_PARTS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 Quantity = Literal["area", "height", "molar"]
 QUANTITIES: tuple[Quantity, ...] = ("area", "height", "molar")

@@ -15,22 +15,18 @@ import dataclasses
 import math
 import re
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from mrs_necrosis.areas import QUANTITIES
+from mrs_necrosis.areas import QUANTITIES, Quantity
 from mrs_necrosis.arguments import check_path
 from mrs_necrosis.constants import PROTONS
 from mrs_necrosis.errors import FormatError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from os import PathLike
-
-    from mrs_necrosis.areas import Quantity
 
 SCHEMA: Final = 1
 Side = Literal["necrosis", "recurrence"]

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from mrs_necrosis.areas import PeakAreas, check_areas
 from mrs_necrosis.arguments import check_number, check_probability, read_only
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SIGNED_NUMERATORS = frozenset({"Lac"})
 """Areas whose error is heavy-tailed and signed: their interval is the symmetric delta one."""

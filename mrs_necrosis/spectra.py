@@ -17,18 +17,15 @@ Conventions, stated once and used everywhere inside the library:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.arguments import check_range, check_type, read_only
 from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA, WATER_PPM
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
 DIMS = frozenset({
     "DIM_COIL", "DIM_DYN", "DIM_INDIRECT_0", "DIM_INDIRECT_1", "DIM_INDIRECT_2",

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import tomllib
+import typing
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,19 @@ def test_the_pictures_of_the_readme_are_there_and_small():
 
     assert len(pictures) == 2
     assert all(10_000 < picture.stat().st_size < 200_000 for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Acquisition", "SpectralData", "Spectra", "PeakAreas", "Quality", "Ratio", "Criterion",
+     "Assessment", "read", "write_nifti_mrs", "read_peaks", "preprocess", "ratio", "assess",
+     "load_criteria"],
+)  # fmt: skip
+def test_hints_can_be_asked_for_by_other_libraries(name):
+    # analyze, fit and Fit name types whose modules are loaded only when they are needed
+    thing = getattr(mrs_necrosis, name)
+
+    hints = typing.get_type_hints(thing)
+
+    assert hints
+    assert hints.keys() >= set(getattr(thing, "__dataclass_fields__", ()))

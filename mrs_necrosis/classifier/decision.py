@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.areas import PeakAreas, check_areas
 from mrs_necrosis.arguments import check_each, check_probability, check_type, check_whole
@@ -38,12 +40,9 @@ from mrs_necrosis.quality import Quality, QualityThresholds
 from mrs_necrosis.spectra import Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
     from mrs_necrosis.assessment import Gate
     from mrs_necrosis.classifier.context import Reading
+
 
 LABELS: Final = (
     Favors.NECROSIS,

@@ -19,10 +19,12 @@ import math
 import re
 from dataclasses import replace
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.arguments import check_path, check_type
 from mrs_necrosis.errors import OutputError
@@ -39,11 +41,8 @@ from mrs_necrosis.spectra import DIMS, Spectra, SpectralData
 from mrs_necrosis.staging import write_atomically
 
 if TYPE_CHECKING:
-    from os import PathLike
-
-    from numpy.typing import NDArray
-
     from mrs_necrosis.io.source import Source
+
 
 NAME: Final = "NIfTI-MRS"
 _EXTENSION_CODE: Final = 44

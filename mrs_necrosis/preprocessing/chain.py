@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mrs_necrosis.arguments import NUMBER, check_progress, check_type
@@ -25,11 +27,6 @@ from mrs_necrosis.preprocessing import (
 )
 from mrs_necrosis.preprocessing.noise import has_signal
 from mrs_necrosis.spectra import Spectra, SpectralData, Step, check_spectral_data
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 _LARGEST = 1e100
 """Samples beyond this, or all below its inverse, would leave the range of their squares."""
