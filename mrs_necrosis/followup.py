@@ -48,6 +48,8 @@ SAME_VOLUME: Final = 0.2
 SAME_PLACE: Final = 0.25
 """Centres may be this fraction of the shortest edge apart (assumed)."""
 ANTIANGIOGENIC: Final = "antiangiogenic"
+IRRADIATIONS: Final = ("radiosurgery", "radiotherapy")
+"""Kinds of treatment after which the months are counted."""
 NOT_REPORTED: Final = "not reported"
 
 _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
@@ -314,7 +316,8 @@ class Treatment:
     end : Date or None
         Last day; None if it is not known or goes on.
     kind : str
-        ``"antiangiogenic"``, ``"radiosurgery"``, ….
+        ``"antiangiogenic"``, ``"radiosurgery"``, ``"radiotherapy"`` (after these two the months
+        are counted), ….
     details : mapping of str to scalar or list
         Dose, cycles and so on, as written.
     """
@@ -849,7 +852,28 @@ def _visit_sentence(number: int, visit: Visit, found: FollowUp) -> str:
         if key in visit.readings
     ]
     event = f" ({visit.event})" if visit.event else ""
-    return f"{visit.date}{event}: {'; '.join([numbers, *words])}."
+    when = f"{visit.date}{_since_irradiation(visit, found.treatments)}"
+    return f"{when}{event}: {'; '.join([numbers, *words])}."
+
+
+def _since_irradiation(visit: Visit, treatments: Sequence[Treatment]) -> str:
+    """Return how long after the last irradiation a visit was, where months are known."""
+    beams = [
+        (one.end or one.start, one.name)
+        for one in treatments
+        if one.kind in IRRADIATIONS and visit.date.surely_after(one.end or one.start)
+    ]
+    if not beams:
+        return ""
+    last, name = max(beams, key=lambda beam: beam[0].decimal_year)
+    if last.month is None or visit.date.month is None:
+        return ""
+    months = 12 * (visit.date.year - last.year) + visit.date.month - last.month
+    if visit.date.day is not None and last.day is not None and visit.date.day < last.day:
+        months -= 1
+    if months < 1:
+        return f", less than a month after {name}"
+    return f", {months} month{'' if months == 1 else 's'} after {name}"
 
 
 def _point_text(point: Point) -> str:

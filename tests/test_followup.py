@@ -302,6 +302,39 @@ def test_a_year_that_holds_the_other_visit_leaves_the_order_open():
     assert any("visits of February 2013 and 2013 came first" in text for text in course.sentences)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "date", "said"),
+    [
+        ("2012-02", None, "2012-09", "September 2012, 7 months after CyberKnife:"),
+        ("2011-12", "2012-02", "2013-03", "March 2013, 13 months after CyberKnife:"),
+        ("2012-02-20", None, "2012-03-19", "19 March 2012, less than a month after CyberKnife:"),
+        ("2012-02-20", None, "2012-03-20", "20 March 2012, 1 month after CyberKnife:"),
+        ("2012", None, "2013-03", "March 2013:"),  # between 2 and 14 months
+        ("2012-02", None, "2012-02", "February 2012:"),  # which came first is open
+        ("2012-09", None, "2012-03", "March 2012:"),
+    ],
+)
+def test_a_visit_says_how_long_after_irradiation_it_was(start, end, date, said):
+    beam = Treatment(name="CyberKnife", kind="radiosurgery", start=Date.parse(start),
+                     end=None if end is None else Date.parse(end))  # fmt: skip
+    drug = Treatment(name="bevacizumab", kind="antiangiogenic", start=Date.parse("2011-01"))
+
+    course = followup([visit(date, FIRST)], treatments=[drug, beam])
+
+    assert any(sentence.startswith(said) for sentence in course.sentences)
+
+
+def test_the_last_irradiation_before_a_visit_counts():
+    treatments = [
+        Treatment(name=name, kind="radiotherapy", start=Date.parse(start))
+        for name, start in (("first", "2011-01"), ("second", "2012-01"), ("third", "2013-01"))
+    ]
+
+    course = followup([visit("2012-03", FIRST)], treatments=treatments)
+
+    assert any(text.startswith("March 2012, 2 months after second:") for text in course.sentences)
+
+
 def test_a_grid_is_added_up_over_the_lesion():
     values = np.array([[FIRST, SECOND], [[9, 9, 9, 9], [np.nan] * 4]]).reshape(2, 2, 1, 4)
     covariance = np.broadcast_to(np.eye(4) * 0.01, (2, 2, 1, 4, 4))
