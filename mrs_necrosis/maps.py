@@ -29,7 +29,6 @@ import numpy as np
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.arguments import check_type
 from mrs_necrosis.assessment import Favors, not_met
-from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.lesion import (
     JUDGED,
@@ -42,7 +41,7 @@ from mrs_necrosis.lesion import (
     usable_voxels,
 )
 from mrs_necrosis.quality import FitStatus, Quality
-from mrs_necrosis.ratios import Ratio, RatioStatus, parse_ratio, ratio
+from mrs_necrosis.ratios import Ratio, RatioStatus, standard_ratios
 from mrs_necrosis.staging import write_atomically
 
 if TYPE_CHECKING:
@@ -334,46 +333,10 @@ def ratio_maps(
     name = one.name
     # "Cho/Cr" and "Cho/Cr(n)" must not share a file name
     met = name.replace("(n)", "n")
-    maps = [Map("ratio", one.value, name, f"{name}: quotient of the areas", met)]
-    interval, bound = one.interval(level), one.bound(level)
-    if one.sd is not None and interval is not None and bound is not None:
-        share = f"{100 * level:g} %"
-        answer = (one.status != RatioStatus.NOT_EVALUABLE) & (interval.shape != "none")
-        open_ended = np.isin(interval.shape, ["unbounded", "two-piece"])
-        lower = np.where(answer, np.where(open_ended, -np.inf, interval.lower), np.nan)
-        upper = np.where(answer, np.where(open_ended, np.inf, interval.upper), np.nan)
-        ends = (
-            "-inf and +inf where the data bound the ratio on no side or the set is everything "
-            "outside two numbers; NaN where there is no answer"
-        )
-        details: dict[str, Any] = {"IntervalLevel": level, "IntervalEnds": ends}
-        maps += [
-            Map("sd", one.sd, f"sd of {name}", f"{name}: standard deviation", met),
-            Map(
-                "lower",
-                lower,
-                f"{name}, lower end",
-                f"{name}: lower end of the {share} interval",
-                met,
-                details=details,
-            ),
-            Map(
-                "upper",
-                upper,
-                f"{name}, upper end",
-                f"{name}: upper end of the {share} interval",
-                met,
-                details=details,
-            ),
-            Map(
-                "bound",
-                bound,
-                f"{name}, bound of an absent peak",
-                f"{name}: the ratio is below this where status is 1, above it where status is 2",
-                met,
-                details={"OneSidedLevel": level},
-            ),
-        ]
+    maps = [
+        Map("ratio", one.value, name, f"{name}: quotient of the areas", met),
+        *_interval_maps(one, met, level),
+    ]
     for at, cutoff in enumerate(cutoffs):
         chance = one.probability_above(cutoff)
         if chance is not None:
@@ -387,23 +350,57 @@ def ratio_maps(
                     details={"Cutoff": cutoff},
                 )
             )
+    return (*maps, _status_map(one, met))
+
+
+def _interval_maps(one: Ratio, met: str, level: float) -> tuple[Map, ...]:
+    """Return sd, ends of the interval and bound; nothing without a covariance."""
+    name = one.name
+    interval, bound = one.interval(level), one.bound(level)
+    if one.sd is None or interval is None or bound is None:
+        return ()
+    share = f"{100 * level:g} %"
+    answer = (one.status != RatioStatus.NOT_EVALUABLE) & (interval.shape != "none")
+    open_ended = np.isin(interval.shape, ["unbounded", "two-piece"])
+    ends = (
+        "-inf and +inf where the data bound the ratio on no side or the set is everything "
+        "outside two numbers; NaN where there is no answer"
+    )
+    details: dict[str, Any] = {"IntervalLevel": level, "IntervalEnds": ends}
+
+    def end(which: str, values: NDArray[np.float64], beyond: float) -> Map:
+        shown = np.where(answer, np.where(open_ended, beyond, values), np.nan)
+        meaning = f"{name}: {which} end of the {share} interval"
+        return Map(which, shown, f"{name}, {which} end", meaning, met, details=details)
+
+    return (
+        Map("sd", one.sd, f"sd of {name}", f"{name}: standard deviation", met),
+        end("lower", interval.lower, -np.inf),
+        end("upper", interval.upper, np.inf),
+        Map(
+            "bound",
+            bound,
+            f"{name}, bound of an absent peak",
+            f"{name}: the ratio is below this where status is 1, above it where status is 2",
+            met,
+            details={"OneSidedLevel": level},
+        ),
+    )
+
+
+def _status_map(one: Ratio, met: str) -> Map:
     codes = np.full(one.status.shape, RATIO_CODES[RatioStatus.NOT_EVALUABLE])
     for status, code in RATIO_CODES.items():
         codes[one.status == status.value] = code
-    maps.append(
-        Map(
-            "status",
-            codes,
-            f"{name}, status",
-            f"{name}: what the number means",
-            met,
-            kind="code",
-            key={
-                code: f"{status.value}: {status.sentence}" for status, code in RATIO_CODES.items()
-            },
-        )
+    return Map(
+        "status",
+        codes,
+        f"{one.name}, status",
+        f"{one.name}: what the number means",
+        met,
+        kind="code",
+        key={code: f"{status.value}: {status.sentence}" for status, code in RATIO_CODES.items()},
     )
-    return tuple(maps)
 
 
 def quality_maps(quality: Quality) -> tuple[Map, ...]:
@@ -655,11 +652,8 @@ def standard_maps(
         Ratios first.
     """
     maps: list[Map] = []
-    for name in STANDARD_RATIOS:
-        top, bottom = parse_ratio(name)
-        if top in areas and bottom in areas:
-            chosen = (cutoffs or {}).get(name, ())
-            maps += ratio_maps(ratio(areas, top, bottom), level=level, cutoffs=chosen)
+    for name, one in standard_ratios(areas).items():
+        maps += ratio_maps(one, level=level, cutoffs=(cutoffs or {}).get(name, ()))
     return (*maps, *area_maps(areas), *quality_maps(quality))
 
 
@@ -845,11 +839,7 @@ def grid_result(
                 label_probability=chance,
                 leaning_probability=leaning,
                 likelihood_ratio=likelihood,
-                ratios=tuple(
-                    ratio(areas, *parse_ratio(name))
-                    for name in STANDARD_RATIOS
-                    if set(parse_ratio(name)) <= set(areas.names)
-                ),
+                ratios=tuple(standard_ratios(areas).values()),
             )
         else:
             notes.append("the lesion mask is empty or does not touch the grid; check its space")

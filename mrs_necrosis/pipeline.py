@@ -32,7 +32,7 @@ from mrs_necrosis.arguments import (
 )
 from mrs_necrosis.constants import FIELD_T, PEAK_PPM, PROTON_MHZ_PER_TESLA, STANDARD_RATIOS
 from mrs_necrosis.errors import FormatError, SignalError
-from mrs_necrosis.ratios import parse_ratio, ratio
+from mrs_necrosis.ratios import standard_ratios
 from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from mrs_necrosis.io import PeakTable
     from mrs_necrosis.lesion import PointSpread
     from mrs_necrosis.maps import GridResult, Surroundings
-    from mrs_necrosis.ratios import Ratio
 
     Progress = Callable[[int, int], None]
     Image = str | os.PathLike[str] | tuple[NDArray[Any], NDArray[np.float64]]
@@ -239,7 +238,7 @@ def analyze(
     analysis = Analysis(
         source=_origin(source, water_reference, data, label),
         areas=areas,
-        ratios=ratios_of(areas),
+        ratios=standard_ratios(areas),
         assessment=of_voxel,
         grid_assessment=of_grid,
         grid_result=maps,
@@ -254,23 +253,6 @@ def analyze(
         files.write(analysis, out, overwrite=overwrite, figures=figures, dicom_source=dicom_source)
         shutil.rmtree(Path(out) / _UNFINISHED, ignore_errors=True)
     return analysis
-
-
-def ratios_of(areas: PeakAreas) -> dict[str, Ratio]:
-    """Return the standard ratios of the peaks that there are.
-
-    Parameters
-    ----------
-    areas : PeakAreas
-        K peaks, in any number of voxels.
-
-    Returns
-    -------
-    dict of str to Ratio
-        By name, in the order of ``STANDARD_RATIOS``.
-    """
-    pairs = [(name, parse_ratio(name)) for name in STANDARD_RATIOS]
-    return {name: ratio(areas, *pair) for name, pair in pairs if all(p in areas for p in pair)}
 
 
 def sha256(path: Path) -> str:

@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri
 
 from mrs_necrosis.areas import PeakAreas, check_areas
 from mrs_necrosis.arguments import check_number, check_probability, read_only
+from mrs_necrosis.constants import STANDARD_RATIOS
 
 SIGNED_NUMERATORS = frozenset({"Lac"})
 """Areas whose error is heavy-tailed and signed: their interval is the symmetric delta one."""
@@ -365,6 +366,23 @@ def ratio(areas: PeakAreas, numerator: str, denominator: str) -> Ratio:
         sd = np.sqrt(np.maximum(variance, 0.0))
     moments = np.stack([n, d, var_n, var_d, cov])
     return Ratio(numerator, denominator, value, sd, status, moments)
+
+
+def standard_ratios(areas: PeakAreas) -> dict[str, Ratio]:
+    """Return the standard ratios of the peaks that there are.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        K peaks, in any number of voxels.
+
+    Returns
+    -------
+    dict of str to Ratio
+        By name, in the order of ``STANDARD_RATIOS``.
+    """
+    pairs = [(name, parse_ratio(name)) for name in STANDARD_RATIOS]
+    return {name: ratio(areas, *pair) for name, pair in pairs if all(p in areas for p in pair)}
 
 
 def parse_ratio(name: str) -> tuple[str, str]:

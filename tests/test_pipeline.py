@@ -14,7 +14,7 @@ from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, SignalError
 from mrs_necrosis.followup import followup
 from mrs_necrosis.maps import quality_maps, ratio_maps
-from mrs_necrosis.pipeline import ratios_of, sha256
+from mrs_necrosis.pipeline import sha256
 from mrs_necrosis.preprocessing import (
     average,
     combine_coils,
@@ -317,10 +317,6 @@ def test_the_checksum_is_that_of_the_content(tmp_path):
     assert sha256(tmp_path) == sha256(path)
     with pytest.raises(FormatError, match="cannot be read"):
         sha256(tmp_path / "nowhere")
-
-
-def test_ratios_are_those_whose_peaks_are_there():
-    assert list(ratios_of(PeakAreas(("Cho", "Cr", "mI"), [1.0, 2.0, 3.0]))) == ["Cho/Cr", "mI/Cr"]
 
 
 def test_progress_reaches_the_caller():

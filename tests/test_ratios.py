@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrs_necrosis.areas import PeakAreas
-from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
+from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio, standard_ratios
 
 
 def pair(n, d, sd_n, sd_d, correlation=0.0):
@@ -276,3 +276,9 @@ def test_the_arrays_of_a_ratio_cannot_be_changed():
 
     for array in (found.value, found.sd, found.status, found.moments):
         assert not array.flags.writeable
+
+
+def test_standard_ratios_are_those_whose_peaks_are_there():
+    areas = PeakAreas(("Cho", "Cr", "mI"), [1.0, 2.0, 3.0])
+
+    assert list(standard_ratios(areas)) == ["Cho/Cr", "mI/Cr"]

@@ -23,11 +23,10 @@ from mrs_necrosis.analysis import Analysis, Source
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Assessment, Evidence, Favors, Finding, Gate
 from mrs_necrosis.classifier import Context, Reading
-from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.quality import FitStatus, Quality
-from mrs_necrosis.ratios import parse_ratio, ratio
+from mrs_necrosis.ratios import ratio, standard_ratios
 from mrs_necrosis.report import cohort_page, document, figure, files, page, rows, table, text
 from mrs_necrosis.simulation import phantom
 from mrs_necrosis.spectra import Acquisition, Spectra, Step
@@ -38,13 +37,8 @@ REFERENCE = PeakAreas(("LL", "Cho", "Cr", "NAA"), np.array([108964.0, 33671.0, 2
 HOSTILE = '<script>alert("x")</script>$_{$=CMD|\'\' & "é'
 
 
-def ratios_of(areas):
-    names = [name for name in STANDARD_RATIOS if all(p in areas for p in parse_ratio(name))]
-    return {name: ratio(areas, *parse_ratio(name)) for name in names}
-
-
 def made_assessment(areas, *, hostile="", **changes):
-    values = {name: float(r.value.flat[0]) for name, r in ratios_of(areas).items()}
+    values = {name: float(r.value.flat[0]) for name, r in standard_ratios(areas).items()}
 
     def finding(name, cutoff, author, side, **more):
         return Finding(
@@ -92,7 +86,7 @@ def table_analysis(areas=REFERENCE, **changes):
     base = {
         "source": Source("peak table", "0" * 64),
         "areas": areas,
-        "ratios": ratios_of(areas),
+        "ratios": standard_ratios(areas),
         "provenance": {"software": {"mrs_necrosis": "0.1.0"}, "parameters": {"prior": 0.5}},
     }
     if "assessment" not in changes:
@@ -144,7 +138,7 @@ def spectrum_analysis(*, sequence="PRESS", grid=(1, 1, 1), **changes):
     base = {
         "source": Source("NIfTI-MRS", "a" * 64),
         "areas": areas,
-        "ratios": ratios_of(areas),
+        "ratios": standard_ratios(areas),
         "assessment": made_assessment(areas) if single else None,
         "spectra": spectra,
         "fit": fit,
@@ -541,7 +535,7 @@ def test_a_ratio_that_only_a_criterion_uses_has_its_interval():
         id="lac", statement="Lac/Cho > 1.05 (Nakajima 2009)", citation="1", expression="Lac/Cho",
         comparator=">", cutoff=1.05, value=4.1 / 3.4, favors=Favors.NECROSIS, scored=True,
     )  # fmt: skip
-    assert "Lac/Cho" not in ratios_of(areas)
+    assert "Lac/Cho" not in standard_ratios(areas)
     interval = ratio(areas, "Lac", "Cho").interval(0.95)
     shown = f"1.21 ({float(interval.lower):.2f} to {float(interval.upper):.2f})"
 
