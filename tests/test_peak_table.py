@@ -200,6 +200,31 @@ def test_results_and_spectra_are_no_peak_tables(shared_data):
         assert not is_peak_table(shared_data / name), name
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        'peak,value\nCho,"33,671"\nCr,29534\n',
+        'peak,value,sd\nCho,33671,"1,900"\nCr,29534,850\n',
+        "peak\tvalue\nCho\t1,033,671\nCr\t29534\n",
+        'Cho,Cr\n"33,671",29534\n',
+    ],
+)
+def test_thousands_are_not_taken_for_a_decimal_comma(tmp_path, content):
+    path = tmp_path / "table.csv"
+    path.write_text(content)
+
+    # 33.671 over 29534 would be a ratio, and a label
+    with pytest.raises(FormatError, match="thousands or a decimal comma"):
+        read_peaks(path)
+
+
+def test_a_decimal_comma_is_understood_between_semicolons(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("peak;value\nCho;33,671\nCr;29,534\n")
+
+    assert read_peaks(path).values.tolist() == [33.671, 29.534]
+
+
 def test_values_on_the_command_line_are_told_from_file_names():
     assert is_peak_table("LL=108964 Cho=33671")
     assert is_peak_table(["LL=108964", "Cho=33671"])

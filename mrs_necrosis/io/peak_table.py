@@ -42,6 +42,7 @@ _LARGEST: Final = 2**20
 _LARGEST_SD: Final = 1e150  # its square is still a number
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_+./-]{0,23}"
 _VALUE: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
+_THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?")
 _ASSIGNMENT: Final = re.compile(
     rf"({_NAME})\s*=\s*({_VALUE}|nan|n/a)(?:\s*(?:±|\+-|\+/-)\s*({_VALUE}))?(?=[\s,;]|$)",
     re.IGNORECASE,
@@ -381,6 +382,9 @@ def _csv(path: Path, content: str) -> dict[str, Any]:
         ]
     except csv.Error:
         _refuse(path, "is no peak table: it is not valid CSV")
+    # between semicolons a comma is a decimal one, as where semicolons are used for that reason
+    if delimiter != ";" and any(_THOUSANDS.fullmatch(cell) for row in rows[1:] for cell in row):
+        _refuse(path, "has numbers with commas, of thousands or a decimal comma: write 33671")
     titles = [cell.lower() for cell in rows[0]]
     value_titles = [title for title in _VALUE_TITLES if title in titles]
     if _NAME_TITLES & set(titles) and value_titles:
