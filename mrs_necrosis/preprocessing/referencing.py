@@ -439,46 +439,9 @@ def _search_chunk(
     energy = (np.abs(spectrum) ** 2).sum(axis=1)
     product = (spectrum.conj() @ bank.columns).conj()
     product = product.reshape(n_voxels, n_shifts * n_widths, n_patterns)
-
-    # candidates: the best shifts by the singlets alone, by the lipids alone, and of the water
-    picked = [*range(len(SINGLETS)), *FATTY]
-    q = np.einsum("vsk,slk->vsl", product[:, :, picked], bank.singlets)
-    common = 0.5 * np.angle((q**2).sum(axis=2))
-    turned = (q * np.exp(-1j * common)[..., None]).real
-    plus = (np.maximum(turned, 0.0) ** 2).sum(axis=2)
-    minus = (np.maximum(-turned, 0.0) ** 2).sum(axis=2)
-    score = np.maximum(plus, minus)
-    common = np.where(minus > plus, common + np.pi, common)
-    fat_q = product[:, :, FATTY[0]]
-    shape = (n_voxels, n_shifts, n_widths)
     prior = _log_prior(bank.shifts_ppm, water_ppm)
     temper = np.maximum(noise, 0.02 * energy / n_points)[:, None]
-    near = np.where(np.isfinite(water_ppm), water_ppm, 0.0)
-    hint = np.abs(bank.shifts_ppm - near[:, None]).argmin(axis=1)
-    settings, phases = [], []
-    for strength, angle, count in (
-        (score, common, 5),
-        (np.abs(fat_q) ** 2, np.angle(fat_q), 2),
-    ):
-        by_shift = strength.reshape(shape)
-        width = by_shift.argmax(axis=2)
-        best = by_shift.max(axis=2) / (2.0 * temper) + prior
-        left = best.copy()
-        for _ in range(count):
-            at = left.argmax(axis=1)
-            setting = at * n_widths + np.take_along_axis(width, at[:, None], axis=1)[:, 0]
-            settings.append(setting)
-            phases.append(np.take_along_axis(angle, setting[:, None], axis=1)[:, 0])
-            apart = np.abs(np.arange(n_shifts) - at[:, None]) > 4
-            left = np.where(apart, left, -np.inf)
-    width = score.reshape(shape)[np.arange(n_voxels), hint].argmax(axis=1)
-    settings.append(hint * n_widths + width)
-    phases.append(common[np.arange(n_voxels), settings[-1]])
-
-    setting = np.stack(settings, axis=1)  # (V, C)
-    angle = np.stack(phases, axis=1)
-    setting = np.concatenate([setting, setting], axis=1)
-    angle = np.concatenate([angle, angle + np.pi], axis=1)
+    setting, angle = _candidates(bank, product, prior, temper, water_ppm)
     lower, upper = _bounds(lactate)
     best_value, angle, amplitude = _common_phase(
         *_gathered(bank, product, setting), angle, lower, upper
@@ -486,9 +449,9 @@ def _search_chunk(
     # the likeliest few go on; each settles its width and shift by descent
     likely = best_value / (2.0 * temper) + np.take_along_axis(prior, setting // n_widths, axis=1)
     kept = np.argsort(-likely, axis=1, kind="stable")[:, :_N_FINALISTS]
-    best_value, angle, setting = (
-        np.take_along_axis(array, kept, axis=1) for array in (best_value, angle, setting)
-    )
+    best_value = np.take_along_axis(best_value, kept, axis=1)
+    angle = np.take_along_axis(angle, kept, axis=1)
+    setting = np.take_along_axis(setting, kept, axis=1)
     amplitude = np.take_along_axis(amplitude, kept[..., None], axis=1)
     for _ in range(3):
         centre, centre_angle, start = setting.copy(), angle.copy(), amplitude.copy()
@@ -513,6 +476,50 @@ def _search_chunk(
     return _verdict(
         bank, rss, energy, noise, setting, angle, amplitude, prior, n_points, water_ppm
     )
+
+
+def _candidates(
+    bank: Bank,
+    product: NDArray[np.complex128],
+    prior: NDArray[np.float64],
+    temper: NDArray[np.float64],
+    water_ppm: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return settings and phases (V, C): the best shifts by singlets, by lipids, of the water."""
+    n_voxels, n_shifts, n_widths = len(product), bank.shifts_ppm.size, len(WIDTHS_PPM)
+    picked = [*range(len(SINGLETS)), *FATTY]
+    q = np.einsum("vsk,slk->vsl", product[:, :, picked], bank.singlets)
+    common = 0.5 * np.angle((q**2).sum(axis=2))
+    turned = (q * np.exp(-1j * common)[..., None]).real
+    plus = (np.maximum(turned, 0.0) ** 2).sum(axis=2)
+    minus = (np.maximum(-turned, 0.0) ** 2).sum(axis=2)
+    score = np.maximum(plus, minus)
+    common = np.where(minus > plus, common + np.pi, common)
+    fat_q = product[:, :, FATTY[0]]
+    shape = (n_voxels, n_shifts, n_widths)
+    near = np.where(np.isfinite(water_ppm), water_ppm, 0.0)
+    hint = np.abs(bank.shifts_ppm - near[:, None]).argmin(axis=1)
+    settings, phases = [], []
+    for strength, angle, count in (
+        (score, common, 5),
+        (np.abs(fat_q) ** 2, np.angle(fat_q), 2),
+    ):
+        by_shift = strength.reshape(shape)
+        width = by_shift.argmax(axis=2)
+        left = by_shift.max(axis=2) / (2.0 * temper) + prior
+        for _ in range(count):
+            at = left.argmax(axis=1)
+            setting = at * n_widths + np.take_along_axis(width, at[:, None], axis=1)[:, 0]
+            settings.append(setting)
+            phases.append(np.take_along_axis(angle, setting[:, None], axis=1)[:, 0])
+            apart = np.abs(np.arange(n_shifts) - at[:, None]) > 4
+            left = np.where(apart, left, -np.inf)
+    width = score.reshape(shape)[np.arange(n_voxels), hint].argmax(axis=1)
+    settings.append(hint * n_widths + width)
+    phases.append(common[np.arange(n_voxels), settings[-1]])
+
+    upside_down = [phase + np.pi for phase in phases]
+    return np.stack([*settings, *settings], axis=1), np.stack([*phases, *upside_down], axis=1)
 
 
 def _gathered(
