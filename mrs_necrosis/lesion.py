@@ -43,6 +43,9 @@ NO_LESION = 0.05
 EVALUABLE_SHARE = 0.50
 """Assumed: a lesion of which less than this can be judged gets no label."""
 
+LEAST_VOXELS = 0.999
+"""One voxel, but for rounding: a lesion of which less can be judged gets no label (assumed)."""
+
 PointSpread = Literal["sinc", "hamming", "box"]
 POINT_SPREADS: Final = get_args(PointSpread)
 """Responses of a voxel that are known."""
@@ -715,7 +718,6 @@ def _lesion_label(
     fractions: Mapping[str, Share],
     leaning: Mapping[str, Share],
     labels: NDArray[np.str_],
-    evaluable: float,
 ) -> Favors:
     """Return the lesion's label; a side counts if a voxel has its label and its share is sure."""
 
@@ -726,8 +728,6 @@ def _lesion_label(
         return label.value in leaning and _is_sure(leaning[label.value])
 
     tumour, necrosis = has(Favors.RECURRENCE), has(Favors.NECROSIS)
-    if evaluable < EVALUABLE_SHARE:
-        return Favors.NOT_EVALUABLE
     if (tumour and (necrosis or leans(Favors.NECROSIS))) or (
         necrosis and leans(Favors.RECURRENCE)
     ):
@@ -780,7 +780,8 @@ def summarise_lesion(
         mixed if one side counts, and at least twofold evidence for the other surely fills as
         much of it: published criteria label few voxels, and a part that speaks against the rest
         must not be lost. Tumour alone is recurrence-favoring; necrosis alone needs half of the
-        lesion. Not-evaluable if less than half of the lesion can be judged.
+        lesion. Not-evaluable if less than half of the lesion, or less than a voxel of it, can
+        be judged.
 
     Raises
     ------
@@ -819,7 +820,9 @@ def summarise_lesion(
     fractions = _fractions(inside, weight, chance, rng, draws)
     lean = None if leaning_probability is None else leaning_probability[judged]
     leaning = _leaning(weight, lean, rng, draws)
-    favors = _lesion_label(fractions, leaning, inside, evaluable / size)
+    favors = Favors.NOT_EVALUABLE
+    if evaluable >= max(LEAST_VOXELS, EVALUABLE_SHARE * size):
+        favors = _lesion_label(fractions, leaning, inside)
     worst, worst_lr = None, None
     # only where the lesion is most of the voxel: a voxel beside it is not its worst part
     candidates = judged & (weights >= min(0.5, float(weights[judged].max())))
@@ -865,7 +868,7 @@ def _sentence(
         Favors.RECURRENCE: "looks like tumour",
         Favors.INDETERMINATE: "is indeterminate",
     }
-    if evaluable < 1.0:
+    if evaluable < LEAST_VOXELS:
         return (
             f"The lesion fills {size:.1f} voxels, of which {evaluable:.1f} can be judged: too "
             "little for a label."

@@ -540,3 +540,15 @@ def test_a_share_lies_in_its_interval_though_no_draw_has_any_of_it():
 
     for share, low, high in summary.fractions.values():
         assert low <= share <= high
+
+
+@pytest.mark.parametrize(
+    ("weight", "favors"), [(0.4, "not-evaluable"), (0.5, "recurrence-favoring")]
+)
+def test_a_lesion_smaller_than_a_voxel_gets_no_label(weight, favors):
+    labels = np.full((2, 1, 1), "recurrence-favoring")
+
+    summary = summarise_lesion(np.full((2, 1, 1), weight), labels)
+
+    assert summary.favors == favors
+    assert ("too little for a label" in summary.sentence) is (favors == "not-evaluable")
