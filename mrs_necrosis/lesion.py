@@ -268,6 +268,23 @@ def _line(
     return line, spread, information * spread**2
 
 
+def _why_no_line(found: int, started: int, minimum: int, *, rises: bool) -> str:
+    """Return why the voxels that were left as normal are not; empty if they are."""
+    if found < minimum:
+        return f"{found} of {started} usable voxels look normal, at least {minimum} are needed"
+    if found < 0.5 * started:
+        return (
+            f"only {found} of {started} usable voxels lie on a common line; give a mask of normal "
+            "tissue"
+        )
+    if not rises:
+        return (
+            "Cho does not rise with NAA among the presumed-normal voxels, so they are not normal "
+            "tissue; give a mask of normal tissue"
+        )
+    return ""
+
+
 def _no_index(nothing: NDArray[np.float64], areas: PeakAreas, problem: str) -> ChoNAAIndex:
     return ChoNAAIndex(
         value=nothing,
@@ -347,34 +364,19 @@ def cho_naa_index(
     if presumed_normal is not None:
         start &= presumed_normal
 
+    minimum = max(minimum, 3)
     normal = start.copy()
     line, spread, line_covariance = np.full(2, np.nan), float("nan"), np.full((2, 2), np.nan)
-    while normal.sum() >= max(minimum, 3):
+    while normal.sum() >= minimum:
         line, spread, line_covariance = _line(naa[normal], cho[normal])
         far = normal & (cho - line[0] - line[1] * naa > removal_sd * spread * (1 + 1e-12))
         if not far.any():
             break
         normal &= ~far
-
     found, started = int(normal.sum()), int(start.sum())
-    problem = ""
-    if found < max(minimum, 3):
-        problem = (
-            f"no Cho/NAA index: {found} of {started} usable voxels look normal, "
-            f"at least {max(minimum, 3)} are needed"
-        )
-    elif found < 0.5 * started:
-        problem = (
-            f"no Cho/NAA index: only {found} of {started} usable voxels lie on a common line; "
-            "give a mask of normal tissue"
-        )
-    elif not (line[1] > 0 and spread > 0):
-        problem = (
-            "no Cho/NAA index: Cho does not rise with NAA among the presumed-normal voxels, "
-            "so they are not normal tissue; give a mask of normal tissue"
-        )
+    problem = _why_no_line(found, started, minimum, rises=line[1] > 0 and spread > 0)
     if problem:
-        return _no_index(np.full(cho.shape, np.nan), areas, problem)
+        return _no_index(np.full(cho.shape, np.nan), areas, f"no Cho/NAA index: {problem}")
 
     value = np.where(answer, (cho - line[0] - line[1] * naa) / spread, np.nan)
     sd = None
