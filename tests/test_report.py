@@ -590,15 +590,22 @@ def test_the_summary_fits_a_terminal_and_says_it_all():
     assert "TE unknown" in words
 
 
-def test_the_summary_says_what_was_odd_about_the_file():
+def test_the_summary_says_what_was_odd_about_the_data():
     analysis = spectrum_analysis()
     note = "The file's echo time is no length in s and was not used."
-    history = (Step("read", {}, note), Step("phase", {}, "Turned."))
+    history = (
+        Step("read", {}, note),
+        Step("reject_averages", {"rejected": [3]}, "1 of 8 averages left out: 4 is zero."),
+        Step("correct_eddy_currents", {"applied": False}, "The water reference was not used."),
+        Step("phase", {}, "Turned."),
+    )
     spectra = dataclasses.replace(analysis.fit.spectra, history=history)
 
     words = text.summary(dataclasses.replace(analysis, spectra=spectra))
 
     assert note in words
+    assert "1 of 8 averages left out" in words
+    assert "The water reference was not used." in words
     assert "Turned." not in words
 
 

@@ -109,7 +109,7 @@ def why_no_water_reference(data: SpectralData) -> str:
         return "There is no water reference."
     used = has_signal(data.fid) & has_signal(water.fid)
     if not used.any():
-        return "No voxel has both a signal and a water reference."
+        return "The water reference was not used: no voxel has both a signal and one."
     reference = np.abs(np.fft.fft(water.fid[used], axis=-1))
     tallest = np.abs(np.fft.fft(data.fid[used], axis=-1)).max(axis=-1)
     at = reference.argmax(axis=-1)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.assessment import Assessment, Evidence, Finding, Gate
     from mrs_necrosis.quality import Quality
     from mrs_necrosis.report.rows import Row
+    from mrs_necrosis.spectra import Step
 
 WIDTH = 96
 _OF_QUALITY = frozenset({
@@ -34,8 +35,8 @@ RESEARCH_LINE = "Research use only. Not a diagnosis, not a medical device."
 def summary(analysis: Analysis) -> str:
     """Return the analysis as text for a terminal, at most 96 columns wide."""
     parts = [headline(analysis)]
-    if analysis.spectra is not None:  # what was odd about the file
-        parts += [wrap(step.note) for step in analysis.spectra.history if step.name == "read"]
+    if analysis.spectra is not None:
+        parts += [wrap(step.note) for step in analysis.spectra.history if _is_odd(step)]
     if analysis.is_single:
         if analysis.quality is not None:
             parts.append(quality_line(analysis.quality, analysis.first_voxel))
@@ -48,6 +49,11 @@ def summary(analysis: Analysis) -> str:
         parts.append(_assessment(analysis.assessment, finding_rows(analysis)))
     parts.append(RESEARCH_LINE)
     return "\n\n".join(part for part in parts if part)
+
+
+def _is_odd(step: Step) -> bool:
+    """Whether a step tells what a user did not expect of the data."""
+    return step.name in {"read", "reject_averages"} or step.parameters.get("applied") is False
 
 
 def source_words(source: Source) -> str:
