@@ -6,6 +6,7 @@ It is made by ``pipeline.analyze`` and drawn by ``report``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,13 +108,25 @@ class Analysis:
         return f"<Analysis of {self.source.label or self.source.format}{of}{label}>"
 
     def __str__(self) -> str:
-        lines = [str(one) for one in self.ratios.values()] if self.is_single else [repr(self)]
-        if self.grid_assessment is not None:
-            counts = self.grid_assessment.counts().items()
-            lines += [f"{count} {label.value}" for label, count in counts]
+        lines = self._lines() if self.is_single else [repr(self), *self._lines()]
         if self.assessment is not None:
             lines += ["", str(self.assessment)]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        rows = "".join(f"<tr><td>{escape(line)}</td></tr>" for line in self._lines())
+        words = "" if self.assessment is None else self.assessment._repr_html_()
+        return f"<p>{escape(repr(self))}</p><table>{rows}</table>{words}"
+
+    def _lines(self) -> list[str]:
+        """Return the ratios of one voxel, or how many voxels of a grid got each label."""
+        if self.is_single:
+            return [str(one) for one in self.ratios.values()]
+        if self.grid_assessment is None:
+            return []
+        counts = self.grid_assessment.counts().items()
+        return [f"{count} {label.value}" for label, count in counts]
 
     @property
     def acquisition(self) -> Acquisition | None:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from html import escape
 from typing import Final
 
 _WIDTH: Final = 96  # of a terminal
@@ -225,6 +226,15 @@ class Assessment:
         closed = [gate.name for gate in self.gates if not gate.is_open]
         gates = f", closed: {', '.join(closed)}" if closed else ""
         return f"<Assessment {self.favors.value}, {evidence}{gates}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        blocks = (self.paragraph or self.favors.value).split("\n\n")
+        shown = []
+        for first, *rest in (escape(block).split("\n- ") for block in blocks):
+            items = "".join(f"<li>{item}</li>" for item in rest)
+            shown.append(f"<p>{first}</p>" + (f"<ul>{items}</ul>" if rest else ""))
+        return "".join(shown)
 
     def __str__(self) -> str:
         lines = (self.paragraph or self.favors.value).split("\n")

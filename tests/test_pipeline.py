@@ -443,3 +443,24 @@ def test_parts_of_another_echo_time_are_not_kept():
     found = analyze(data, echo_time_s=0.1)
 
     assert found.acquisition.echo_times_s is None
+
+
+def test_a_notebook_shows_the_ratios_and_the_words_of_the_assessment():
+    found = analyze({"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278}, label="<b>a</b>")
+
+    html = found._repr_html_()
+
+    assert "<td>Cho/Cr 1.14</td>" in html
+    assert "<p>Necrosis-favoring: this spectrum favours radiation necrosis." in html
+    assert "<ul><li>Cho/NAA 1.08, below 1.17" in html
+    assert "&lt;b&gt;a&lt;/b&gt;" in html
+    assert "<b>a" not in html
+    assert found.assessment._repr_html_() in html
+
+
+def test_a_notebook_shows_how_many_voxels_got_which_label():
+    made = phantom("normal_white_matter", np.random.default_rng(1), grid=(2, 1, 1), snr=30.0)
+
+    html = analyze(made.data, preprocessing={"find_mask": False})._repr_html_()
+
+    assert "<td>2 not-evaluable</td>" in html
