@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import mrs_necrosis
+from mrs_necrosis.cohort.batch import _TABLE_COLUMNS as TABLE_COLUMNS
+from mrs_necrosis.cohort.batch import table_units
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.io import read_peaks
 
@@ -59,6 +61,19 @@ def test_the_peak_table_of_its_page_is_one(tmp_path):
     path.write_text(table, encoding="utf-8")
 
     assert read_peaks(path).covariance is not None
+
+
+def test_the_table_of_inputs_of_its_page_is_one(tmp_path):
+    page = (DOCS / "cohorts.md").read_text("utf-8")
+    table = re.search(r"```text\n(input.*?)```", page, re.DOTALL)[1]
+    path = tmp_path / "inputs.csv"
+    path.write_text(table, encoding="utf-8")
+
+    first, second = table_units(path)
+
+    assert (first.name, first.water.name) == ("case-a", "a_ref.SDAT")
+    assert (second.name, second.water, second.given) == ("case-b", None, {"echo_time_s": 0.144})
+    assert all(f"`{name}`" in page or name in table for name in TABLE_COLUMNS)
 
 
 def test_every_public_name_is_documented():
