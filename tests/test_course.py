@@ -75,7 +75,7 @@ def test_the_page_has_figure_visits_and_changes(rising):
 
     assert "<svg" in html
     assert "14 July 2013" in html
-    row = r'<th scope="row">Cho/Cr</th>.*?2\.00.*?<td>yes</td>'
+    row = r'<th scope="row" class="w">Cho/Cr</th>.*?2\.00.*?<td>yes</td>'
     assert re.search(row, html, flags=re.DOTALL)
     assert html.count("<th ") == html.count(" scope=")
     assert "not a medical device" in html
