@@ -12,6 +12,7 @@ from pathlib import Path
 import bids_dataset
 import pytest
 
+from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.simulation import sample_path
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -122,3 +123,23 @@ def test_pydra_runs_the_task(tmp_path, monkeypatch):
     done = getattr(done, "output", done)  # before 1.0
     assert done.favors == "necrosis-favoring"
     assert Path(done.report).is_file()
+
+
+def test_the_criteria_of_the_example_are_added_to_the_shipped_ones():
+    shipped, mine = (
+        {one.id for one in load_criteria(path)} for path in (None, EXAMPLES / "my_criteria.toml")
+    )
+
+    assert mine > shipped
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_classifier_of_the_example_is_trained_and_saved(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("sklearn", reason="needs the extra [learn]")
+    model = tmp_path / "model.json"
+    monkeypatch.setattr(sys, "argv", ["train_classifier.py", str(model)])
+
+    runpy.run_path(str(EXAMPLES / "train_classifier.py"), run_name="__main__")
+
+    assert "the case: necrosis-favoring" in capsys.readouterr().out
+    assert model.is_file()
