@@ -138,7 +138,8 @@ _GATES: Final = {
     "sampling": "MRS320", "evidence": "MRS321", "conflict": "MRS322", "draws": "MRS323",
     "three-peaks": "MRS324", "lipid-left-out": "MRS325", "draws-together": "MRS326",
 }  # fmt: skip
-_ONE_SIDED: Final = NormalDist().inv_cdf(0.95)
+_BOUND_LEVEL: Final = 0.95
+_ONE_SIDED: Final = NormalDist().inv_cdf(_BOUND_LEVEL)
 _RATIO_UNIT: Final = ("{ratio}", "UCUM", "ratio")
 _AREA_UNIT: Final = ("[arb'U]", "UCUM", "arbitrary unit")
 _BRAIN: Final = ("12738006", "SCT", "Brain")
@@ -387,13 +388,16 @@ def _group(highdicom: Any, analysis: Analysis, seed: list[str]) -> Any:
     for row in ratio_rows(analysis, [analysis.first_voxel]):
         if row.name not in _RATIOS:
             continue
-        found = _ratio(sr, row)
+        # the code says at which level, whatever that of the intervals is
+        bound = analysis.ratios[row.name].bound(_BOUND_LEVEL)
+        at = None if bound is None else float(bound[analysis.first_voxel])
+        found = _ratio(sr, row, at)
         if found is not None:
             measurements.append(found)
         if row.status in _STATUSES:
             code = _code(_RATIOS[row.name])
             evaluations.append(sr.QualitativeEvaluation(code, _code(_STATUSES[row.status])))
-        elif row.shape not in {None, "bounded"}:
+        elif row.shape in {"unbounded", "two-piece"}:
             evaluations.append(sr.QualitativeEvaluation(_code(_RATIOS[row.name]), _code("MRS044")))
     if analysis.assessment.favors is not Favors.NOT_EVALUABLE:
         measurements += _weight(sr, analysis.assessment)
@@ -504,18 +508,18 @@ def _number(
     return measurement
 
 
-def _ratio(sr: Any, row: Row) -> Any:
+def _ratio(sr: Any, row: Row, bound: float | None) -> Any:
     """Return a ratio with the distances to the ends of its interval, or the bound of one."""
     if row.status is RatioStatus.OK and row.value is not None:
         below = above = math.nan
         if row.shape == "bounded" and row.lower is not None and row.upper is not None:
             below, above = row.value - row.lower, row.upper - row.value
         return _number(sr, _RATIOS[row.name], row.value, _RATIO_UNIT, below, above)
-    if row.bound is None or not math.isfinite(row.bound):
+    if bound is None or not math.isfinite(bound):
         return None
-    bound = "MRS200" if row.status is RatioStatus.BELOW_DETECTION else "MRS201"
+    code = "MRS200" if row.status is RatioStatus.BELOW_DETECTION else "MRS201"
     algorithm = _algorithm(sr, [f"bound of {row.name}"])
-    return _number(sr, bound, row.bound, _RATIO_UNIT, algorithm_id=algorithm)
+    return _number(sr, code, bound, _RATIO_UNIT, algorithm_id=algorithm)
 
 
 def _decimal(value: float) -> float:
