@@ -516,7 +516,7 @@ def followup(
     ratios : sequence of str
         Which to follow; those that no visit has are left out.
     level : float
-        Coverage of the intervals.
+        Coverage of the intervals, and of the one-sided bounds of absent peaks.
     reproducibility : mapping of str to float, or None
         Coefficient of variation of a ratio from day to day in a stable lesion, where it is known.
 
@@ -610,7 +610,7 @@ def _point(number: int, visit: Visit, name: str, level: float) -> Point:
     status = str(found.status)
     value = float(found.value)
     lower = upper = None
-    interval, bound = found.interval(level), found.bound()
+    interval, bound = found.interval(level), found.bound(level)
     if status == RatioStatus.OK and interval is not None:
         lower, upper = float(interval.lower), float(interval.upper)
         if str(interval.shape) != "bounded":
@@ -708,8 +708,8 @@ def _change(before: Visit, after: Visit, name: str, level: float, scatter: float
             obstacles = (*obstacles, "LL depends on the echo time, which is known of one only")
     if obstacles:
         return Change(**same, obstacles=obstacles, unknowns=unknowns)  # type: ignore[arg-type]
-    z = float(ndtri(0.5 + level / 2))
-    first, second = _log_range(before.areas, name, z), _log_range(after.areas, name, z)
+    first, second = _log_range(before.areas, name, level), _log_range(after.areas, name, level)
+    z = _z(level)
     if first is None or second is None:
         return Change(**same, unknowns=unknowns)  # type: ignore[arg-type]
     factor = interval = exceeds = beyond = None
@@ -742,6 +742,11 @@ def _change(before: Visit, after: Visit, name: str, level: float, scatter: float
     )
 
 
+def _z(level: float) -> float:
+    """Return how many standard deviations an interval of a level reaches to either side."""
+    return float(ndtri(0.5 + level / 2))
+
+
 @dataclass(frozen=True, slots=True)
 class _LogRange:
     """Logarithm of a ratio with its sd, or the half line on which an absent peak leaves it."""
@@ -752,15 +757,15 @@ class _LogRange:
     high: float
 
 
-def _log_range(areas: PeakAreas, name: str, z: float) -> _LogRange | None:
+def _log_range(areas: PeakAreas, name: str, level: float) -> _LogRange | None:
     """Return what is known of a ratio's logarithm; None without an answer."""
     found = ratio(areas, *parse_ratio(name))
-    value, status, bound = float(found.value), str(found.status), found.bound()
+    value, status, bound = float(found.value), str(found.status), found.bound(level)
     if status == RatioStatus.OK and value > 0:
         log = math.log(value)
         if found.sd is None:
             return _LogRange(log, None, log, log)
-        sd = float(found.sd) / value
+        z, sd = _z(level), float(found.sd) / value
         return _LogRange(log, sd, log - z * sd, log + z * sd)
     limit = math.nan if bound is None else float(bound)
     if not limit > 0:

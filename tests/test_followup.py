@@ -173,6 +173,18 @@ def test_a_peak_that_vanishes_gives_a_bound_of_the_change():
     assert point.upper < 0.16
 
 
+def test_the_bound_of_an_absent_peak_is_of_the_level_that_was_asked_for():
+    gone = Visit(date=Date(2013), areas=PeakAreas(PEAKS, [3.6, 0.05, 1, 1], np.eye(4) * 0.05**2))
+    bound = ratio(gone.areas, "Cho", "Cr").bound
+
+    course = followup([visit("2012", FIRST), gone], level=0.99)
+
+    assert course.series("Cho/Cr")[1].upper == pytest.approx(bound(0.99).item())
+    least = 1.14 * np.exp(-2.5758 * np.hypot(0.04, 0.04))
+    most = change(course, "Cho/Cr").interval[1]
+    assert most == pytest.approx(bound(0.99).item() / least, rel=1e-3)
+
+
 @pytest.mark.parametrize("appears", [True, False])
 def test_a_bound_of_the_change_lies_between_the_far_ends_of_both_visits(appears):
     there = visit("2013-01", FIRST, **SAME)
