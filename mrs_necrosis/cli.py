@@ -276,7 +276,7 @@ def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[
         return arguments
     try:
         content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or "it is no TOML"
         parser.error(f"--config {path.name} cannot be read: {reason}")
     taken: list[str] = []

@@ -519,7 +519,7 @@ def _read(
     try:
         text = content.decode("utf-8")
         document = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(source, f"not a TOML file of criteria: {error}") from None
     if document.get("schema") != SCHEMA or isinstance(document["schema"], bool):
         problem = f"line 1: criteria begin with 'schema = {SCHEMA}'; this file does not"

@@ -979,7 +979,7 @@ def read_timeline(path: str | PathLike[str]) -> Timeline:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise FormatError(path, f"cannot be read: {error.strerror or 'unknown reason'}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(path, f"not a TOML timeline: {error}") from None
     try:
         _known("the timeline", document, _TOP_KEYS)

@@ -20,7 +20,7 @@ from mrs_necrosis.classifier import (
 from mrs_necrosis.classifier.calibration import reliability
 from mrs_necrosis.cli import main
 from mrs_necrosis.criteria import AppliesTo, Comparison, _shipped, load_criteria
-from mrs_necrosis.errors import FitError, FormatError, SignalError
+from mrs_necrosis.errors import FitError, FormatError, OutputError, SignalError
 from mrs_necrosis.fitting import default_model
 from mrs_necrosis.fitting.model import Parameter, check_parameters
 from mrs_necrosis.followup import Visit, followup, read_timeline
@@ -459,3 +459,30 @@ def test_no_message_is_without_a_test():
     ]
 
     assert without == []
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "message"),
+    [
+        ("m.json", NecrosisClassifier.load, "not a classifier that was saved here"),
+        ("c.toml", load_criteria, "not a TOML file of criteria"),
+        ("t.toml", read_timeline, "not a TOML timeline"),
+    ],
+)
+def test_a_file_nested_without_end_is_refused(tmp_path, name, read, message):
+    deep = "[" * 100_000 + "]" * 100_000
+    path = tmp_path / name
+    path.write_text(deep if name.endswith("json") else f"a = {deep}")
+
+    with pytest.raises(FormatError, match=message):
+        read(path)
+
+
+def test_a_file_nested_without_end_is_not_taken_for_a_result(tmp_path):
+    deep = "[" * 100_000 + "]" * 100_000
+    (tmp_path / "result.json").write_text(deep)
+    (tmp_path / "dataset_description.json").write_text(deep)
+
+    with pytest.raises(OutputError, match="not a result of mrs-necrosis"):
+        analyze(CASE, out=tmp_path, overwrite=True)
+    assert main(["bids", "nowhere", str(tmp_path), "group"]) == 4

@@ -503,7 +503,7 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return cls._from(document)
         except OSError as error:
             raise FormatError(path, f"cannot be read: {error.strerror}") from None
-        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise FormatError(path, "not a classifier that was saved here") from None
 
     @classmethod

@@ -384,7 +384,7 @@ def _check_ours(out: Path) -> None:
     try:
         content = json.loads(description.read_bytes())
         names = [maker["Name"] for maker in content["GeneratedBy"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         names = []
     if NAME not in names:
         msg = (

@@ -289,7 +289,7 @@ def is_ours(path: Path) -> bool:
             beside = (home / name for name in ("result.json", "followup.json"))
             return any(one.exists() and is_ours(one) for one in beside)
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     first = document[0] if isinstance(document, list) and document else document
     schema = first.get("schema") if isinstance(first, dict) else None
