@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mrs_necrosis.arguments import check_type, read_only
+from mrs_necrosis.arguments import check_type, read_only, restore
 from mrs_necrosis.constants import LL_PARTS
 
 Quantity = Literal["area", "height", "molar"]
@@ -123,6 +123,8 @@ class PeakAreas:
                 msg = f"covariance {wrong}"
                 raise ValueError(msg)
             object.__setattr__(self, "covariance", covariance)
+
+    __setstate__ = restore
 
     def __repr__(self) -> str:
         voxels = self.values.size // len(self.names)

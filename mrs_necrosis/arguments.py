@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
@@ -182,6 +183,22 @@ def _nobody_writes(array: NDArray[Any]) -> bool:
             return False
         part = part.base
     return True
+
+
+def restore(self: Any, state: Sequence[Any]) -> None:
+    """Restore a frozen dataclass from a pickle or a deep copy; its arrays stay read-only.
+
+    Parameters
+    ----------
+    self : dataclass
+        Of which this is ``__setstate__``.
+    state : sequence
+        Values of its fields.
+    """
+    for one, value in zip(fields(self), state, strict=True):
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+        object.__setattr__(self, one.name, value)
 
 
 def read_only(values: Any, dtype: Any, name: str = "values") -> NDArray[Any]:

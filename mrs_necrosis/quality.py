@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrs_necrosis.arguments import restore
+
 
 class FitStatus(IntEnum):
     """What became of one voxel."""
@@ -90,6 +92,8 @@ class Quality:
                 raise ValueError(msg)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    __setstate__ = restore
 
     def voxel(self, index: tuple[int, int, int]) -> Quality:
         """Return the quality of one voxel.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from mrs_necrosis.areas import PeakAreas, check_areas
-from mrs_necrosis.arguments import check_number, check_probability, read_only
+from mrs_necrosis.arguments import check_number, check_probability, read_only, restore
 from mrs_necrosis.constants import STANDARD_RATIOS
 
 SIGNED_NUMERATORS = frozenset({"Lac"})
@@ -70,6 +70,13 @@ class Interval:
     level: float
     method: Literal["fieller", "delta"] = "fieller"
 
+    def __post_init__(self) -> None:
+        for name in ("lower", "upper", "shape"):
+            array = getattr(self, name)
+            object.__setattr__(self, name, read_only(array, array.dtype, name))
+
+    __setstate__ = restore
+
     def contains(self, value: float | NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return where a ratio lies in the set.
 
@@ -121,6 +128,8 @@ class Ratio:
             array = getattr(self, name)
             if array is not None:
                 object.__setattr__(self, name, read_only(array, array.dtype, name))
+
+    __setstate__ = restore
 
     @property
     def name(self) -> str:

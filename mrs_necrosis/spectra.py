@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from mrs_necrosis.arguments import check_range, check_type, read_only
+from mrs_necrosis.arguments import check_range, check_type, read_only, restore
 from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA, WATER_PPM
 
 DIMS = frozenset({
@@ -275,6 +275,8 @@ class SpectralData:
         """
         return 4 + self.dims.index(dim) if dim in self.dims else None
 
+    __setstate__ = restore
+
     def done(self, step: Step, **changes: Any) -> SpectralData:
         """Return a copy with changes and with a step added to the history.
 
@@ -421,6 +423,8 @@ class Spectra:
     def voxel_size_mm(self) -> tuple[float, float, float] | None:
         """Edge lengths, from the affine."""
         return _voxel_size_mm(self.affine)
+
+    __setstate__ = restore
 
     def done(self, step: Step, **changes: Any) -> Spectra:
         """Return a copy with changes and with a step added to the history.

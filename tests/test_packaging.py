@@ -1,16 +1,22 @@
 """What the project promises about itself: README, metadata, the gate."""
 
 import contextlib
+import copy
+import dataclasses
 import io
 import json
+import pickle
 import re
 import tomllib
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mrs_necrosis
+from mrs_necrosis import analyze
+from mrs_necrosis.simulation import phantom
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -126,6 +132,24 @@ def test_the_pictures_of_the_readme_are_there_and_small():
 
     assert len(pictures) == 2
     assert all(10_000 < picture.stat().st_size < 200_000 for picture in pictures)
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_what_comes_back_from_a_worker_cannot_be_changed_either(way):
+    made = phantom("radiation_necrosis", np.random.default_rng(1), snr=30.0)
+    found = analyze(made.data)
+    interval = found.ratios["Cho/Cr"].interval()
+
+    for one in (made.data, found.spectra, found.areas, found.quality, *found.ratios.values(),
+                interval):  # fmt: skip
+        back = way(one)
+
+        arrays = [getattr(back, field.name) for field in dataclasses.fields(back)]
+        arrays = [array for array in arrays if isinstance(array, np.ndarray)]
+        assert arrays
+        assert not any(array.flags.writeable for array in arrays)
+    assert repr(way(found.areas)) == repr(found.areas)
+    assert not interval.lower.flags.writeable
 
 
 @pytest.mark.parametrize(
