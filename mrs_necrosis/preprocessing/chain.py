@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -26,7 +26,7 @@ from mrs_necrosis.preprocessing import (
     water,
 )
 from mrs_necrosis.preprocessing.noise import has_signal
-from mrs_necrosis.spectra import Spectra, SpectralData, Step, check_spectral_data
+from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData, Step, check_spectral_data
 
 _LARGEST = 1e100
 """Samples beyond this, or all below its inverse, would leave the range of their squares."""
@@ -35,7 +35,7 @@ _UNSURE = 0.7
 """A single spectrum whose reference is less sure than this is warned of."""
 
 Switch = bool | Literal["auto"]
-"""``"auto"``: where the data call for it; True: in any case, or an error; False: never."""
+"""``"auto"``: where the data call for it; False: never; True: as ``preprocess`` says of each."""
 
 
 def preprocess(
@@ -128,17 +128,13 @@ def preprocess(
         "find_mask": find_mask,
         "flag_scalp_lipid": flag_scalp_lipid,
     }
-    for name, switch in switches.items():
-        if not isinstance(switch, (bool, str)) or switch not in {True, False, "auto"}:
-            msg = f'{name} must be "auto", True or False; got {switch!r}'
-            raise ValueError(msg)
-    for name, number in (("phase_deg", phase_deg), ("shift_ppm", shift_ppm)):
-        if number is not None and not (isinstance(number, NUMBER) and math.isfinite(number)):
-            msg = f"{name} must be a finite number; got {number!r}"
-            raise ValueError(msg)
-    check_type("filter_kspace", filter_kspace, bool, "True or False")
-    check_type("denoise", denoise, bool, "True or False")
-    check_type("suppress_lipids", suppress_lipids, bool, "True or False")
+    _check_switches(switches)
+    _check_known(phase_deg=phase_deg, shift_ppm=shift_ppm)
+    for name, asked in (
+        ("filter_kspace", filter_kspace), ("denoise", denoise),
+        ("suppress_lipids", suppress_lipids),
+    ):  # fmt: skip
+        check_type(name, asked, bool, "True or False")
     check_progress(progress)
     check_data(data)
     data = _without_single_steps(data)
@@ -174,15 +170,11 @@ def preprocess(
                 reduced, everywhere=remove_water is True, progress=progress
             )
 
-        area = None
-        hint: NDArray[np.float64] = np.where(with_residue, water_ppm - WATER_PPM, np.nan)
-        if reduced.water is not None and not reason:
-            area = eddy_currents.water_area(reduced.water)
-            reference_hz = eddy_currents.water_frequency_hz(reduced.water)
-            seen = reduced.acquisition.reference_or_water_ppm + (
-                reference_hz / reduced.acquisition.spectrometer_frequency_mhz
-            )
-            hint = np.where(np.isfinite(seen), seen - WATER_PPM, hint)
+        seen_ppm = np.where(with_residue, water_ppm, np.nan)
+        usable = None if reason else reduced.water
+        area = None if usable is None else eddy_currents.water_area(usable)
+        if usable is not None:
+            seen_ppm = _of_the_reference(usable, reduced.acquisition, seen_ppm)
         spectra = Spectra(
             fid=reduced.fid,
             acquisition=reduced.acquisition,
@@ -195,7 +187,7 @@ def preprocess(
         is_grid = spectra.voxels_to_fit.size > 1
         referenced = _referenced(
             spectra,
-            hint,
+            seen_ppm - WATER_PPM,
             phase_of_water=not reason and correct_eddy_currents is not False,
             phase=phase is not False,
             shift=reference_shift is not False,
@@ -210,6 +202,30 @@ def preprocess(
         if flag_scalp_lipid is True or (flag_scalp_lipid == "auto" and is_grid):
             referenced = lipids.flag_scalp_lipid(referenced)
         return lipids.suppress_lipids(referenced) if suppress_lipids else referenced
+
+
+def _check_switches(switches: Mapping[str, object]) -> None:
+    for name, switch in switches.items():
+        if not isinstance(switch, (bool, str)) or switch not in {True, False, "auto"}:
+            msg = f'{name} must be "auto", True or False; got {switch!r}'
+            raise ValueError(msg)
+
+
+def _check_known(**numbers: object) -> None:
+    for name, number in numbers.items():
+        if number is not None and not (isinstance(number, NUMBER) and math.isfinite(number)):
+            msg = f"{name} must be a finite number; got {number!r}"
+            raise ValueError(msg)
+
+
+def _of_the_reference(
+    water: SpectralData, acquisition: Acquisition, otherwise: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return where in ppm the reference shows the water; `otherwise` where it does not."""
+    away_ppm = eddy_currents.water_frequency_hz(water) / acquisition.spectrometer_frequency_mhz
+    seen = acquisition.reference_or_water_ppm + away_ppm
+    found: NDArray[np.float64] = np.where(np.isfinite(seen), seen, otherwise)
+    return found
 
 
 def check_data(data: SpectralData) -> None:
