@@ -761,8 +761,9 @@ def _contamination_check(
             return f"Lipid may come from outside the lesion: {why}; lipid criteria are left out."
         if not known[i]:
             return "Not checked: LL has no number."
-        where = "" if context.near_skull is False else " (the voxel's distance to the skull is "
-        return f"No sign of scalp lipid{where + 'unknown)' if where else ''}."
+        is_told = context.near_skull is False
+        place = "" if is_told else " (the voxel's distance to the skull is unknown)"
+        return f"No sign of scalp lipid{place}."
 
     return Check(
         "lipid-contamination",
