@@ -25,6 +25,16 @@ def root(tmp_path):
     return bids_dataset.dataset(tmp_path / "raw", 2, n_samples=512)
 
 
+@pytest.fixture
+def snakemake(tmp_path):
+    # a program of its own environment: it pins more than a library should be tested with
+    program = os.environ.get("SNAKEMAKE") or shutil.which("snakemake")
+    if program is None:
+        pytest.skip("needs the program snakemake, or its path in the variable SNAKEMAKE")
+    return [program, "--snakefile", str(SNAKEFILE), "--directory", str(tmp_path), "--cores", "2",
+            "--quiet", "all"]  # fmt: skip
+
+
 def test_the_shell_lines_of_the_snakefile_make_what_they_promise(root, tmp_path):
     lines = re.findall(r'shell:\n\s+"(.*)"', SNAKEFILE.read_text())
     out = tmp_path / "derivatives"
@@ -43,16 +53,9 @@ def test_the_shell_lines_of_the_snakefile_make_what_they_promise(root, tmp_path)
     assert (out / "group_desc-ratios_mrs.tsv").is_file()
 
 
-def test_snakemake_runs_the_workflow_and_then_has_nothing_to_do(root, tmp_path):
-    # a program of its own environment: it pins more than a library should be tested with
-    snakemake = os.environ.get("SNAKEMAKE") or shutil.which("snakemake")
-    if snakemake is None:
-        pytest.skip("needs the program snakemake, or its path in the variable SNAKEMAKE")
+def test_snakemake_runs_the_workflow_and_then_has_nothing_to_do(root, tmp_path, snakemake):
     out = tmp_path / "derivatives"
-    command = [
-        snakemake, "--snakefile", str(SNAKEFILE), "--directory", str(tmp_path), "--cores", "2",
-        "--quiet", "all", "--config", f"bids={root}", f"out={out}", f"command={COMMAND}",
-    ]  # fmt: skip
+    command = [*snakemake, "--config", f"bids={root}", f"out={out}", f"command={COMMAND}"]
 
     first = subprocess.run(command, capture_output=True, text=True, check=False)
     again = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=False)
@@ -63,19 +66,13 @@ def test_snakemake_runs_the_workflow_and_then_has_nothing_to_do(root, tmp_path):
     assert "participant" not in again.stdout + again.stderr
 
 
-def test_snakemake_tries_a_participant_that_failed_again(root, tmp_path):
-    snakemake = os.environ.get("SNAKEMAKE") or shutil.which("snakemake")
-    if snakemake is None:
-        pytest.skip("needs the program snakemake, or its path in the variable SNAKEMAKE")
+def test_snakemake_tries_a_participant_that_failed_again(root, tmp_path, snakemake):
     out = tmp_path / "derivatives"
     damaged = root / "sub-02" / "mrs" / "sub-02_svs.nii.gz"  # the one that runs first
     whole = damaged.read_bytes()
     damaged.write_bytes(b"no image")
-    command = [
-        snakemake, "--snakefile", str(SNAKEFILE), "--directory", str(tmp_path), "--cores", "1",
-        "--quiet", "all", "--keep-going", "--config", f"bids={root}", f"out={out}",
-        f"command={COMMAND}",
-    ]  # fmt: skip
+    command = [*snakemake, "--cores", "1", "--keep-going",
+               "--config", f"bids={root}", f"out={out}", f"command={COMMAND}"]  # fmt: skip
     failed = subprocess.run(command, capture_output=True, check=False)
 
     damaged.write_bytes(whole)
