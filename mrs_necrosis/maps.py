@@ -29,7 +29,7 @@ import numpy as np
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.arguments import check_type
 from mrs_necrosis.assessment import Favors, not_met
-from mrs_necrosis.errors import OutputError
+from mrs_necrosis.errors import OutputError, name_of
 from mrs_necrosis.lesion import (
     JUDGED,
     NO_LESION,
@@ -981,7 +981,7 @@ def write_maps(
         for name, content in contents.items():
             write_atomically(home / name, content)
     except OSError as error:
-        msg = f"cannot write maps into {home.name!r}: {error.strerror}"
+        msg = f"cannot write maps to {name_of(home)}: {error.strerror or type(error).__name__}"
         raise OutputError(msg) from error
     return [home / name for name in contents if name.endswith(".nii.gz")]
 
