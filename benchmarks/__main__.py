@@ -26,7 +26,7 @@ RESULTS = HERE / "results"
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 OF_THE_MACHINE = re.compile(r"\s*(?:ms|s|min|h|kB|MB|GB|CPU|seconds|minutes)\b")
 TITLES = frozenset({"s", "ms", "min", "MB", "GB", "kB", "time", "speed", "times"})
-TIMED = frozenset({"import_time", "install_size", "fit_speed", "cohort"})
+TIMED = frozenset({"import_time", "install_size", "fit_speed", "cohort", "simulation"})
 """Benchmarks of nothing but speed and size."""
 
 
