@@ -161,24 +161,28 @@ def bound(made, lipid_shape="asymmetric", pairs=RATIOS):
     return relative_sd(covariance, problem.model, values, members, pairs)
 
 
-def judged(result, made, name):
-    """Return relative errors, covered or not, and the interval's width over the truth."""
-    one = ratio(result.areas, *name.split("/"))
-    true = made.truth.ratio(*name.split("/"))
-    interval = one.interval()
+def covered(one, true):
+    """Return whether what is said of a ratio holds: its interval, or an absent peak's bound."""
     limit = one.bound()
-    covered = np.where(
+    return np.where(
         one.status == "ok",
-        interval.contains(true),
+        one.interval().contains(true),
         np.where(
             one.status == "below-detection",
             true <= limit,
             np.where(one.status == "denominator-not-detected", true >= limit, True),
         ),
     )
+
+
+def judged(result, made, name):
+    """Return relative errors, covered or not, and the interval's width over the truth."""
+    one = ratio(result.areas, *name.split("/"))
+    true = made.truth.ratio(*name.split("/"))
+    interval = one.interval()
     width = np.where(interval.shape == "bounded", interval.upper - interval.lower, np.inf)
     flat = one.value.ravel() / true.ravel() - 1
-    return flat, covered.ravel(), (width / true).ravel()
+    return flat, covered(one, true).ravel(), (width / true).ravel()
 
 
 def judged_area(result, made, name):
