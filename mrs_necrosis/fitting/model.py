@@ -419,6 +419,23 @@ def _other_echoes(entry: dict[str, Any], acquisition: Acquisition) -> Component:
     )
 
 
+def _missing(entry: dict[str, Any], acquisition: Acquisition) -> Component:
+    """Return what goes of a metabolite's lines if those above a chemical shift are not there."""
+    name, above = entry["missing_of"], float(entry["above_ppm"])
+    lines = _simulated(name, acquisition, acquisition.echo_times_s)
+    gone = lines.shift_ppm > above
+    weight = -lines.amplitude[gone] / group_protons()[name]
+    return Component(
+        name=entry["name"],
+        area="",
+        shape=entry["shape"],
+        shift_ppm=tuple(map(float, lines.shift_ppm[gone])),
+        weight=tuple(map(complex, weight)),
+        gauss_ppm=(0.0,) * weight.size,
+        **_amplitude_prior(entry),
+    )
+
+
 def _free(entry: dict[str, Any]) -> Component:
     lines = entry["lines"]
     return Component(
@@ -493,6 +510,8 @@ def default_model(
         if "other_echoes_of" in entry:
             if _division_is_unknown(acquisition):
                 components.append(_other_echoes(entry, acquisition))
+        elif "missing_of" in entry:
+            components.append(_missing(entry, acquisition))
         elif "lines" in entry:
             components.append(_free(entry))
         else:
