@@ -236,6 +236,8 @@ def within(model: Model, range_ppm: tuple[float, float]) -> Model:
     lost = {c.name for c in model.components if _share_inside(c, low, high) < 0.5}
     if lost & {c.name for c in model.components if c.area in LL_PARTS}:
         lost |= {c.name for c in model.components if c.area == "Lac" or c.area[:3] == "Lip"}
+    # what is no area of its own says nothing without the one that it mends
+    lost |= {c.name for c in model.components if not c.area and c.tied_to in lost}
     # what others are tied to stays: without it they would be free
     lost -= {c.tied_to for c in model.components if c.name not in lost}
     kept = model.without(*lost) if lost else model
