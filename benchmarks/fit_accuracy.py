@@ -88,13 +88,13 @@ def true_model(acquisition, lipid_shape="asymmetric"):
     )
 
 
-def without_priors(model):
+def without_priors(model, beside=("CrCH2", "LacCH")):
     """Return the model without what only priors keep apart from the rest.
 
-    That is creatine's CH2 beside its CH3, the other division of a PRESS's echo time, and T2 beside
-    each line's own width.
+    That is creatine's CH2 and lactate's CH beside their CH3, the other division of a PRESS's echo
+    time, and T2 beside each line's own width.
     """
-    extra = [name for name in model.names if name == "CrCH2" or name.endswith("echo")]
+    extra = [name for name in model.names if name in beside or name.endswith("echo")]
     kept = tuple(p for p in model.parameters if p.name != "T2:lorentz_hz")
     return replace(model.without(*extra), parameters=kept)
 

@@ -81,10 +81,14 @@ def least_sd(spectra, found, model):
     return relative_sd(covariance, model, values, members, PAIRS)
 
 
+def t2_of(model):
+    (t2,) = [p for p in model.parameters if p.name == "T2:lorentz_hz"]
+    return t2
+
+
 def equal_t2(model):
     """Return the model that is told that all lines have one T2, as the challenge's have."""
-    (t2,) = [p for p in model.parameters if p.name == "T2:lorentz_hz"]
-    return model.with_parameter(replace(t2, start=0.0, sd=1e-3))
+    return model.with_parameter(replace(t2_of(model), start=0.0, sd=1e-3))
 
 
 def integral(spectra, name: str) -> float:
@@ -177,7 +181,9 @@ def phantom() -> None:
 
 def widths() -> None:
     """Print how much of the published differences of T2 the widths of lines show."""
-    print("\nwidths: 1 as published T2 make them, 0 equal; prior 0.5 +/- 0.5")
+    t2 = t2_of(default_model(analyze(CHALLENGE / "jmrui" / "dataset1_WS.txt").acquisition))
+    print("\nwidths: 1 as published T2 make them, 0 equal; ", end="")
+    print(f"prior {t2.start:g} +/- {t2.sd:g}")
     for name, (path, given) in BRAINS.items():
         spectra = analyze(DATA / path, **given).spectra
         print(f"{name:<26}{np.nanmedian(shown(fit(spectra))):6.2f}")
