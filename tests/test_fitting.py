@@ -463,7 +463,7 @@ def test_free_peaks_and_metabolites_have_the_same_macromolecules():
         model = default_model(ACQUISITION, kind=kind)
         of[kind] = [c for c in model.components if c.area == "MM"]
 
-    assert len(of["peaks"]) == 24
+    assert len(of["peaks"]) == 23
     assert of["peaks"] == of["metabolites"]
 
 
