@@ -23,6 +23,14 @@ CHAIN = r"Whole chain[\s\S]*?TE 144 ms"
 
 _LABELLED = CHAIN + r"[\s\S]*?where a label is given: "
 _JUDGED = CHAIN + r"[\s\S]*?AUC +ECE +Brier\n"
+_LAST = r"[^\n]* -([\d.]+) +[\d.]+ +[\d.]+\n"
+_HELD = r"[^\n]* -[\d.]+ +([\d.]+) +[\d.]+\n"
+
+
+def _untold(milliseconds: int) -> str:
+    return rf"\n +{milliseconds}  echo time and sequence not told"
+
+
 SENTENCES = (
     # page, what it says, the result, where in it
     ("README.md", r"error is ([\d.]+) % for tNAA", "real_files", r"NAA/Cr  own +([\d.]+)"),
@@ -41,6 +49,13 @@ SENTENCES = (
     ("README.md", r"under the curve ([\d.]+);", "evidence", _JUDGED + r" +\D+([\d.]+)"),
     ("README.md", r"the criteria: ([\d.]+),", "evidence", _JUDGED + r".*\n\D+\S+ +([\d.]+)"),
     ("README.md", r"criteria: [\d.]+, ([\d.]+)\)", "evidence", _JUDGED + r".*\n\D+([\d.]+)"),
+    ("README.md", r"LL/Cr came out (\d+) % too", "fit_robustness", _untold(30) + _LAST),
+    ("README.md", r"at 30 ms and (\d+) % at 144", "fit_robustness", _untold(144) + _LAST),
+    ("README.md", r"held the truth in (\d+) and", "fit_robustness", _untold(30) + _HELD),
+    ("README.md", r"the truth in \d+ and (\d+) %", "fit_robustness", _untold(144) + _HELD),
+    ("README.md", r"68 ms Cho/Cr was (\d+) %", "fit_robustness", _untold(68) + r" +-([\d.]+)"),
+    ("README.md", r"and NAA/Cr (\d+) % too small", "fit_robustness",
+     _untold(68) + r"(?: +\S+){3} +-([\d.]+)"),
     ("README.md", r"32 . 32 voxels take (\d+) s", "grid", r"in all +[\d.]+ +([\d.]+)"),
     ("README.md", r"32 . 8 voxels take (\d+) MB", "grid", r"== grid.html.*\n\n +([\d.]+) MB"),
     ("docs/validation.md", r"NAA/Cr is (\d+) % above", "beside_lcmodel",
