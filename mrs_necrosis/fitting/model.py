@@ -377,20 +377,29 @@ def _simulated(
     )
 
 
+def _of_lines(
+    entry: dict[str, Any], shift_ppm: Iterable[float], weight: Iterable[complex], area: str = ""
+) -> Component:
+    """Return the component of simulated lines; weights are of one unit of area."""
+    shifts = tuple(map(float, shift_ppm))
+    return Component(
+        name=entry["name"],
+        area=area,
+        shape=entry.get("shape", "metabolite"),
+        shift_ppm=shifts,
+        weight=tuple(map(complex, weight)),
+        gauss_ppm=(0.0,) * len(shifts),
+        **_amplitude_prior(entry),
+    )
+
+
 def _metabolite(entry: dict[str, Any], acquisition: Acquisition) -> Component:
     lines = _simulated(
         entry.get("metabolite", entry["name"]), acquisition, acquisition.echo_times_s
     )
     protons = float(entry["protons"])
-    return Component(
-        name=entry["name"],
-        area=entry.get("area", entry["name"]),
-        shape=entry.get("shape", "metabolite"),
-        shift_ppm=tuple(float(s) for s in lines.shift_ppm),
-        weight=tuple(complex(a) / protons for a in lines.amplitude),
-        gauss_ppm=(0.0,) * len(lines.shift_ppm),
-        **_amplitude_prior(entry),
-    )
+    weight = (complex(a) / protons for a in lines.amplitude)
+    return _of_lines(entry, lines.shift_ppm, weight, entry.get("area", entry["name"]))
 
 
 def _division_is_unknown(acquisition: Acquisition) -> bool:
@@ -408,32 +417,16 @@ def _other_echoes(entry: dict[str, Any], acquisition: Acquisition) -> Component:
     half = (acquisition.echo_time_s or 0.0) / 2
     equal, assumed = (_simulated(name, acquisition, echoes) for echoes in ((half, half), None))
     weight = np.concatenate([equal.amplitude, -assumed.amplitude]) / group_protons()[name]
-    return Component(
-        name=entry["name"],
-        area="",
-        shape=entry["shape"],
-        shift_ppm=tuple(map(float, (*equal.shift_ppm, *assumed.shift_ppm))),
-        weight=tuple(map(complex, weight)),
-        gauss_ppm=(0.0,) * weight.size,
-        **_amplitude_prior(entry),
-    )
+    return _of_lines(entry, (*equal.shift_ppm, *assumed.shift_ppm), weight)
 
 
 def _missing(entry: dict[str, Any], acquisition: Acquisition) -> Component:
     """Return what goes of a metabolite's lines if those above a chemical shift are not there."""
-    name, above = entry["missing_of"], float(entry["above_ppm"])
+    name = entry["missing_of"]
     lines = _simulated(name, acquisition, acquisition.echo_times_s)
-    gone = lines.shift_ppm > above
+    gone = lines.shift_ppm > entry["above_ppm"]
     weight = -lines.amplitude[gone] / group_protons()[name]
-    return Component(
-        name=entry["name"],
-        area="",
-        shape=entry["shape"],
-        shift_ppm=tuple(map(float, lines.shift_ppm[gone])),
-        weight=tuple(map(complex, weight)),
-        gauss_ppm=(0.0,) * weight.size,
-        **_amplitude_prior(entry),
-    )
+    return _of_lines(entry, lines.shift_ppm[gone], weight)
 
 
 def _free(entry: dict[str, Any]) -> Component:

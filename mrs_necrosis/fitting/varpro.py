@@ -38,8 +38,8 @@ INTEGRATED = 0.5
 
 Without it Cho, Cr and NAA of phantoms at 30 ms and SNR 20 or 100 came out 3 to 13 % too small, and
 95 % intervals of the areas covered 53 to 91 %; with all of it they came out 3 to 24 % too large,
-because amplitudes without a prior count as flat. With half they are right within 7 %, and 62 to
-97 % are covered (``benchmarks/fit_accuracy.py``). Ratios hardly move.
+because amplitudes without a prior count as flat. With half they were right within 7 %. Ratios
+hardly move. What it comes to now: ``benchmarks/fit_accuracy.py``.
 """
 
 
