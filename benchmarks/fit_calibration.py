@@ -20,11 +20,12 @@ import numpy as np
 from benchmarks.fit_accuracy import CLASSES, RATIOS, SNRS, covered, spectra_of
 from mrs_necrosis import Spectra, ratio
 from mrs_necrosis.fitting import default_model, fit
-from mrs_necrosis.fitting.model import GAUSS_RATE, areas_of, misshapen
+from mrs_necrosis.fitting.model import areas_of, misshapen
 from mrs_necrosis.fitting.problem import PIVOT_PPM, prepare
+from mrs_necrosis.fitting.varpro import time_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
 
@@ -58,31 +59,30 @@ def is_difference(item: Component) -> bool:
 
 def amplitudes_of(model: Model, made: Phantom, rng) -> Floats:
     """Draw the amplitudes of V voxels, shape (V, K)."""
-    names, drawn = model.names, {}
+    known = {item.name: item for item in model.components}
+    drawn = {}
 
-    def tied(of: Callable[[Component], bool]) -> None:
+    def tied(masters: Collection[str]) -> None:
         for item in model.components:
-            if item.tied_to and of(model.components[names.index(item.tied_to)]):
-                master = model.components[names.index(item.tied_to)]
-                size = drawn[master.name]
+            if item.tied_to in masters:
+                master, size = known[item.tied_to], drawn[item.tied_to]
+                mean = item.tie_mean * size
                 if master.prior_sd is not None:
                     size = (master.prior_mean or master.prior_sd) * scale
                 low = -np.inf if is_difference(item) else 0.0
-                mean = item.tie_mean * drawn[master.name]
                 drawn[item.name] = normal(rng, mean, item.tie_sd * size, low, np.inf)
 
     for name, area in OF_CLASS.items():
         drawn[name] = made.truth.areas.value(area).ravel()
-    scale = np.ones(drawn["Cr"].shape)
-    tied(lambda master: master.name in OF_CLASS)
+    tied(OF_CLASS)
     scale = sum(drawn[name] for name in model.scale)
     for item in model.components:
         if item.prior_sd is not None:
             drawn[item.name] = normal(
                 rng, item.prior_mean * scale, item.prior_sd * scale, 0.0, np.inf
             )
-    tied(lambda master: master.name not in OF_CLASS)
-    return np.stack([drawn[name] for name in names], axis=1)
+    tied(known.keys() - OF_CLASS.keys())
+    return np.stack([drawn[name] for name in model.names], axis=1)
 
 
 def parameters_of(problem: Problem, voxels: int, rng) -> Floats:
@@ -96,25 +96,6 @@ def parameters_of(problem: Problem, voxels: int, rng) -> Floats:
             start, sd = np.full(voxels, parameter.start), parameter.sd
             drawn[:, p] = normal(rng, start, sd, parameter.lower, parameter.upper)
     return drawn
-
-
-def signal_of(problem: Problem, made: Phantom, theta: Floats, amplitudes: Floats):
-    """Return FIDs of the model over the whole acquisition, unphased, shape (V, N)."""
-    acquisition = made.spectra.acquisition
-    time_s = np.arange(made.spectra.n_samples) * acquisition.dwell_time_s
-    mhz, reference = acquisition.spectrometer_frequency_mhz, acquisition.reference_or_water_ppm
-    fids = np.stack([c.samples(time_s, mhz, reference) for c in problem.model.components])
-    rates = {
-        kind: theta[:, problem.index(kind)] @ problem.acts[problem.index(kind)]
-        for kind in ("shift", "lorentz", "gauss2")
-    }
-    found = np.zeros((theta.shape[0], time_s.size), dtype=np.complex128)
-    for c in range(problem.acts.shape[1]):
-        members = problem.shape_of == c
-        exponent = (2j * np.pi * rates["shift"] - np.pi * rates["lorentz"])[:, c, None] * time_s
-        exponent -= GAUSS_RATE * rates["gauss2"][:, c, None] * time_s**2
-        found += np.exp(exponent) * (amplitudes[:, members] @ fids[members])
-    return found
 
 
 def turned(problem: Problem, made: Phantom, theta: Floats, fid):
@@ -136,14 +117,15 @@ def drawn_like(made: Phantom, snr: float, rng) -> tuple[Spectra, dict[str, Float
     voxels = made.spectra.grid[0]
     amplitudes = amplitudes_of(model, made, rng)
     theta = parameters_of(problem, voxels, rng)
-    clean = signal_of(problem, made, theta, amplitudes)
+    bins = problem.first_bin * np.arange(problem.time_s.size) / problem.time_s.size
+    columns = time_columns(problem, theta) * np.exp(2j * np.pi * bins)
+    clean = np.einsum("vk,vkn->vn", amplitudes, columns)
     # a phantom's baseline is turned already: back by its phase
-    phase = np.broadcast_to(made.truth.parameters["phase_rad"], made.spectra.grid).reshape(
-        voxels, 1
-    )
+    phase = made.truth.parameters["phase_rad"].reshape(voxels, 1)
     clean += made.truth.components["baseline"].reshape(clean.shape) * np.exp(-1j * phase)
     named = amplitudes * [c.area in {"NAA", "Cr", "Cho"} for c in model.components]
-    heights = np.fft.fft(signal_of(problem, made, theta, named), axis=1).real.max(axis=1)
+    narrow = np.einsum("vk,vkn->vn", named, columns)
+    heights = np.fft.fft(narrow, axis=1).real.max(axis=1)
     sd = heights[:, None] / (snr * np.sqrt(clean.shape[1]))
     noise = rng.standard_normal((2, *clean.shape))
     fid = turned(problem, made, theta, clean) + sd * (noise[0] + 1j * noise[1])
