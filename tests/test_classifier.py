@@ -1400,6 +1400,29 @@ def test_the_gate_of_normal_brain_tells_absent_lipid_by_its_bound():
     assert f"LL/Cr is below {bound:.2f}: a near-normal" in gates["near-normal"].sentence
 
 
+def test_what_only_may_be_normal_is_not_called_near_normal():
+    names = ("LL", "Cho", "Cr", "NAA")
+    unsure = PeakAreas(names, [0.3, 1.5, 1.0, 1.3], np.diag([0.5, 0.2, 0.1, 0.2]) ** 2)
+
+    closed = gate(assess(unsure), "near-normal")
+
+    assert not closed.is_open
+    assert "not told apart from normal brain, which spreads that far" in closed.sentence
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (("Cho", "Cr"), "NAA is not among the peaks, and no criterion that needs it is judged."),
+        (("Lac",), "Cho, Cr and NAA are not among the peaks, and no criterion that needs them"),
+    ],
+)
+def test_a_peak_that_was_not_given_is_not_called_undetected(names, sentence):
+    found = assess(PeakAreas(names, np.arange(1.0, len(names) + 1)))
+
+    assert gate(found, "absent-peaks").sentence.startswith(sentence)
+
+
 def test_an_echo_time_is_told_in_four_digits():
     areas = PeakAreas(("LL", "Cho", "Cr", "NAA"), [1.0, 1.5, 1.0, 1.0])
     acquisition = Acquisition(

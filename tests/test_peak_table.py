@@ -316,3 +316,87 @@ def test_printed_lactate_that_is_inverted_is_there():
 
     assert areas.detected("Lac")
     assert areas.value("Lac") == 20000.0
+
+
+@pytest.mark.parametrize(
+    ("lines", "quantity", "deviations"),
+    [
+        (["peak,area,sd", "Cho,400,2%", "Cr,300,850"], "area", [8.0, 850.0]),
+        (["Peak;Amplitude (a.u.);SD (%)", "Cho;400,0;2", "Cr;300,0;5"], "area", [8.0, 15.0]),
+        (["name,Concentration,%SD", "Cho,400,2", "Cr,300,5"], "molar", [8.0, 15.0]),
+        (["metabolite,value (mM),CRLB (%)", "Cho,400,2", "Cr,300,5"], "molar", [8.0, 15.0]),
+        (["Peak,ppm,Integral,Height", "Cho,3.21,400,9", "Cr,3.03,300,8"], "area", None),
+        (["sep=;", "peak;height;std", "Cho;400;8", "Cr;300;15"], "height", [8.0, 15.0]),
+    ],
+)
+def test_titles_of_a_table_may_name_units_and_percent(tmp_path, lines, quantity, deviations):
+    path = tmp_path / "console.csv"
+    path.write_text("\n".join(lines))
+
+    areas = read_peaks(path)
+
+    assert as_dict(areas) == {"Cho": 400.0, "Cr": 300.0}
+    assert areas.quantity == quantity
+    if deviations is None:
+        assert areas.covariance is None
+    else:
+        assert np.sqrt(np.diag(areas.covariance)) == pytest.approx(deviations)
+
+
+def test_an_error_that_cannot_be_read_is_not_one_that_is_missing(tmp_path):
+    path = tmp_path / "console.csv"
+    path.write_text("peak,value,sd\nCho,4,small\nCr,3,0.1\n")
+
+    with pytest.raises(FormatError, match="has an sd that is no number: write it in the unit"):
+        read_peaks(path)
+
+
+def test_names_that_consoles_print_are_known():
+    areas = read_peaks("Choline=3 Creatine=2 N-Acetylaspartate=1 Lipid+Lactate=5 myo-Inositol=1")
+
+    assert areas.names == ("Cho", "Cr", "NAA", "LL", "mI")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Cho/Cr=1.14 NAA/Cr=1.06", "ratios where peaks are needed: .*as Cho=1.14 Cr=1 NAA=1.06"),
+        # ignored, it would leave a net value to be judged as LL
+        ("TE=144 LL=5 Cho=3 Cr=2", "has TE, which is the echo time and no peak: give echo_time_s"),
+        ("field=3 LL=5 Cho=3 Cr=2", "has field, which is the field and no peak: give field_t="),
+    ],
+)
+def test_what_is_no_peak_is_not_taken_for_one(text, message):
+    with pytest.raises(FormatError, match=message):
+        read_peaks(text)
+
+
+def test_a_line_of_ratios_is_told_from_one_of_peaks(tmp_path):
+    path = tmp_path / "ratios.csv"
+    path.write_text("Cho/Cr,NAA/Cr,Cho/NAA\n1.14,1.06,1.08\n")
+
+    with pytest.raises(FormatError, match="has ratios where peaks are needed"):
+        read_peaks(path)
+
+
+def test_several_lines_of_values_are_several_voxels(tmp_path):
+    path = tmp_path / "voxels.csv"
+    path.write_text("Cho,Cr,NAA\n1,2,3\n4,5,6\n")
+
+    with pytest.raises(FormatError, match="several lines of values: write one table for each"):
+        read_peaks(path)
+
+
+def test_a_result_of_lcmodel_says_its_echo_time_and_field(tmp_path):
+    path = tmp_path / "voxel.table"
+    path.write_text(
+        TABLE_OF_LCMODEL
+        + "\n$$INPU  2 lines in following table of input changes:\n echot= 35.\n"
+        + " hzpppm= 1.2773e+02\n"
+    )
+
+    table = read_peak_table(path)
+
+    assert table.echo_time_s == pytest.approx(0.035)
+    assert table.field_t == pytest.approx(3.0, abs=0.001)  # 42.577 MHz/T
+    assert read_peak_table(path, echo_time_s=0.03).echo_time_s == 0.03

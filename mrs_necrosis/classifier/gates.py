@@ -485,12 +485,23 @@ def _absent_checks(areas: PeakAreas) -> Iterable[Check]:
         names = [name for name, where in absent.items() if where[i]]
         if not names:
             return "Cho, Cr and NAA are detected."
-        peaks = joined(names)
-        verb = "is" if len(names) == 1 else "are"
-        return (
-            f"{peaks} {verb} not detected; ratios with {peaks} are bounds, and a criterion counts "
-            "only where the bound already decides it."
-        )
+        said = []
+        missing = [name for name in names if name not in areas]
+        if missing:
+            verb = "is" if len(missing) == 1 else "are"
+            said.append(
+                f"{joined(missing)} {verb} not among the peaks, and no criterion that needs "
+                f"{'it' if len(missing) == 1 else 'them'} is judged."
+            )
+        undetected = [name for name in names if name in areas]
+        if undetected:
+            peaks = joined(undetected)
+            verb = "is" if len(undetected) == 1 else "are"
+            said.append(
+                f"{peaks} {verb} not detected; ratios with {peaks} are bounds, and a criterion "
+                "counts only where the bound already decides it."
+            )
+        return " ".join(said)
 
     yield Check(
         "two-peaks", missing > 1, known, say_few,
@@ -512,6 +523,7 @@ class _Normality:
     least_ll_cr: NDArray[np.float64]
     is_normal_beside_ll: NDArray[np.bool_]
     is_near_normal: NDArray[np.bool_]
+    is_inside: NDArray[np.bool_]
     is_known: NDArray[np.bool_]
     limits: str
     source: str
@@ -586,7 +598,8 @@ def _normality(
     known = np.isfinite(cho_naa) & np.isfinite(naa_cr)
     beside = known & (scale * cho_naa <= cho_limit) & (naa_cr >= naa_limit)
     near = (scale * cho_naa <= near_cho) & (naa_cr >= near_naa)
-    near = known & (near | (scale * cho_naa <= cho_limit))
+    inside = known & (scale * cho_naa <= cho_limit)
+    near = inside | (known & near)
     least = ll_cr - scoring.near_normal_sd * _ratio_sd(areas, "LL", "Cr")
     # where the tissue's LL is unknown, as near the scalp, only a clearly normal Cho/NAA counts
     low = np.where(
@@ -605,7 +618,9 @@ def _normality(
         f"Cho/NAA <= {cho_limit / scale:.2f}; or, whatever LL, "
         f"Cho/NAA <= {cho_limit / scale:.2f} and NAA/Cr >= {naa_limit:.2f}{beneath}"
     )
-    return _Normality(cho_naa, naa_cr, ll_cr, least, beside, near | beside, known, limits, source)
+    return _Normality(
+        cho_naa, naa_cr, ll_cr, least, beside, near | beside, inside, known, limits, source
+    )
 
 
 def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
@@ -619,7 +634,10 @@ def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
         if np.isfinite(normal.ll_cr[i]):
             found = f"{found}, LL/Cr {ll_cr(i, normal.ll_cr[i])}"
         if normal.is_near_normal[i]:
-            return f"{found}: a near-normal spectrum; the voxel may miss the lesion."
+            which = "a near-normal spectrum"
+            if not normal.is_inside[i]:  # Cho/NAA of 1.2 is that of few normal brains
+                which = "not told apart from normal brain, which spreads that far"
+            return f"{found}: {which}; the voxel may miss the lesion."
         return f"{found}: not the spectrum of normal brain."
 
     return Check(

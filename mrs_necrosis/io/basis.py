@@ -21,7 +21,7 @@ from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.lcmodel import settings_of
 from mrs_necrosis.io.reading import read
-from mrs_necrosis.io.recording import number, scaled, sequence_name, whole
+from mrs_necrosis.io.recording import number, scaled, sequence_name, whole, within
 from mrs_necrosis.io.source import Source, complex_pairs
 from mrs_necrosis.io.text_samples import text_numbers
 
@@ -97,6 +97,8 @@ class LCModelTable:
         LCModel's %SD (a bound) over 100.
     ppm, data, fit, baseline : ndarray of float64, shape (M,), or None
         From a ``.coord`` file: its axis, falling, the phased data, the fit and the baseline.
+    echo_time_s, spectrometer_frequency_mhz : float or None
+        As the list of LCModel's input in a ``.coord`` or ``.table`` file says.
     """
 
     names: tuple[str, ...]
@@ -106,6 +108,8 @@ class LCModelTable:
     data: NDArray[np.float64] | None = None
     fit: NDArray[np.float64] | None = None
     baseline: NDArray[np.float64] | None = None
+    echo_time_s: float | None = None
+    spectrometer_frequency_mhz: float | None = None
 
 
 def read_basis(path: str | PathLike[str], **given: Any) -> Basis:
@@ -277,10 +281,14 @@ def _coord(source: Source) -> LCModelTable:
     names = [name for _, _, name in found]
     values = text_numbers(source, " ".join(value for value, _, _ in found))
     deviations = text_numbers(source, " ".join(sd for _, sd, _ in found)) / 100.0
+    # below all else, where the metabolites' names cannot pass for settings
+    settings = settings_of(text.partition("lines in following table of input changes")[2])
     return LCModelTable(
         names=tuple(names),
         values=read_only(values[None], np.float64),
         relative_sd=read_only(deviations[None], np.float64),
+        echo_time_s=within(scaled(settings.get("echot"), 1e-3), 0.0, 2.0),
+        spectrometer_frequency_mhz=within(number(settings.get("hzpppm")), 1.0, 1000.0),
         **_curves(source, text),
     )
 

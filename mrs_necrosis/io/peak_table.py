@@ -31,7 +31,7 @@ import numpy as np
 
 from mrs_necrosis.areas import QUANTITIES, PeakAreas, Quantity, as_printed
 from mrs_necrosis.arguments import check_range, check_type
-from mrs_necrosis.constants import FIELD_T
+from mrs_necrosis.constants import FIELD_T, PROTON_MHZ_PER_TESLA
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.recording import number
@@ -62,18 +62,54 @@ _ALIASES: Final = {
     "tnaa": "NAA",
     "naa+naag": "NAA",
     "naag+naa": "NAA",
+    "n-acetylaspartate": "NAA",
+    "n-acetyl-aspartate": "NAA",
     "ll": "LL",
     "lip+lac": "LL",
+    "lac+lip": "LL",
+    "lip/lac": "LL",
+    "lac/lip": "LL",
+    "lipid+lactate": "LL",
+    "lipid/lactate": "LL",
+    "lipids+lactate": "LL",
+    "lipids/lactate": "LL",
+    "lip": "Lip",
+    "lipid": "Lip",
+    "lipids": "Lip",
     "lac": "Lac",
     "lactate": "Lac",
     "mi": "mI",
     "ins": "mI",
     "myo-inositol": "mI",
+    "myoinositol": "mI",
+    "glx": "Glx",
     "glu+gln": "Glx",
 }
 _NAME_TITLES: Final = frozenset({"peak", "name", "metabolite"})
-_VALUE_TITLES: Final = ("value", "area", "height", "amplitude", "concentration")
-_SD_TITLES: Final = frozenset({"sd", "error", "uncertainty"})
+_VALUE_TITLES: Final[dict[str, Quantity]] = {
+    "value": "area",
+    "area": "area",
+    "integral": "area",
+    "amplitude": "area",
+    "height": "height",
+    "concentration": "molar",
+    "conc": "molar",
+    "conc.": "molar",
+}
+_SD_TITLES: Final = frozenset({"sd", "std", "error", "uncertainty"})
+_PERCENT_TITLES: Final = frozenset({"sd", "std", "error", "uncertainty", "crlb", "crb"})
+_NO_PEAKS: Final = {
+    **dict.fromkeys(
+        ("te", "te_ms", "te_s", "echo_time", "echo_time_ms", "echo_time_s", "echotime"),
+        "is the echo time and no peak: give echo_time_s=... (on the command line --echo-time)",
+    ),
+    **dict.fromkeys(
+        ("b0", "b0_t", "field", "field_t", "field_strength"),
+        "is the field and no peak: give field_t=... (on the command line --field)",
+    ),
+}
+_MOLAR: Final = re.compile(r"\bmm(?:ol)?\b")
+_IN_BRACKETS: Final = re.compile(r"\s*[(\[][^)\]]*[)\]]")
 _TOML_KEYS: Final = (
     "peaks", "areas", "sd", "covariance", "quantity", "unit", "echo_time_s", "echo_time_ms",
     "field_t", "date", "title", "citation", "note",
@@ -366,13 +402,18 @@ def _lcmodel(path: Path) -> dict[str, Any]:
         _refuse(path, "is a result of LCModel without choline, creatine and NAA")
     if any(sd is None for _, _, sd in peaks):  # 0 with 999 %: nobody knows how far it may be off
         peaks = [(name, value, None) for name, value, _ in peaks]
-    return {"peaks": peaks, "quantity": "molar"}
+    table = {"peaks": peaks, "quantity": "molar", "echo_time_s": found.echo_time_s}
+    if found.spectrometer_frequency_mhz is not None:
+        table["field_t"] = found.spectrometer_frequency_mhz / PROTON_MHZ_PER_TESLA
+    return table
 
 
 def _csv(path: Path, content: str) -> dict[str, Any]:
     lines = [
         line for line in content.splitlines() if line.strip() and not line.lstrip().startswith("#")
     ]
+    if lines and re.fullmatch(r"sep=.", lines[0].strip().lower()):  # a spreadsheet's own line
+        del lines[0]
     if not lines:
         _refuse(path, "is no peak table: it has no line of values")
     delimiter = next((mark for mark in ("\t", ";", ",") if mark in lines[0]), ",")
@@ -385,36 +426,59 @@ def _csv(path: Path, content: str) -> dict[str, Any]:
     # between semicolons a comma is a decimal one, as where semicolons are used for that reason
     if delimiter != ";" and any(_THOUSANDS.fullmatch(cell) for row in rows[1:] for cell in row):
         _refuse(path, "has numbers with commas, of thousands or a decimal comma: write 33671")
-    titles = [cell.lower() for cell in rows[0]]
+    titles = [_IN_BRACKETS.sub("", cell).strip().lower() for cell in rows[0]]
     value_titles = [title for title in _VALUE_TITLES if title in titles]
     if _NAME_TITLES & set(titles) and value_titles:
         at_name = next(at for at, title in enumerate(titles) if title in _NAME_TITLES)
         at_value = titles.index(value_titles[0])
-        at_sd = next((at for at, title in enumerate(titles) if title in _SD_TITLES), None)
-        table: dict[str, Any] = {
-            "peaks": [_csv_row(path, row, at_name, at_value, at_sd) for row in rows[1:]]
-        }
-        if value_titles[0] == "height":
-            table["quantity"] = "height"
-        return table
-    if len(rows) == 2 and len(rows[1]) == len(titles) and sum(t in _ALIASES for t in titles) >= 2:
+        at_sd, is_percent = _column_of_sd(rows[0], titles)
         return {
             "peaks": [
-                (name, _float(cell), None) for name, cell in zip(rows[0], rows[1], strict=True)
-            ]
+                _csv_row(path, row, at_name, at_value, at_sd, is_percent) for row in rows[1:]
+            ],
+            "quantity": (
+                "molar"
+                if _MOLAR.search(rows[0][at_value].lower())
+                else _VALUE_TITLES[value_titles[0]]
+            ),
         }
+    if sum(title.partition("/")[0] in _ALIASES for title in titles) >= 2:
+        if len(rows) > 2:
+            _refuse(path, "has several lines of values: write one table for each voxel")
+        if len(rows) == 2 and len(rows[1]) == len(titles):
+            pairs = zip(rows[0], rows[1], strict=True)
+            return {"peaks": [(name, _float(cell), None) for name, cell in pairs]}
     _refuse(
         path, "is no peak table: it needs the titles peak,value[,sd] or one line of peak names"
     )
 
 
+def _column_of_sd(cells: Sequence[str], titles: Sequence[str]) -> tuple[int | None, bool]:
+    """Return the column of the errors, and whether they are percent of the values."""
+    for at, title in enumerate(titles):
+        is_percent = "%" in cells[at]
+        known = _PERCENT_TITLES if is_percent else _SD_TITLES
+        if title.replace("%", "").strip() in known:
+            return at, is_percent
+    return None, False
+
+
 def _csv_row(
-    path: Path, row: list[str], at_name: int, at_value: int, at_sd: int | None
+    path: Path, row: list[str], at_name: int, at_value: int, at_sd: int | None, is_percent: bool
 ) -> tuple[str, float | None, float | None]:
     if len(row) <= max(at_name, at_value):
         _refuse(path, "is no peak table: a line has too few cells")
-    sd = row[at_sd] if at_sd is not None and at_sd < len(row) else ""
-    return row[at_name], _float(row[at_value]), None if sd.lower() in _ABSENT else number(sd)
+    value = _float(row[at_value])
+    text = row[at_sd] if at_sd is not None and at_sd < len(row) else ""
+    if text.lower() in _ABSENT:
+        return row[at_name], value, None
+    is_percent = is_percent or text.endswith("%")
+    sd = number(text.removesuffix("%"))
+    if sd is None:  # an error that nobody reads would pass for one that nobody reported
+        _refuse(path, "has an sd that is no number: write it in the unit of the value, or as 3%")
+    if is_percent:
+        sd = None if value is None or math.isnan(value) else abs(value) * sd / 100
+    return row[at_name], value, sd
 
 
 def _built(path: Path | None, table: dict[str, Any]) -> PeakTable:
@@ -428,7 +492,15 @@ def _built(path: Path | None, table: dict[str, Any]) -> PeakTable:
             _refuse(where, "has a peak whose name is no short word of letters")
         if value is None:
             _refuse(where, "has a peak without a number")
+        if name.lower() in _NO_PEAKS:
+            _refuse(where, f"has {name}, which {_NO_PEAKS[name.lower()]}")
         known = _ALIASES.get(name.lower(), name)
+        if "/" in known:
+            _refuse(
+                where,
+                "has ratios where peaks are needed: give the peaks, or their ratios to creatine "
+                "as Cho=1.14 Cr=1 NAA=1.06",
+            )
         names.append("LL_net" if is_net and known == "LL" else known)
     if len(set(names)) != len(names):
         _refuse(where, "names a peak twice")

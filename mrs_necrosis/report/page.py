@@ -27,6 +27,7 @@ from mrs_necrosis.report.rows import (
     ratio_rows,
 )
 from mrs_necrosis.report.text import (
+    QUANTITY_WORDS,
     evidence_words,
     field_words,
     milliseconds,
@@ -172,8 +173,10 @@ def _label_counts(analysis: Analysis) -> list[tuple[int, str]]:
 
 def _header(analysis: Analysis) -> list[tuple[str, str]]:
     acquisition = analysis.acquisition
-    items = [
-        ("source", source_words(analysis.source)),
+    items = [("source", source_words(analysis.source))]
+    if analysis.spectra is None:
+        items.append(("values", QUANTITY_WORDS[analysis.areas.quantity]))
+    items += [
         ("field", field_words(analysis.field_t)),
         ("echo time", milliseconds(analysis.echo_time_s)),
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import mrs_necrosis
 from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.arguments import check_type
-from mrs_necrosis.report.text import field_words, milliseconds
+from mrs_necrosis.report.text import QUANTITY_WORDS, field_words, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,8 @@ def methods_paragraph(analysis: Analysis) -> str:
     sentences = []
     if analysis.spectra is None:
         sentences.append(
-            f"Peak {_quantity(analysis)} were taken from a printed table and not fitted here."
+            f"Peak {QUANTITY_WORDS[analysis.areas.quantity]} were taken from a printed table and "
+            "not fitted here."
         )
     else:
         sentences.append(
@@ -65,7 +66,9 @@ def methods_paragraph(analysis: Analysis) -> str:
     meaning = "" if analysis.fit is None else (
         "; LL is lipid 1.3 + lipid 0.9 + lactate as magnitudes"
     )  # fmt: skip
-    sentences.append(f"Ratios are quotients of {_quantity(analysis)}{meaning}.")
+    sentences.append(
+        f"Ratios are quotients of {QUANTITY_WORDS[analysis.areas.quantity]}{meaning}."
+    )
     if analysis.areas.covariance is None:
         sentences.append("The source reports no uncertainty, so the ratios have no interval.")
     else:
@@ -86,12 +89,6 @@ def methods_paragraph(analysis: Analysis) -> str:
                 "spectroscopy; the label is that of both."
             )
     return " ".join(sentence.rstrip(".") + "." for sentence in sentences)
-
-
-def _quantity(analysis: Analysis) -> str:
-    return {"area": "areas", "height": "heights", "molar": "concentrations"}[
-        analysis.areas.quantity
-    ]
 
 
 def mrsinmrs_tsv(analysis: Analysis, said: Mapping[str, str] | None = None) -> str:

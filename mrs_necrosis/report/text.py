@@ -29,6 +29,7 @@ _OF_QUALITY = frozenset({
     "unsuppressed-water", "reference", "fit", "snr", "linewidth", "residual", "area-sd",
     "unexpected-peak", "upright", "macromolecules",
 })  # fmt: skip
+QUANTITY_WORDS = {"area": "areas", "height": "heights", "molar": "concentrations"}
 RESEARCH_LINE = "Research use only. Not a diagnosis, not a medical device."
 
 
@@ -66,6 +67,8 @@ def source_words(source: Source) -> str:
 def headline(analysis: Analysis) -> str:
     """Return one line on what was measured."""
     words = [source_words(analysis.source)]
+    if analysis.areas.quantity != "area":
+        words.append(QUANTITY_WORDS[analysis.areas.quantity])
     acquisition = analysis.acquisition
     if acquisition is not None and acquisition.sequence:
         words.append(acquisition.sequence)
