@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.assessment import Assessment
     from mrs_necrosis.classifier import GridAssessment
     from mrs_necrosis.fitting.result import Fit
-    from mrs_necrosis.maps import GridResult
+    from mrs_necrosis.maps.grid import GridResult
     from mrs_necrosis.quality import Quality
     from mrs_necrosis.ratios import Ratio
     from mrs_necrosis.spectra import Acquisition, Spectra

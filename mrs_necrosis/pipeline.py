@@ -2,60 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-import os
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-import mrs_necrosis
-from mrs_necrosis.analysis import Analysis, Source
-from mrs_necrosis.areas import QUANTITIES, PeakAreas, as_printed
+from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.arguments import (
     NUMBER,
     check_executor,
     check_folder,
-    check_number,
     check_path,
     check_probability,
     check_progress,
-    check_range,
     check_type,
     check_whole,
 )
-from mrs_necrosis.constants import FIELD_T, PEAK_PPM, PROTON_MHZ_PER_TESLA, STANDARD_RATIOS
-from mrs_necrosis.errors import FormatError, SignalError
+from mrs_necrosis.constants import PEAK_PPM, STANDARD_RATIOS
+from mrs_necrosis.errors import SignalError
+from mrs_necrosis.inputs import CAN_BE_GIVEN, check_given, check_position, read_input, surroundings
+from mrs_necrosis.provenance import known_of, origin, provenance_of
 from mrs_necrosis.ratios import standard_ratios
-from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData
+from mrs_necrosis.spectra import Spectra, SpectralData
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.classifier import Context, GridAssessment
     from mrs_necrosis.criteria import Criterion
     from mrs_necrosis.fitting import Fit, Model
     from mrs_necrosis.fitting.pieces import Executor
-    from mrs_necrosis.io import PeakTable
-    from mrs_necrosis.lesion import PointSpread
-    from mrs_necrosis.maps import GridResult, Surroundings
+    from mrs_necrosis.inputs import Image, Input
+    from mrs_necrosis.lesion.masks import PointSpread
+    from mrs_necrosis.maps.grid import GridResult, Surroundings
+    from mrs_necrosis.spectra import Acquisition
 
     Progress = Callable[[int, int], None]
-    Image = str | os.PathLike[str] | tuple[NDArray[Any], NDArray[np.float64]]
 
-Input = (
-    str | os.PathLike[str] | SpectralData | Spectra | PeakAreas | Mapping[str, float]
-    | Sequence[str]
-)  # fmt: skip
-"""What can be analysed: a file, what was read from one, or peak values."""
 
 _UNFINISHED = ".unfinished"
 """Folder of a fit's finished pieces, below the output; removed when all is written."""
@@ -65,15 +53,6 @@ _LONG_WORK = 512
 
 _LOWEST_MHZ = 8.0
 """Below, the gap that the fit leaves beside water reaches NAA; scanners begin at 20 MHz."""
-
-_CAN_BE_GIVEN = frozenset({
-    "echo_time_s", "first_echo_time_s", "repetition_time_s", "mixing_time_s", "sequence",
-    "spectrometer_frequency_mhz", "dwell_time_s", "nucleus", "reference_ppm", "n_samples",
-    "field_t", "quantity",
-})  # fmt: skip
-
-_SOFTWARE = ("numpy", "scipy", "numba")
-_TABLES = frozenset({".toml", ".csv", ".tsv"})
 
 
 def analyze(
@@ -198,9 +177,9 @@ def analyze(
     if dicom_source is not None:
         dicom.check_source(Path(dicom_source))
     around = surroundings(lesion_mask, contralateral_mask, anatomy, point_spread, midline_mm)
-    data = _read(source, water_reference, acquisition)
+    data = read_input(source, water_reference, acquisition)
     if around is not None:
-        _check_position(data)
+        check_position(data)
     if isinstance(data, SpectralData):
         data = _preprocessed(data, preprocessing or {}, progress)
     fitted = None
@@ -225,7 +204,7 @@ def analyze(
         "prior": prior,
         "level": level,
         "seed": seed,
-        "context": _known(context),
+        "context": known_of(context),
     }
     single = areas.values.size == len(areas.names)
     of_voxel = of_grid = maps = None
@@ -236,7 +215,7 @@ def analyze(
     else:
         of_grid, maps = _judge_grid(areas, fitted, evidence, around, level)
     analysis = Analysis(
-        source=_origin(source, water_reference, data, label),
+        source=origin(source, water_reference, data, label),
         areas=areas,
         ratios=standard_ratios(areas),
         assessment=of_voxel,
@@ -247,42 +226,12 @@ def analyze(
         echo_time_s=conditions.echo_time_s,
         field_t=conditions.field_t,
         level=level,
-        provenance=_provenance(data, fitted, parameters),
+        provenance=provenance_of(data, fitted, parameters),
     )
     if out is not None:
         files.write(analysis, out, overwrite=overwrite, figures=figures, dicom_source=dicom_source)
         shutil.rmtree(Path(out) / _UNFINISHED, ignore_errors=True)
     return analysis
-
-
-def sha256(path: Path) -> str:
-    """Return the checksum of a file, or of all files of a folder in the order of their names.
-
-    Parameters
-    ----------
-    path : Path
-        A file or a folder.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Raises
-    ------
-    FormatError
-        If there is no such file, or it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-        for file in files:
-            with file.open("rb") as stream:
-                while block := stream.read(2**20):
-                    digest.update(block)
-    except OSError as error:
-        raise FormatError(path, f"cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 def _check_arguments(
@@ -337,11 +286,11 @@ def _check_arguments(
         if not is_fit_range(given[0], given[1]):
             msg = f"fit_range_ppm must ascend, and hold 2.6 to 3.03 ppm; got {fit_range_ppm!r}"
             raise ValueError(msg)
-    unknown = sorted(acquisition.keys() - _CAN_BE_GIVEN)
+    unknown = sorted(acquisition.keys() - CAN_BE_GIVEN)
     if unknown:
         msg = (
             f"analyze takes no {unknown[0]}; what a source does not say is given as "
-            f"{', '.join(sorted(_CAN_BE_GIVEN))}"
+            f"{', '.join(sorted(CAN_BE_GIVEN))}"
         )
         raise TypeError(msg)
     check_given(acquisition)
@@ -350,98 +299,6 @@ def _check_arguments(
 def is_fit_range(low: float, high: float) -> bool:
     """Return whether a range in ppm ascends and holds creatine and what lies beside it."""
     return low < 2.6 < PEAK_PPM["Cr"] < high
-
-
-def check_given(acquisition: Mapping[str, Any]) -> None:
-    """Refuse what is said of an acquisition where it is not what its name says.
-
-    Parameters
-    ----------
-    acquisition : mapping of str to object
-        What ``analyze`` takes; None is unknown.
-
-    Raises
-    ------
-    ValueError
-        If a number is outside its range, or there is no such word.
-    """
-    from mrs_necrosis.io.reading import checked
-
-    if acquisition.get("field_t") is not None:
-        check_range("field_t", acquisition["field_t"], *FIELD_T, "T")
-    if acquisition.get("quantity") not in {None, *QUANTITIES}:
-        msg = f"quantity must be one of {', '.join(QUANTITIES)}; got {acquisition['quantity']!r}"
-        raise ValueError(msg)
-    checked({n: v for n, v in acquisition.items() if n not in {"field_t", "quantity"}})
-
-
-def _read(
-    source: Input, water_reference: str | os.PathLike[str] | None, given: Mapping[str, Any]
-) -> SpectralData | Spectra | PeakTable:
-    from mrs_necrosis.io import PeakTable, is_peak_table, read, read_peak_table
-    from mrs_necrosis.io.reading import checked, told
-
-    if water_reference is not None and not isinstance(source, (str, os.PathLike)):
-        msg = "water_reference goes with a file; for spectra in memory, give it to read"
-        raise ValueError(msg)
-    if isinstance(source, PeakAreas):
-        if source.covariance is None and source.values.size == len(source.names):
-            source = as_printed(source)
-        known = _of_a_table(given)
-        quantity = known.pop("quantity", source.quantity)
-        return PeakTable(replace(source, quantity=quantity), **known)
-    if isinstance(source, Mapping):
-        for name, value in source.items():
-            check_type("the name of a peak", name, str, "text")
-            check_number(f"the value of {name}", value)
-            if math.isinf(value):
-                msg = f"an area cannot be infinite, as that of {name}; NaN means no answer"
-                raise ValueError(msg)
-        words = [f"{name}={float(value)!r}" for name, value in source.items()]
-        return read_peak_table(words, **_of_a_table(given))
-    if isinstance(source, (SpectralData, Spectra)):
-        acquisition = told(source.acquisition, checked(_without_field(given)))
-        data: SpectralData | Spectra = replace(source, acquisition=acquisition)
-        return data
-    if not isinstance(source, (os.PathLike, str)):
-        check_type("source", source, (tuple, list), "a path, spectra or peak areas")
-        return read_peak_table(source, **_of_a_table(given))
-    if Path(source).suffix.lower() in _TABLES or is_peak_table(source):
-        return read_peak_table(source, **_of_a_table(given))
-    return read(source, water_reference=water_reference, **_without_field(given))
-
-
-def _of_a_table(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what can be said of a peak table; the rest has no meaning for it."""
-    from mrs_necrosis.io.reading import checked
-
-    known = ("echo_time_s", "field_t", "quantity")
-    nucleus = checked({"nucleus": given.get("nucleus")}).get("nucleus", "1H")
-    if nucleus != "1H":
-        msg = f"the peaks are of {nucleus}; only 1H is analysed"
-        raise SignalError(msg)
-    table = {name: given[name] for name in known if given.get(name) is not None}
-    if given.get("spectrometer_frequency_mhz") is not None:
-        table["field_t"] = given["spectrometer_frequency_mhz"] / PROTON_MHZ_PER_TESLA
-    return table
-
-
-def _without_field(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what can be said of a spectrum: a field strength as the frequency of protons.
-
-    Raises
-    ------
-    SignalError
-        If it says what a peak table holds.
-    """
-    if given.get("quantity") is not None:
-        msg = "quantity says what a peak table holds, and this is a spectrum: leave it out"
-        raise SignalError(msg)
-    spectrum = {name: value for name, value in given.items() if name != "quantity"}
-    field_t = spectrum.pop("field_t", None)
-    if field_t is not None:
-        spectrum["spectrometer_frequency_mhz"] = field_t * PROTON_MHZ_PER_TESLA
-    return spectrum
 
 
 def _preprocessed(
@@ -534,81 +391,6 @@ def _assumed(acquisition: Acquisition, model: Model) -> list[str]:
     return []
 
 
-def surroundings(
-    lesion: Image | None,
-    reference: Image | None = None,
-    anatomy: Image | None = None,
-    point_spread: PointSpread = "hamming",
-    midline_mm: float = 0.0,
-) -> Surroundings | None:
-    """Read what lies around a grid.
-
-    Parameters
-    ----------
-    lesion, reference, anatomy : path, (array, affine) or None
-        Masks and image.
-    point_spread, midline_mm :
-        As in ``analyze``.
-
-    Returns
-    -------
-    Surroundings or None
-        None if there is nothing.
-
-    Raises
-    ------
-    FormatError
-        If an image cannot be read, or has more than three axes.
-    TypeError, ValueError
-        If an argument is not what its name says.
-    """
-    from mrs_necrosis.lesion import POINT_SPREADS
-    from mrs_necrosis.maps import Anatomy, Surroundings
-
-    if point_spread not in POINT_SPREADS:
-        msg = f"point_spread must be one of {', '.join(POINT_SPREADS)}; got {point_spread!r}"
-        raise ValueError(msg)
-    check_range("midline_mm", midline_mm, -1000.0, 1000.0, "mm")
-
-    def image(name: str, given: Image | None) -> Anatomy | None:
-        if given is None:
-            return None
-        kinds = (str, os.PathLike, tuple, list)
-        check_type(name, given, kinds, "a path, (array, affine)", optional=True)
-        if isinstance(given, (str, os.PathLike)):
-            from mrs_necrosis.io import read_image
-
-            values, affine = read_image(given)
-            values = values.reshape(values.shape[:3] + tuple(n for n in values.shape[3:] if n > 1))
-            if values.ndim != 3:
-                raise FormatError(given, "has more than three axes; give one volume")
-            return Anatomy(values, affine)
-        return Anatomy(np.asarray(given[0]), np.asarray(given[1], dtype=np.float64))
-
-    if lesion is None and reference is None and anatomy is None:
-        return None
-    return Surroundings(
-        lesion=image("lesion_mask", lesion),
-        reference=image("contralateral_mask", reference),
-        anatomy=image("anatomy", anatomy),
-        point_spread=point_spread,
-        midline_mm=midline_mm,
-    )
-
-
-def _check_position(data: SpectralData | Spectra | PeakTable) -> None:
-    is_grid = isinstance(data, (SpectralData, Spectra)) and np.prod(data.fid.shape[:3]) > 1
-    if not is_grid:
-        msg = "masks and anatomy belong to a grid of voxels; this is a single one"
-        raise SignalError(msg)
-    if data.affine is None:  # type: ignore[union-attr]
-        msg = (
-            "masks and anatomy need the position of the grid, which this file does not give; "
-            "convert it to NIfTI-MRS with an affine"
-        )
-        raise SignalError(msg)
-
-
 def _judge_grid(
     areas: PeakAreas,
     fitted: Fit,
@@ -618,7 +400,7 @@ def _judge_grid(
 ) -> tuple[GridAssessment, GridResult]:
     """Find the subject's own normal tissue, weigh the evidence beside it, and map both."""
     from mrs_necrosis.classifier import Context, assess_grid
-    from mrs_necrosis.maps import grid_result, own_tissue
+    from mrs_necrosis.maps.grid import grid_result, own_tissue
 
     spectra = fitted.spectra
     scalp = spectra.scalp_lipid
@@ -658,60 +440,3 @@ def _cutoffs(criteria: Sequence[Criterion] | None) -> dict[str, list[float]]:
             if one.enabled and comparison.expression in STANDARD_RATIOS:
                 cutoffs.setdefault(comparison.expression, set()).add(comparison.cutoff)
     return {name: sorted(values) for name, values in cutoffs.items()}
-
-
-def _origin(
-    source: Input,
-    water_reference: str | os.PathLike[str] | None,
-    data: Spectra | PeakTable,
-    label: str | None,
-) -> Source:
-    name = data.source_format if isinstance(data, Spectra) else "peak table"
-    is_file = isinstance(source, (str, os.PathLike)) and Path(source).exists()
-    return Source(
-        format=name or "spectra from memory",
-        sha256=sha256(Path(source)) if is_file else None,  # type: ignore[arg-type]
-        water_sha256=None if water_reference is None else sha256(Path(water_reference)),
-        label=label,
-    )
-
-
-def _provenance(
-    data: Spectra | PeakTable, fitted: Fit | None, parameters: Mapping[str, Any]
-) -> dict[str, Any]:
-    steps = data.history if isinstance(data, Spectra) else ()
-    return {
-        "software": {
-            "mrs_necrosis": mrs_necrosis.__version__,
-            "python": platform.python_version(),
-            **{name: _version(name) for name in _SOFTWARE},
-        },
-        "machine": platform.machine(),
-        "backend": None if fitted is None else fitted.backend,
-        "parameters": dict(parameters),
-        "steps": [
-            {"name": step.name, "parameters": dict(step.parameters), "note": step.note}
-            for step in steps
-        ],
-    }
-
-
-def _known(context: Context | None) -> dict[str, Any]:
-    """Return what a context says in numbers and words."""
-    if context is None:
-        return {}
-    values = {one.name: getattr(context, one.name) for one in fields(context)}
-    known: dict[str, Any] = {
-        name: v for name, v in values.items() if isinstance(v, (str, float, int))
-    }
-    other = context.contralateral
-    if other is not None:
-        known["contralateral"] = dict(zip(other.names, other.values.ravel(), strict=True))
-    return known
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -21,8 +21,7 @@ from mrs_necrosis.classifier import (
     place,
     prior_after_radiosurgery,
 )
-from mrs_necrosis.classifier.decision import LABELS
-from mrs_necrosis.classifier.scoring import label_codes
+from mrs_necrosis.classifier.scoring import LABELS, label_codes
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import ratio
@@ -348,7 +347,7 @@ def test_pieces_of_a_grid_do_not_change_its_answers(monkeypatch):
     areas = PeakAreas(PEAKS, values, covariance)
 
     whole = assess_grid(areas, n_draws=100)
-    monkeypatch.setattr("mrs_necrosis.classifier.decision._ELEMENTS", 700)
+    monkeypatch.setattr("mrs_necrosis.classifier.draws._ELEMENTS", 700)
     pieces = assess_grid(areas, n_draws=100)
 
     np.testing.assert_array_equal(whole.codes, pieces.codes)

@@ -14,6 +14,16 @@ import pytest
 
 import mrs_necrosis
 from mrs_necrosis import cli
+from mrs_necrosis.cli import command as command_line
+from mrs_necrosis.cli import console, criteria
+from mrs_necrosis.cli.console import (
+    EXIT_BAD_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_OUTPUT,
+    EXIT_SOME_FAILED,
+    EXIT_USAGE,
+)
 from mrs_necrosis.errors import MRSNecrosisWarning
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.report.document import schema
@@ -104,7 +114,7 @@ def test_json_goes_to_a_file(capsys, tmp_path):
 
     assert command(capsys, "analyze", *PEAKS, "--json", target)[0] == 0
     code, _, err = command(capsys, "analyze", *PEAKS, "--json", target)
-    assert code == cli.EXIT_OUTPUT
+    assert code == EXIT_OUTPUT
     assert "give --overwrite" in err
     assert command(capsys, "analyze", *PEAKS, "--json", target, "--overwrite")[0] == 0
     jsonschema.validate(json.loads(target.read_text()), schema())
@@ -116,7 +126,7 @@ def test_overwrite_spares_a_foreign_file(capsys, tmp_path):
 
     code, _, err = command(capsys, "analyze", *PEAKS, "--json", target, "--overwrite")
 
-    assert code == cli.EXIT_OUTPUT
+    assert code == EXIT_OUTPUT
     assert "not a result of mrs-necrosis" in err
     assert target.read_text() == '{"mine": true}'
 
@@ -126,7 +136,7 @@ def test_a_result_is_replaced_only_when_asked(capsys, tmp_path):
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
     code, out, err = command(capsys, "analyze", *PEAKS, "--out", tmp_path)
-    assert code == cli.EXIT_OUTPUT
+    assert code == EXIT_OUTPUT
     assert len(err.splitlines()) == 1
     assert out == ""
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
@@ -297,19 +307,19 @@ def test_one_bad_input_does_not_stop_the_others(capsys, tmp_path):
 
     code, out, err = command(capsys, "analyze", bad, *PEAKS, "--out", tmp_path / "out")
 
-    assert code == cli.EXIT_SOME_FAILED
+    assert code == EXIT_SOME_FAILED
     assert "bad.rda" in err
     assert "NECROSIS-FAVORING" in out
     assert not (tmp_path / "out" / "001").exists()
 
 
 def test_all_inputs_bad_is_bad_input(capsys, tmp_path):
-    assert command(capsys, "analyze", tmp_path / "a", tmp_path / "b")[0] == cli.EXIT_BAD_INPUT
+    assert command(capsys, "analyze", tmp_path / "a", tmp_path / "b")[0] == EXIT_BAD_INPUT
 
 
 def units_of(*arguments):
-    parser, commands = cli._parsers()
-    return cli._parse(parser, commands, ["analyze", *arguments]).inputs
+    parser, commands = command_line._parsers()
+    return command_line._parse(parser, commands, ["analyze", *arguments]).inputs
 
 
 def test_a_water_reference_belongs_to_the_input_before_it():
@@ -333,7 +343,7 @@ def test_a_water_reference_belongs_to_the_input_before_it():
 def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
     code, _, err = command(capsys, "analyze", *arguments)
 
-    assert code == cli.EXIT_USAGE
+    assert code == EXIT_USAGE
     assert message in err
 
 
@@ -404,7 +414,7 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
 def test_a_wrong_command_line_is_a_usage_error(capsys, arguments, message):
     code, out, err = command(capsys, *arguments)
 
-    assert code == cli.EXIT_USAGE
+    assert code == EXIT_USAGE
     assert message in err
     assert out == ""
 
@@ -412,15 +422,15 @@ def test_a_wrong_command_line_is_a_usage_error(capsys, arguments, message):
 @pytest.mark.parametrize(
     ("error", "exit_code", "message"),
     [
-        (MemoryError(), cli.EXIT_BAD_INPUT, "there is not enough memory for this"),
-        (OSError(errno.ENOSPC, "full"), cli.EXIT_OUTPUT, "no space is left for the output"),
+        (MemoryError(), EXIT_BAD_INPUT, "there is not enough memory for this"),
+        (OSError(errno.ENOSPC, "full"), EXIT_OUTPUT, "no space is left for the output"),
     ],
 )
 def test_a_full_machine_is_said_in_one_sentence(capsys, monkeypatch, error, exit_code, message):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(cli, "_print", fail)
+    monkeypatch.setattr(criteria, "say", fail)
 
     code, _, err = command(capsys, "criteria")
 
@@ -434,7 +444,7 @@ def test_a_step_that_cannot_be_left_out_is_a_usage_error(capsys, tmp_path):
 
     code, out, err = command(capsys, "analyze", tmp_path / "scan.nii.gz", "--average", "off")
 
-    assert code == cli.EXIT_USAGE
+    assert code == EXIT_USAGE
     assert "a fit takes one FID per voxel; leave out --combine-coils and --average off" in err
     assert out == ""
 
@@ -524,7 +534,7 @@ def test_a_bad_input_gets_one_sentence_and_leaves_nothing(capsys, tmp_path, make
         capsys, "analyze", path, "--out", out_folder, "--json", json_file
     )  # fmt: skip
 
-    assert code == cli.EXIT_BAD_INPUT
+    assert code == EXIT_BAD_INPUT
     assert out == ""
     assert len(err.splitlines()) == 1
     assert err.startswith("mrs-necrosis: ")
@@ -555,7 +565,7 @@ def test_a_wrong_criteria_file_is_a_bad_input(capsys, tmp_path):
 
     code, _, err = command(capsys, "analyze", *PEAKS, "--criteria", mine)
 
-    assert code == cli.EXIT_BAD_INPUT
+    assert code == EXIT_BAD_INPUT
     assert len(err.splitlines()) == 1
 
 
@@ -565,7 +575,7 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(capsys, tmp_path):
 
     code, _, err = command(capsys, "analyze", *PEAKS, "--out", tmp_path / "out")
 
-    assert code == cli.EXIT_OUTPUT
+    assert code == EXIT_OUTPUT
     assert len(err.splitlines()) == 1
 
 
@@ -573,7 +583,7 @@ def test_an_out_that_is_a_file_is_an_output_error(capsys, tmp_path):
     target = tmp_path / "out"
     target.write_text("mine")
 
-    assert command(capsys, "analyze", *PEAKS, "--out", target)[0] == cli.EXIT_OUTPUT
+    assert command(capsys, "analyze", *PEAKS, "--out", target)[0] == EXIT_OUTPUT
     assert target.read_text() == "mine"
 
 
@@ -583,7 +593,7 @@ def test_a_message_names_the_input_in_one_line(capsys, tmp_path, monkeypatch, na
 
     code, _, err = command(capsys, "analyze", name)
 
-    assert code == cli.EXIT_BAD_INPUT
+    assert code == EXIT_BAD_INPUT
     shown = {".": "."}.get(name, "a b?[31m.nii")
     assert err.startswith(f"mrs-necrosis: {shown}: ")
     assert len(err.splitlines()) == 1
@@ -675,9 +685,9 @@ def test_every_real_file_is_analysed_or_refused_in_one_sentence(capsys, shared_d
             continue
         code, _, err = command(capsys, "analyze", path)
 
-        assert code in {cli.EXIT_OK, cli.EXIT_BAD_INPUT}, path.name
+        assert code in {EXIT_OK, EXIT_BAD_INPUT}, path.name
         assert "internal" not in err, path.name
-        if code == cli.EXIT_BAD_INPUT:
+        if code == EXIT_BAD_INPUT:
             assert len(err.splitlines()) == 1, path.name
 
 
@@ -736,7 +746,7 @@ def test_simulate_writes_a_spectrum_and_its_truth(capsys, tmp_path):
     assert truth["snr"] == pytest.approx(50)
     assert read(target).acquisition.echo_time_s == pytest.approx(0.144)
     first = target.read_bytes()
-    assert command(capsys, *arguments, "--out", target)[0] == cli.EXIT_OUTPUT
+    assert command(capsys, *arguments, "--out", target)[0] == EXIT_OUTPUT
     assert command(capsys, *arguments, "--out", target, "--overwrite")[0] == 0
     assert target.read_bytes() == first
 
@@ -811,7 +821,7 @@ def test_no_name_commands_the_terminal(capsys, tmp_path):
 def test_simulate_lists_the_tissues_it_knows(capsys, tmp_path):
     code, _, err = command(capsys, "simulate", "cheese", "--out", tmp_path / "x.nii.gz")
 
-    assert code == cli.EXIT_USAGE
+    assert code == EXIT_USAGE
     assert "radiation_necrosis" in err
     assert list(tmp_path.iterdir()) == []
 
@@ -828,8 +838,8 @@ def process(*arguments, **options):
 
 def test_the_process_returns_the_exit_code(tmp_path):
     assert process("--version").returncode == 0
-    assert process("analyze", tmp_path / "nowhere.rda").returncode == cli.EXIT_BAD_INPUT
-    assert process("analyze", "--nonsense").returncode == cli.EXIT_USAGE
+    assert process("analyze", tmp_path / "nowhere.rda").returncode == EXIT_BAD_INPUT
+    assert process("analyze", "--nonsense").returncode == EXIT_USAGE
 
 
 def test_help_names_the_exit_codes_and_the_limits():
@@ -861,7 +871,7 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
 
     code, _, err = command(capsys, "analyze", *PEAKS)
 
-    assert code == cli.EXIT_INTERRUPTED
+    assert code == EXIT_INTERRUPTED
     assert err == "interrupted\n"
 
 
@@ -894,15 +904,15 @@ def test_a_spectrum_of_the_other_side_is_fitted_as_the_case_is(capsys, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ((*PEAKS, "--contralateral", "nowhere.rda"), cli.EXIT_BAD_INPUT, "nowhere.rda: does not"),
+        ((*PEAKS, "--contralateral", "nowhere.rda"), EXIT_BAD_INPUT, "nowhere.rda: does not"),
         ((sample_path(SPECTRUM), "--contralateral", sample_path("too_poor_te144.nii.gz")),
-         cli.EXIT_BAD_INPUT, "too_poor_te144.nii.gz: cannot stand for the other side; it failed"),
-        ((sample_path(SPECTRUM), "--contralateral", "Cho=1 Cr=1"), cli.EXIT_BAD_INPUT,
+         EXIT_BAD_INPUT, "too_poor_te144.nii.gz: cannot stand for the other side; it failed"),
+        ((sample_path(SPECTRUM), "--contralateral", "Cho=1 Cr=1"), EXIT_BAD_INPUT,
          "the other side must be measured as the case is"),
-        (("--contralateral", "Cho=1 Cr=1", "--table", "x.tsv"), cli.EXIT_USAGE,
+        (("--contralateral", "Cho=1 Cr=1", "--table", "x.tsv"), EXIT_USAGE,
          "--contralateral belongs to one input"),
         ((sample_path(SPECTRUM), sample_path(SPECTRUM), "--contralateral", "Cho=1 Cr=1"),
-         cli.EXIT_USAGE, "--contralateral belongs to one input"),
+         EXIT_USAGE, "--contralateral belongs to one input"),
     ],
 )  # fmt: skip
 def test_a_voxel_that_cannot_be_the_other_side_is_refused(capsys, arguments, code, message):
@@ -920,21 +930,21 @@ def test_an_internal_error_is_one_line_and_a_traceback_only_when_asked(capsys, m
     monkeypatch.setattr(mrs_necrosis, "analyze", broken, raising=False)
 
     code, _, err = command(capsys, "analyze", *PEAKS)
-    assert code == cli.EXIT_SOME_FAILED
+    assert code == EXIT_SOME_FAILED
     assert err == "mrs-necrosis: internal error (ZeroDivisionError); run with -v to see where\n"
     with pytest.raises(ZeroDivisionError):
         cli.main(["analyze", *PEAKS, "-v"])
 
 
 def test_progress_is_shown_on_a_terminal_alone(capsys, monkeypatch):
-    parser, commands = cli._parsers()
-    options = cli._parse(parser, commands, ["analyze", *PEAKS])
+    parser, commands = command_line._parsers()
+    options = command_line._parse(parser, commands, ["analyze", *PEAKS])
 
-    with cli._progress(options) as progress:
+    with console.progress_bar(options) as progress:
         assert progress is None
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     times = iter([0.0, 10.0, 20.0])
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(times))
-    with cli._progress(options) as progress:
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(times))
+    with console.progress_bar(options) as progress:
         progress(25, 100)
     assert "25 of 100 voxels, 30 s left" in capsys.readouterr().err

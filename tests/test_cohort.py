@@ -34,7 +34,8 @@ from mrs_necrosis.cohort import (
     cluster,
     dataset,
 )
-from mrs_necrosis.cohort.batch import dataset_units, table_units, write_group_table
+from mrs_necrosis.cohort.gathering import write_group_table
+from mrs_necrosis.cohort.listing import dataset_units, table_units
 from mrs_necrosis.errors import FormatError, OutputError
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.simulation import grid_phantom, sample_path
@@ -1001,7 +1002,8 @@ def test_an_impossible_option_is_said(root, tmp_path, capsys, option, message):
 
 
 def test_little_memory_means_few_processes(monkeypatch):
-    from mrs_necrosis import cli, cohort
+    from mrs_necrosis import cohort
+    from mrs_necrosis.cli.many import running_many
 
     asked = []
 
@@ -1012,7 +1014,7 @@ def test_little_memory_means_few_processes(monkeypatch):
 
     monkeypatch.setattr(cohort, "cluster", pretended)
     options = argparse.Namespace(nprocs=8, omp_nthreads=None, dask=None, mem_mb=1500)
-    with cli._many(options, 8):
+    with running_many(options, 8):
         pass
 
     assert asked == [{"workers": 2, "memory_mb": 1500}]

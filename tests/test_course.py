@@ -12,6 +12,8 @@ import pytest
 import mrs_necrosis
 from mrs_necrosis import analyze, cli
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.cli.console import EXIT_BAD_INPUT, EXIT_OUTPUT, EXIT_USAGE
+from mrs_necrosis.cli.followup import _measured
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.followup import (
     Date,
@@ -186,7 +188,7 @@ def test_the_command_follows_files_and_tables(capsys, tmp_path):
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"followup.json", "followup.html", "timeline.svg", "timeline.png"}
     again = ["followup", timeline, "--out", str(tmp_path / "out")]
-    assert cli.main(again) == cli.EXIT_OUTPUT
+    assert cli.main(again) == EXIT_OUTPUT
     assert cli.main([*again, "--overwrite"]) == 0
 
 
@@ -229,7 +231,7 @@ def test_a_timeline_says_what_its_files_do_not(tmp_path, monkeypatch):
     monkeypatch.setattr(mrs_necrosis, "analyze", lambda *a, **k: fitted.append(analyze(*a, **k))
                         or fitted[-1])  # fmt: skip
 
-    visits = [cli._measured(None, visit) for visit in read_timeline(timeline).visits]
+    visits = [_measured(None, visit) for visit in read_timeline(timeline).visits]
 
     assert fitted[0].acquisition.sequence == "STEAM"  # which is how its spins were fitted
     assert {(visit.sequence, visit.manufacturer) for visit in visits} == {("STEAM", "GE")}
@@ -270,8 +272,8 @@ def test_a_grid_of_a_timeline_is_added_up_over_its_lesion(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("mask", "code", "message"),
     [
-        (None, cli.EXIT_USAGE, "needs its lesion: name a lesion_mask in a timeline"),
-        ([], cli.EXIT_BAD_INPUT, "grid.nii.gz: no voxel of its lesion"),
+        (None, EXIT_USAGE, "needs its lesion: name a lesion_mask in a timeline"),
+        ([], EXIT_BAD_INPUT, "grid.nii.gz: no voxel of its lesion"),
     ],
 )
 def test_a_grid_without_a_lesion_is_refused(tmp_path, capsys, mask, code, message):
@@ -288,18 +290,22 @@ def test_a_word_of_a_timeline_that_is_no_sequence_is_refused(tmp_path, capsys):
         "sequence = 'single voxel, long'\n"
     )
 
-    assert cli.main(["followup", str(timeline)]) == cli.EXIT_USAGE
+    assert cli.main(["followup", str(timeline)]) == EXIT_USAGE
     assert "the visit of September 2012: sequence must be a name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], cli.EXIT_USAGE, "give a timeline"),
-        (["--visit", "soon", "Cho=1 Cr=1"], cli.EXIT_USAGE, "a date is written"),
-        (["--visit", "2012", "nowhere.rda"], cli.EXIT_BAD_INPUT, "does not exist"),
-        (["nowhere.toml"], cli.EXIT_BAD_INPUT, "nowhere.toml"),
-        (["--visit", "2012", "Cho=1 Cr=1", "--reproducibility", "Cho/Cr"], cli.EXIT_USAGE, "0"),
+        ([], EXIT_USAGE, "give a timeline"),
+        (["--visit", "soon", "Cho=1 Cr=1"], EXIT_USAGE, "a date is written"),
+        (["--visit", "2012", "nowhere.rda"], EXIT_BAD_INPUT, "does not exist"),
+        (["nowhere.toml"], EXIT_BAD_INPUT, "nowhere.toml"),
+        (
+            ["--visit", "2012", "Cho=1 Cr=1", "--reproducibility", "Cho/Cr"],
+            EXIT_USAGE,
+            "0",
+        ),
     ],
 )
 def test_a_wrong_course_is_refused(capsys, arguments, code, message):

@@ -19,11 +19,12 @@ from mrs_necrosis import analyze
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier import Context
-from mrs_necrosis.classifier.decision import TOGETHER
+from mrs_necrosis.classifier.evidence_gates import TOGETHER
 from mrs_necrosis.cli import main
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import FormatError, MissingExtraError, SignalError
-from mrs_necrosis.report import dicom, files
+from mrs_necrosis.report import dicom_objects, files, structured_report
+from mrs_necrosis.report.parametric_maps import parametric_maps
 from mrs_necrosis.simulation import phantom, sample_path
 from mrs_necrosis.spectra import SpectralData
 
@@ -127,7 +128,7 @@ def numbers(content):
 
 @pytest.mark.parametrize("kind", ["Comprehensive3DSR", "EnhancedSR"])
 def test_two_independent_tools_accept_the_report(voxel, source, tmp_path, kind):
-    content = dicom.structured_report(voxel, source, kind=kind)
+    content = structured_report.structured_report(voxel, source, kind=kind)
 
     code, words = checked(content, tmp_path, "dciodvfy")
     assert code == 0
@@ -139,7 +140,7 @@ def test_two_independent_tools_accept_the_report(voxel, source, tmp_path, kind):
 
 
 def test_every_number_is_read_back(voxel, source):
-    found = numbers(dicom.structured_report(voxel, source))
+    found = numbers(structured_report.structured_report(voxel, source))
 
     for name, code in (("Cho/Cr", "113081"), ("NAA/Cr", "113082"), ("LL/Cr", "MRS102")):
         ((value, unit, item),) = found[code]
@@ -162,7 +163,7 @@ def test_every_number_is_read_back(voxel, source):
 
 
 def test_highdicom_reads_the_groups_back(voxel, source):
-    content = dicom.structured_report(voxel, source)
+    content = structured_report.structured_report(voxel, source)
 
     read = highdicom.sr.srread(io.BytesIO(content))
     (group,) = read.content.get_image_measurement_groups()
@@ -176,12 +177,12 @@ def test_no_likelihood_ratio_stands_beside_a_label_that_is_withheld(voxel, sourc
         voxel, assessment=replace(voxel.assessment, favors=Favors.NOT_EVALUABLE)
     )  # fmt: skip
 
-    assert "MRS020" in numbers(dicom.structured_report(voxel, source))
-    assert "MRS020" not in numbers(dicom.structured_report(withheld, source))
+    assert "MRS020" in numbers(structured_report.structured_report(voxel, source))
+    assert "MRS020" not in numbers(structured_report.structured_report(withheld, source))
 
 
 def test_the_label_carries_its_checks_and_citations(voxel, source):
-    content = dicom.structured_report(voxel, source)
+    content = structured_report.structured_report(voxel, source)
 
     found = list(items(content))
     states = {
@@ -214,27 +215,27 @@ def test_a_citation_in_any_script_is_written(source, tmp_path):
     )
     found = analyze(PEAKS, criteria=load_criteria(own))
 
-    content = dicom.structured_report(found, source)
+    content = structured_report.structured_report(found, source)
 
     assert any("Simko" in item.get("TextValue", "") for item in items(content))
 
 
 def test_every_check_has_a_code():
-    folder = Path(dicom.__file__).parent.parent / "classifier"
+    folder = Path(structured_report.__file__).parent.parent / "classifier"
     code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     names = set(
-        re.findall(r'(?:Check|_unchecked|_number_check|_mismatch_check)\(\s*"([a-z-]+)"', code)
+        re.findall(r'(?:Check|unchecked|_number_check|_mismatch_check)\(\s*"([a-z-]+)"', code)
     )
     names |= {TOGETHER}
 
-    assert {"snr", "near-normal", "draws", "three-peaks"} <= names <= set(dicom._GATES)
+    assert {"snr", "near-normal", "draws", "three-peaks"} <= names <= set(structured_report._GATES)
 
 
 def test_an_absent_peak_has_no_area(source):
     found = analyze(sample_path("too_poor_te144.nii.gz"))
     absent = [n for n in ("Cho", "Cr", "NAA", "LL") if not found.areas.detected(n).item()]
 
-    content = dicom.structured_report(found, source)
+    content = structured_report.structured_report(found, source)
 
     assert absent
     said = {
@@ -245,21 +246,21 @@ def test_an_absent_peak_has_no_area(source):
     assert len(said) == len(absent)
     assert len(numbers(content)["MRS202"]) == len(absent)
     for name in absent:
-        assert dicom._PEAKS[name][0] not in numbers(content)
+        assert structured_report._PEAKS[name][0] not in numbers(content)
 
 
 def test_the_likelihood_ratio_is_the_one_that_decided_the_label(source):
     context = Context(population="metastasis", perfusion_reading="low")
     found = analyze(PEAKS, context=context)
 
-    ((ratio, _, _),) = numbers(dicom.structured_report(found, source))["MRS020"]
+    ((ratio, _, _),) = numbers(structured_report.structured_report(found, source))["MRS020"]
 
     assert found.assessment.evidence.likelihood_ratio > 1 / 3
     assert ratio == pytest.approx(found.assessment.combined.likelihood_ratio)
 
 
 def test_the_label_is_no_coded_disease(voxel, source):
-    content = dicom.structured_report(voxel, source)
+    content = structured_report.structured_report(voxel, source)
 
     # SNOMED CT: necrosis, recurrent tumour
     for code in (b"6574001", b"25173007"):
@@ -268,7 +269,7 @@ def test_the_label_is_no_coded_disease(voxel, source):
 
 
 def test_the_source_is_evidence(voxel, source):
-    made = pydicom.dcmread(io.BytesIO(dicom.structured_report(voxel, source)))
+    made = pydicom.dcmread(io.BytesIO(structured_report.structured_report(voxel, source)))
     read = pydicom.dcmread(source)
 
     series = [
@@ -301,8 +302,8 @@ def test_of_the_patient_only_what_an_archive_files_by_is_copied(
         paths.append(tmp_path / f"{number}.dcm")
         dataset.save_as(paths[-1])
 
-    made = [dicom.structured_report(voxel, paths[0])]
-    made += dicom.parametric_maps(grid, paths[1:]).values()
+    made = [structured_report.structured_report(voxel, paths[0])]
+    made += parametric_maps(grid, paths[1:]).values()
 
     for content in made:
         copied = pydicom.dcmread(io.BytesIO(content))
@@ -313,17 +314,21 @@ def test_of_the_patient_only_what_an_archive_files_by_is_copied(
 def test_equal_input_gives_equal_bytes(voxel, grid, source, anatomy):
     images = sorted(anatomy.iterdir())
 
-    assert dicom.structured_report(voxel, source) == dicom.structured_report(voxel, source)
-    assert dicom.parametric_maps(grid, images) == dicom.parametric_maps(grid, images)
+    assert structured_report.structured_report(
+        voxel, source
+    ) == structured_report.structured_report(voxel, source)
+    assert parametric_maps(grid, images) == parametric_maps(grid, images)
     other = analyze(PEAKS)
-    assert dicom.structured_report(voxel, source) != dicom.structured_report(other, source)
+    assert structured_report.structured_report(
+        voxel, source
+    ) != structured_report.structured_report(other, source)
 
 
 def test_dates_are_those_of_the_source_and_not_of_today(voxel, grid, source, anatomy):
     image = pydicom.dcmread(min(anatomy.iterdir()))
-    content = dicom.parametric_maps(grid, sorted(anatomy.iterdir()))["map_ChoCr.dcm"]
+    content = parametric_maps(grid, sorted(anatomy.iterdir()))["map_ChoCr.dcm"]
     for made, of in (
-        (dicom.structured_report(voxel, source), pydicom.dcmread(source)),
+        (structured_report.structured_report(voxel, source), pydicom.dcmread(source)),
         (content, image),
     ):
         dates = {
@@ -341,7 +346,9 @@ def test_an_absent_peak_is_a_bound_and_no_number(source, tmp_path):
     )
     found = analyze(areas)
 
-    content = dicom.structured_report(replace(found, level=0.8), source)  # the bound stays at 95 %
+    content = structured_report.structured_report(
+        replace(found, level=0.8), source
+    )  # the bound stays at 95 %
 
     by_code = numbers(content)
     assert "MRS102" not in by_code  # LL/Cr
@@ -360,7 +367,7 @@ def test_an_absent_peak_is_a_bound_and_no_number(source, tmp_path):
 
 
 def test_a_peak_table_has_numbers_without_uncertainty(source, tmp_path):
-    content = dicom.structured_report(analyze(PEAKS), source)
+    content = structured_report.structured_report(analyze(PEAKS), source)
 
     said = [item.ConceptCodeSequence[0].CodeValue for item in items(content)
             if item.get("ValueType") == "CODE"]  # fmt: skip
@@ -377,18 +384,18 @@ def test_a_vendor_s_private_object_is_no_source(voxel, shared_data):
     path = shared_data / "siemens_ima" / "brain_3T_SVS_30.IMA"
 
     with pytest.raises(FormatError, match="another object of the same study"):
-        dicom.structured_report(voxel, path)
+        structured_report.structured_report(voxel, path)
 
 
 def test_meanings_of_codes_fit_the_standard():
     # PS3.5: a long string has at most 64 characters
-    assert max(map(len, dicom.PRIVATE_CODES.values())) <= 64
+    assert max(map(len, dicom_objects.PRIVATE_CODES.values())) <= 64
 
 
 def test_every_private_code_stands_in_the_documentation():
     page = (Path(__file__).parents[1] / "docs" / "dicom.md").read_text()
 
-    for code, meaning in dicom.PRIVATE_CODES.items():
+    for code, meaning in dicom_objects.PRIVATE_CODES.items():
         assert f"| {code} | {meaning} |" in page
 
 
@@ -396,41 +403,41 @@ def test_what_cannot_be_written_is_said(voxel, grid, tmp_path, source, anatomy, 
     bad = tmp_path / "bad.dcm"
     bad.write_bytes(b"no dicom" * 50)
     with pytest.raises(FormatError, match="no DICOM object that can be read"):
-        dicom.structured_report(voxel, bad)
+        structured_report.structured_report(voxel, bad)
     dataset = pydicom.dcmread(source)
     del dataset.StudyInstanceUID
     dataset.save_as(bad)
     with pytest.raises(FormatError, match="has no StudyInstanceUID"):
-        dicom.structured_report(voxel, bad)
+        structured_report.structured_report(voxel, bad)
     with pytest.raises(SignalError, match="of one voxel"):
-        dicom.structured_report(grid, source)
+        structured_report.structured_report(grid, source)
     with pytest.raises(SignalError, match="are of a grid"):
-        dicom.parametric_maps(voxel, [source])
+        parametric_maps(voxel, [source])
     with pytest.raises(SignalError, match="at least one image"):
-        dicom.parametric_maps(grid, [])
+        parametric_maps(grid, [])
     with pytest.raises(FormatError, match="no image with a frame of reference"):
-        dicom.parametric_maps(grid, [source])
+        parametric_maps(grid, [source])
     first, second = sorted(anatomy.iterdir())
     other = pydicom.dcmread(second)
     other.SeriesInstanceUID = generate_uid(entropy_srcs=["other"])
     other.save_as(bad)
     with pytest.raises(FormatError, match="of another series"):
-        dicom.parametric_maps(grid, [first, bad])
+        parametric_maps(grid, [first, bad])
     no_size = pydicom.dcmread(first)
     no_size.PixelSpacing = None
     no_size.save_as(bad)
     with pytest.raises(FormatError, match=r"no Parametric Map can be laid on these images \("):
-        dicom.parametric_maps(grid, [bad])
+        parametric_maps(grid, [bad])
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(MissingExtraError, match=r"mrs-necrosis\[dicom\]"):
-        dicom.structured_report(voxel, source)
+        structured_report.structured_report(voxel, source)
 
 
 # ---- parametric maps --------------------------------------------------------------------------
 
 
 def test_the_maps_are_read_back_with_their_place(grid, anatomy, tmp_path):
-    contents = dicom.parametric_maps(grid, sorted(anatomy.iterdir()))
+    contents = parametric_maps(grid, sorted(anatomy.iterdir()))
 
     assert sorted(contents) == ["map_ChoCr.dcm", "map_ChoNAA.dcm", "map_LLCr.dcm", "map_NAACr.dcm"]
     made = pydicom.dcmread(io.BytesIO(contents["map_ChoCr.dcm"]))
@@ -462,7 +469,7 @@ def test_an_independent_tool_accepts_the_maps(grid, anatomy, tmp_path, scale):
     found = grid.ratios["LL/Cr"]
     lipid = replace(found, value=scale * found.value)
     scaled = replace(grid, ratios={**grid.ratios, "LL/Cr": lipid})
-    contents = dicom.parametric_maps(scaled, sorted(anatomy.iterdir()))
+    contents = parametric_maps(scaled, sorted(anatomy.iterdir()))
 
     _, words = checked(contents["map_LLCr.dcm"], tmp_path, "dciodvfy")
 
@@ -479,9 +486,9 @@ def test_a_grid_without_place_or_with_slanted_axes_has_no_maps(grid, anatomy):
     slanted[0, 0] = 6.0
 
     with pytest.raises(SignalError, match="at right angles"):
-        dicom.parametric_maps(replace(grid, spectra=replace(grid.spectra, affine=slanted)), images)
+        parametric_maps(replace(grid, spectra=replace(grid.spectra, affine=slanted)), images)
     with pytest.raises(SignalError, match="need the position"):
-        dicom.parametric_maps(replace(grid, spectra=replace(grid.spectra, affine=None)), images)
+        parametric_maps(replace(grid, spectra=replace(grid.spectra, affine=None)), images)
 
 
 # ---- with the other files ---------------------------------------------------------------------

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import mrs_necrosis
-from mrs_necrosis.cohort.batch import _TABLE_COLUMNS as TABLE_COLUMNS
-from mrs_necrosis.cohort.batch import table_units
+from mrs_necrosis.cohort.listing import TABLE_COLUMNS as TABLE_COLUMNS
+from mrs_necrosis.cohort.listing import table_units
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.io import read_peaks
 

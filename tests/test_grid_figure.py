@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from mrs_necrosis.maps import Anatomy, Map, label_maps
+from mrs_necrosis.maps import Map, label_maps
+from mrs_necrosis.maps.grid import Anatomy
 from mrs_necrosis.report.grid_figure import grid_figure, to_png
 
 AFFINE = np.diag([10.0, 10.0, 10.0, 1.0])

@@ -22,14 +22,9 @@ from hypothesis.extra.numpy import arrays
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.fitting.result import Curves
 from mrs_necrosis.lesion import mask_weights, summarise_lesion
-from mrs_necrosis.maps import (
-    Anatomy,
-    Map,
-    Statement,
-    label_maps,
-    scalp_map,
-    standard_maps,
-)
+from mrs_necrosis.maps import Map, label_maps
+from mrs_necrosis.maps.grid import Anatomy, Statement
+from mrs_necrosis.maps.map import scalp_map, standard_maps
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.report.grid_page import (
     _packed,

@@ -6,18 +6,17 @@ from hypothesis import strategies as st
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier import assess_grid
-from mrs_necrosis.classifier.decision import LABELS
+from mrs_necrosis.classifier.scoring import LABELS
 from mrs_necrosis.fitting import fit
 from mrs_necrosis.lesion import (
-    JUDGED,
     cho_naa_index,
     contralateral_reference,
     mask_weights,
-    mirrored,
-    normalised_ratios,
     summarise_lesion,
-    usable_voxels,
 )
+from mrs_necrosis.lesion.masks import mirrored, usable_voxels
+from mrs_necrosis.lesion.normal_tissue import normalised_ratios
+from mrs_necrosis.lesion.summary import JUDGED
 from mrs_necrosis.preprocessing import preprocess
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import ratio

@@ -11,19 +11,9 @@ from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.errors import OutputError
-from mrs_necrosis.maps import (
-    LABEL_CODES,
-    RATIO_CODES,
-    Anatomy,
-    Map,
-    Surroundings,
-    grid_result,
-    label_maps,
-    own_tissue,
-    ratio_maps,
-    standard_maps,
-    write_maps,
-)
+from mrs_necrosis.maps import Map, label_maps, ratio_maps, write_maps
+from mrs_necrosis.maps.grid import Anatomy, Surroundings, grid_result, own_tissue
+from mrs_necrosis.maps.map import LABEL_CODES, RATIO_CODES, standard_maps
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import RatioStatus, ratio
 
@@ -196,7 +186,7 @@ def test_no_half_written_file_is_left(tmp_path, monkeypatch):
     def broken(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mrs_necrosis.maps.Path.replace", broken)
+    monkeypatch.setattr("mrs_necrosis.maps.files.Path.replace", broken)
     with pytest.raises(OutputError, match=r"cannot write maps.*No space left"):
         write_maps(tmp_path, "x", [Map("snr", np.ones((1, 1, 1)), "", "")], affine=None)
 

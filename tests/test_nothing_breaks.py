@@ -23,7 +23,7 @@ from mrs_necrosis import analyze
 from mrs_necrosis.cli import main
 from mrs_necrosis.cohort import analyze_dataset
 from mrs_necrosis.cohort import unit as unit_module
-from mrs_necrosis.cohort.batch import dataset_units
+from mrs_necrosis.cohort.listing import dataset_units
 
 PRIORS = (0.3, 0.5)
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, for many kills fast")

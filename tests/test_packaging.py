@@ -105,10 +105,16 @@ def test_every_dependency_has_its_reason_in_contributing():
 
 
 def test_the_readme_names_the_exit_codes_of_the_command():
-    from mrs_necrosis import cli
+    from mrs_necrosis.cli.console import (
+        EXIT_BAD_INPUT,
+        EXIT_INTERRUPTED,
+        EXIT_OUTPUT,
+        EXIT_SOME_FAILED,
+        EXIT_USAGE,
+    )
 
-    for code in (cli.EXIT_SOME_FAILED, cli.EXIT_USAGE, cli.EXIT_BAD_INPUT, cli.EXIT_OUTPUT,
-                 cli.EXIT_INTERRUPTED):  # fmt: skip
+    for code in (EXIT_SOME_FAILED, EXIT_USAGE, EXIT_BAD_INPUT, EXIT_OUTPUT,
+                 EXIT_INTERRUPTED):  # fmt: skip
         assert f"{code} " in README.partition("## Exit codes")[2].partition("## ")[0]
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.constants import WATER_PPM
-from mrs_necrosis.simulation.phantoms import phantom, voigt_widths_hz
+from mrs_necrosis.simulation.phantoms import phantom
+from mrs_necrosis.simulation.signal import voigt_widths_hz
 from mrs_necrosis.simulation.tissues import (
     cohort,
     relaxed,

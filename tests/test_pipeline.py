@@ -14,7 +14,6 @@ from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import FormatError, MRSNecrosisError, SignalError
 from mrs_necrosis.followup import followup
 from mrs_necrosis.maps import quality_maps, ratio_maps
-from mrs_necrosis.pipeline import sha256
 from mrs_necrosis.preprocessing import (
     average,
     combine_coils,
@@ -23,6 +22,7 @@ from mrs_necrosis.preprocessing import (
     phase,
     remove_water,
 )
+from mrs_necrosis.provenance import sha256
 from mrs_necrosis.report import document
 from mrs_necrosis.report.figure import spectrum
 from mrs_necrosis.report.files import write

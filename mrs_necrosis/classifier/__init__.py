@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.classifier.estimator import CrossValidation as CrossValidation
     from mrs_necrosis.classifier.estimator import NecrosisClassifier as NecrosisClassifier
     from mrs_necrosis.classifier.estimator import cross_validate as cross_validate
-    from mrs_necrosis.classifier.estimator import log_ratios as log_ratios
+    from mrs_necrosis.classifier.features import log_ratios as log_ratios
     from mrs_necrosis.classifier.scoring import Scoring as Scoring
 
 _HOME = {
@@ -38,7 +38,7 @@ _HOME = {
     "assess": "decision",
     "assess_grid": "decision",
     "cross_validate": "estimator",
-    "log_ratios": "estimator",
+    "log_ratios": "features",
     "place": "decision",
     "prior_after_radiosurgery": "context",
     "reliability": "calibration",

@@ -23,8 +23,15 @@ import numpy as np
 from mrs_necrosis.arguments import check_probability
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier.calibration import Reliability, reliability
+from mrs_necrosis.classifier.gaussians import (
+    error_covariance,
+    fitted_calibration,
+    log_densities,
+    populations,
+    softmax,
+    squares_of,
+)
 from mrs_necrosis.errors import FormatError, MissingExtraError
-from mrs_necrosis.ratios import parse_ratio
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -41,72 +48,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from mrs_necrosis.areas import PeakAreas
 
 NECROSIS: Final = "necrosis"
 RECURRENCE: Final = "recurrence"
 """The classes, in the words that labels are made of."""
 
-FEATURES: Final = ("Cho/Cr", "NAA/Cr", "LL/Cr")
-"""Three ratios from which all others among LL, Cho, Cr and NAA follow."""
-
 _SCHEMA = "mrs-necrosis-classifier/1"
-_ITERATIONS = 200
-_TOLERANCE = 1e-5
-
-
-def log_ratios(
-    areas: PeakAreas, names: Sequence[str] = FEATURES
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return the logarithms of ratios with the covariance of their errors.
-
-    A peak that lies below its own standard deviation enters as that: it is known to be low, within
-    a factor of e, and little else.
-
-    Parameters
-    ----------
-    areas : PeakAreas
-        values (..., K).
-    names : sequence of str
-        Ratios, F of them.
-
-    Returns
-    -------
-    tuple of ndarray
-        Log-ratios (..., F), NaN without an answer; and their covariance (..., F, F), to first
-        order, or None if the areas have none.
-
-    Raises
-    ------
-    KeyError
-        If a peak is missing.
-    """
-    areas = areas.with_ll()
-    pairs = [parse_ratio(name) for name in names]
-    values = areas.values
-    k = len(areas.names)
-    if areas.covariance is None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            logs = np.where(values > 0, np.log(values), np.nan)
-        covariance = None
-    else:
-        covariance = areas.covariance
-        sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            floored = np.where(np.isfinite(values), np.maximum(values, sd), np.nan)
-            logs = np.where(floored > 0, np.log(floored), np.nan)
-            slope = 1 / floored
-        covariance = covariance * slope[..., :, np.newaxis] * slope[..., np.newaxis, :]
-    contrast = np.zeros((len(pairs), k))
-    for row, (numerator, denominator) in enumerate(pairs):
-        contrast[row, areas.index(numerator)] += 1
-        contrast[row, areas.index(denominator)] -= 1
-    used = np.asarray(np.abs(contrast).any(axis=0))
-    logs = np.where(used, logs, 0.0) @ contrast.T
-    if covariance is not None:
-        covariance = np.where(used[:, np.newaxis] & used, covariance, 0.0)
-        covariance = contrast @ covariance @ contrast.T
-    return logs, covariance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,7 +194,7 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             msg = f"there must be at least two classes; got one class: {str(self.classes_[0])!r}"
             raise ValueError(msg)
-        covariance = _error_covariance(error, x.shape)
+        covariance = error_covariance(error, x.shape)
         log_priors = self._log_priors(codes)
         groups = None if patients is None else np.asarray(patients)
         if groups is not None and groups.shape != (len(x),):
@@ -257,7 +204,7 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.log_priors_ = log_priors
         self.slope_, self.offsets_ = 1.0, np.zeros(len(self.classes_))
         self._calibrate(x, codes, covariance, groups)
-        self.means_, self.covariances_ = _populations(
+        self.means_, self.covariances_ = populations(
             x, codes, len(self.classes_), covariance, self.regularization
         )
         return self
@@ -301,22 +248,22 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         split = StratifiedKFold(folds) if groups is None else StratifiedGroupKFold(folds)
         joint = np.empty((len(X), n_classes))
         for train, held in split.split(X, codes, groups):
-            means, covariances = _populations(
+            means, covariances = populations(
                 X[train], codes[train], n_classes,
                 None if error is None else error[train], self.regularization,
             )  # fmt: skip
-            joint[held] = self.log_priors_ + _log_densities(
+            joint[held] = self.log_priors_ + log_densities(
                 X[held], means, covariances, None if error is None else error[held]
             )
         # training frequencies may differ from the priors: the offsets must not learn them
         weight = np.exp(self.log_priors_)[codes] * len(codes) / np.bincount(codes)[codes]
-        self.slope_, self.offsets_ = _fit_calibration(joint, codes, weight)
+        self.slope_, self.offsets_ = fitted_calibration(joint, codes, weight)
 
     def _logits(self, X: ArrayLike, error: ArrayLike | None) -> NDArray[np.float64]:
         check_is_fitted(self)
         x = validate_data(self, X, dtype=np.float64, reset=False)
-        covariance = _error_covariance(error, x.shape)
-        joint = self.log_priors_ + _log_densities(x, self.means_, self.covariances_, covariance)
+        covariance = error_covariance(error, x.shape)
+        joint = self.log_priors_ + log_densities(x, self.means_, self.covariances_, covariance)
         logits: NDArray[np.float64] = self.slope_ * joint + self.offsets_
         return logits
 
@@ -335,7 +282,7 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ndarray of float64, shape (n, C)
             Rows add up to 1; columns as ``classes_``.
         """
-        return _softmax(self._logits(X, error))
+        return softmax(self._logits(X, error))
 
     def predict(self, X: ArrayLike, error: ArrayLike | None = None) -> NDArray[Any]:
         """Return the most probable class of each case, always one of ``classes_``.
@@ -373,8 +320,8 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         x = validate_data(self, X, dtype=np.float64, reset=False)
-        covariance = _error_covariance(error, x.shape)
-        squares, _ = _squares(x, self.means_, self.covariances_, covariance)
+        covariance = error_covariance(error, x.shape)
+        squares, _ = squares_of(x, self.means_, self.covariances_, covariance)
         distance: NDArray[np.float64] = np.sqrt(squares.min(axis=1))
         return distance
 
@@ -573,7 +520,7 @@ def cross_validate(
     from sklearn.metrics import roc_auc_score
 
     x, labels, groups = np.asarray(X, dtype=np.float64), np.asarray(y), np.asarray(patients)
-    covariance = _error_covariance(error, x.shape)
+    covariance = error_covariance(error, x.shape)
     classes = np.unique(labels)
     probability = np.empty((len(x), len(classes)))
     for train, held in StratifiedGroupKFold(folds).split(x, labels, groups):
@@ -593,143 +540,3 @@ def cross_validate(
         auc=auc,
         reliability=reliability(is_last, probability[:, -1]),
     )
-
-
-# ---- the mathematics --------------------------------------------------------------------------
-
-
-def _error_covariance(
-    error: ArrayLike | None, shape: tuple[int, ...]
-) -> NDArray[np.float64] | None:
-    if error is None:
-        return None
-    given = np.asarray(error, dtype=np.float64)
-    n, f = shape
-    if given.shape == (n, f):
-        given = given[:, :, np.newaxis] ** 2 * np.eye(f)
-    if given.shape != (n, f, f) or not np.isfinite(given).all():
-        msg = (
-            f"error must be finite standard deviations of shape {(n, f)} or covariances of shape "
-            f"{(n, f, f)}; got shape {np.shape(error)}"
-        )
-        raise ValueError(msg)
-    if np.linalg.eigvalsh(given).min(initial=0.0) < -1e-9 * np.abs(given).max(initial=0.0):
-        msg = "error holds a matrix that is no covariance: it has a variance below zero"
-        raise ValueError(msg)
-    return given
-
-
-def _populations(
-    X: NDArray[np.float64],
-    codes: NDArray[np.int64],
-    n_classes: int,
-    error: NDArray[np.float64] | None,
-    regularization: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and covariance of each class, measurement errors taken out."""
-    f = X.shape[1]
-    variance = X.var(axis=0)
-    # a constant feature, or a class with one case, must not make a covariance singular
-    scale = np.where(variance > 0, variance, 1.0)
-    ridge = np.diag(scale) * max(regularization, 1e-12)
-    means, covariances = np.empty((n_classes, f)), np.empty((n_classes, f, f))
-    for code in range(n_classes):
-        chosen = codes == code
-        cases = X[chosen]
-        mean = cases.mean(axis=0)
-        spread = np.diag(scale) if len(cases) < 2 else np.cov(cases.T, bias=True).reshape(f, f)
-        if error is not None:
-            mean, spread = _deconvolved(cases, error[chosen], mean, spread + ridge)
-        means[code], covariances[code] = mean, spread + ridge
-    return means, covariances
-
-
-def _deconvolved(
-    X: NDArray[np.float64],
-    error: NDArray[np.float64],
-    mean: NDArray[np.float64],
-    spread: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and covariance of the true values, by expectation maximisation."""
-    for _ in range(_ITERATIONS):
-        # gain (n, F, F): how much of a deviation is believed
-        gain = np.swapaxes(np.linalg.solve(spread + error, np.broadcast_to(spread, error.shape)),
-                           1, 2)  # fmt: skip
-        believed = mean + np.einsum("nij,nj->ni", gain, X - mean)
-        left = spread - gain @ spread
-        new_mean = believed.mean(axis=0)
-        away = believed - new_mean
-        new_spread = away.T @ away / len(X) + left.mean(axis=0)
-        new_spread = (new_spread + new_spread.T) / 2
-        change = np.abs(new_spread - spread).max() / np.abs(spread).max()
-        change += np.abs(new_mean - mean).max() / math.sqrt(np.abs(spread).max())
-        mean, spread = new_mean, new_spread
-        if change < _TOLERANCE:
-            break
-    return mean, spread
-
-
-def _squares(
-    X: NDArray[np.float64],
-    means: NDArray[np.float64],
-    covariances: NDArray[np.float64],
-    error: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return squared Mahalanobis distances and log-determinants, both (n, C)."""
-    away = X[:, np.newaxis] - means
-    widened = covariances[np.newaxis]
-    if error is not None:
-        widened = widened + error[:, np.newaxis]
-    root = np.linalg.cholesky(widened)
-    white = np.linalg.solve(np.broadcast_to(root, (*away.shape, away.shape[-1])),
-                            away[..., np.newaxis])[..., 0]  # fmt: skip
-    log_determinant = 2 * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(axis=-1)
-    return (white**2).sum(axis=-1), np.broadcast_to(log_determinant, away.shape[:2])
-
-
-def _log_densities(
-    X: NDArray[np.float64],
-    means: NDArray[np.float64],
-    covariances: NDArray[np.float64],
-    error: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
-    squares, log_determinant = _squares(X, means, covariances, error)
-    densities: NDArray[np.float64] = -0.5 * (
-        squares + log_determinant + X.shape[1] * math.log(2 * math.pi)
-    )
-    return densities
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result
-
-
-def _fit_calibration(
-    joint: NDArray[np.float64], codes: NDArray[np.int64], weight: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
-    """Return slope and offsets that maximise the likelihood of left-out cases."""
-    from scipy.optimize import minimize
-
-    relative = joint - joint.max(axis=1, keepdims=True)
-    n, c = joint.shape
-    truth = np.eye(c)[codes]
-    weight = weight / weight.sum()
-
-    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        slope = math.exp(parameters[0])  # above zero: calibration never turns a ranking round
-        offsets = np.append(parameters[1:], 0.0)
-        logits = slope * relative + offsets
-        probability = _softmax(logits)
-        value = -float(weight @ np.log(np.maximum(probability[np.arange(n), codes], 1e-300)))
-        residual = weight[:, np.newaxis] * (probability - truth)
-        gradient = np.concatenate([
-            [slope * (residual * relative).sum()], residual.sum(axis=0)[:-1]
-        ])  # fmt: skip
-        # a slight pull to no change keeps separable classes finite
-        pull = 1e-3
-        return value + pull * float(parameters @ parameters), gradient + 2 * pull * parameters
-
-    found = minimize(loss, np.zeros(c), jac=True, method="L-BFGS-B")
-    return float(math.exp(found.x[0])), np.append(found.x[1:], 0.0)

@@ -17,10 +17,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mrs_necrosis.assessment import Favors
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
 
@@ -610,6 +611,14 @@ def score(
 
 NECROSIS, RECURRENCE, INDETERMINATE, NOT_EVALUABLE = range(4)
 """Codes of the labels in arrays."""
+
+LABELS: Final = (
+    Favors.NECROSIS,
+    Favors.RECURRENCE,
+    Favors.INDETERMINATE,
+    Favors.NOT_EVALUABLE,
+)
+"""Labels by their code."""
 
 
 def are_opposed(found: Score, scoring: Scoring) -> NDArray[np.bool_]:

@@ -281,7 +281,8 @@ def analyze_unit(unit: Unit, settings: Settings) -> Analysis:
     MRSNecrosisError
         If the input cannot be used.
     """
-    from mrs_necrosis.pipeline import analyze, sha256
+    from mrs_necrosis.pipeline import analyze
+    from mrs_necrosis.provenance import sha256
 
     keywords = {**settings.keywords, **unit.given, "threads": settings.threads}
     if unit.metadata is None:
@@ -315,7 +316,7 @@ def why_refused(unit: Unit) -> str:
     str
         One sentence; empty if only the analysis itself could still fail.
     """
-    from mrs_necrosis.pipeline import surroundings
+    from mrs_necrosis.inputs import surroundings
     from mrs_necrosis.preprocessing.chain import check_data
 
     if unit.problem:
@@ -401,8 +402,9 @@ def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str,
 
 def _quality_mask(unit: Unit, analysis: Analysis) -> dict[str, bytes]:
     """Return which voxels are good enough to be looked at."""
-    from mrs_necrosis.lesion import usable_voxels
-    from mrs_necrosis.maps import Map, map_files
+    from mrs_necrosis.lesion.masks import usable_voxels
+    from mrs_necrosis.maps import Map
+    from mrs_necrosis.maps.files import map_files
     from mrs_necrosis.quality import QualityThresholds
 
     assert analysis.fit is not None
@@ -572,7 +574,7 @@ def read_marker(path: Path) -> dict[str, Any]:
 
 def _fingerprint(unit: Unit, settings: Settings) -> str:
     """Return a checksum of everything that decides about the unit's results."""
-    from mrs_necrosis.pipeline import sha256
+    from mrs_necrosis.provenance import sha256
 
     decides = [
         mrs_necrosis.__version__,

@@ -26,6 +26,7 @@ from mrs_necrosis.preprocessing import (
     water,
 )
 from mrs_necrosis.preprocessing.noise import has_signal
+from mrs_necrosis.preprocessing.search import Reference
 from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData, Step, check_spectral_data
 
 _LARGEST = 1e100
@@ -326,7 +327,7 @@ def _referenced(
     elif phase and found is not None:
         spectra = referencing.phase(spectra, found)
     if shift_ppm is not None:
-        given = referencing.Reference(
+        given = Reference(
             np.zeros(grid),
             np.full(grid, float(shift_ppm)),
             np.ones(grid),

@@ -22,7 +22,7 @@ from mrs_necrosis.staging import held, staged, sweep
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from mrs_necrosis.maps import GridResult
+    from mrs_necrosis.maps.grid import GridResult
 
 MAPS = "maps"
 """Folder of a grid's maps."""
@@ -97,7 +97,7 @@ def render(
 def _render_grid(
     analysis: Analysis, result: GridResult, formats: Collection[str], stem: str
 ) -> dict[str, bytes]:
-    from mrs_necrosis.maps import map_files
+    from mrs_necrosis.maps.files import map_files
     from mrs_necrosis.report.grid_figure import grid_figure, to_png
     from mrs_necrosis.report.grid_page import grid_page
 

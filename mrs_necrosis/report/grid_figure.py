@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mrs_necrosis.maps import Anatomy, Map
+    from mrs_necrosis.maps import Map
+    from mrs_necrosis.maps.grid import Anatomy
     from mrs_necrosis.report.grid_page import Geometry
 
 LABEL_COLOURS = ("#0072b2", "#d55e00", "#e8d9a0", "#c9ced6")

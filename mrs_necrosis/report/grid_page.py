@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.result import Curves
-    from mrs_necrosis.lesion import LesionSummary
-    from mrs_necrosis.maps import Anatomy, Map, Statement
+    from mrs_necrosis.lesion.summary import LesionSummary
+    from mrs_necrosis.maps import Map
+    from mrs_necrosis.maps.grid import Anatomy, Statement
     from mrs_necrosis.quality import Quality
 
 _LEVELS = 4000  # of a curve's own range: finer than the screen

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mrs_necrosis.assessment import Favors
-from mrs_necrosis.classifier.decision import LABELS
+from mrs_necrosis.classifier.scoring import LABELS
 from mrs_necrosis.constants import LL_PARTS
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.rows import Row, ratio_rows

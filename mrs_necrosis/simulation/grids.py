@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mrs_necrosis.arguments import check_generator, read_only
-from mrs_necrosis.simulation.phantoms import BaselineKind, LipidShape, Phantom, Truth, phantom
+from mrs_necrosis.simulation.phantoms import LipidShape, Phantom, Truth, phantom
+from mrs_necrosis.simulation.signal import BaselineKind
 from mrs_necrosis.simulation.tissues import LIPIDS, sums, typical, with_sums
 
 if TYPE_CHECKING:

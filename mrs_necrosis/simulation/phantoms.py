@@ -1,40 +1,34 @@
-r"""Spectra with known truth: tissue, lines, and everything that goes wrong in a scanner.
-
-A phantom's FID at time t after the echo top, in the convention of ``spectra``:
-
-.. math:: s(t) = e^{i\varphi} \sum_k a_k\, b_k(\tau)\, e^{2\pi i \Delta f \tau}\, D(\tau)
-          + \text{water} + \text{noise}, \qquad \tau = t + t_0
-
-with begin time :math:`t_0` (a first-order phase), shift :math:`\Delta f`, zero-order phase
-:math:`\varphi` and the Voigt damping :math:`D(\tau) = e^{-\pi L\tau - (\pi G\tau)^2/(4\ln 2)}` of
-Lorentzian and Gaussian widths L and G. Metabolites are coupled spins at the acquisition's field,
-sequence and echo time; lipids and macromolecules are broad Gaussians with the same damping on
-top. The areas :math:`a_k` are those at :math:`\tau = 0`.
-"""
+"""Spectra with known truth: tissue, lines, and everything that goes wrong in a scanner."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.arguments import check_generator, check_type, read_only
-from mrs_necrosis.constants import PEAK_PPM, WATER_PPM
-from mrs_necrosis.simulation.spins import (
-    SEQUENCES,
-    known_sequence,
-    metabolite_group_area,
-    metabolite_lines,
-    spin_systems,
+from mrs_necrosis.constants import WATER_PPM
+from mrs_necrosis.simulation.signal import (
+    TOPS,
+    BaselineKind,
+    Voigt,
+    baseline_fids,
+    broad_fids,
+    eddy_current,
+    measured,
+    metabolite_fids,
+    receivers,
+    tallest,
+    voigt_widths_hz,
+    water_fids,
 )
+from mrs_necrosis.simulation.spins import SEQUENCES, known_sequence, spin_systems
 from mrs_necrosis.simulation.tissues import (
     LIPIDS,
     cohort,
-    decay_rate,
     macromolecule_names,
     sums,
     tissue_data,
@@ -47,16 +41,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-BaselineKind = Literal["gaussians", "process"]
+
 LipidShape = Literal["gaussian", "asymmetric"]
 
-_FWHM_TO_DECAY: Final = math.pi**2 / (4 * math.log(2))
 _MOST_SAMPLES: Final = 2**26  # at once, 1 GB; ten times as much is needed on the way
-_CHUNK: Final = 512  # voxels at once, which bounds the memory
-_TAYLOR_ORDER: Final = 6  # of the begin time, on lines around _TAYLOR_PPM
-_TAYLOR_PPM: Final = 2.8
-_TOP_WINDOW_PPM: Final = 0.05  # a named singlet is looked for this near to its centre
-_TOPS: Final = ("Cho", "Cr", "NAA")
+
 _WATER_OVER_LARGEST: Final = 3000.0
 
 
@@ -154,61 +143,6 @@ class Phantom:
             history=self.data.history,
             source_format=self.data.source_format,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Voigt:
-    """Damping of many voxels, each array of shape (V, 1)."""
-
-    phase_rad: NDArray[np.float64]
-    begin_time_s: NDArray[np.float64]
-    shift_hz: NDArray[np.float64]
-    lorentz_hz: NDArray[np.float64]
-    gauss_hz: NDArray[np.float64]
-
-    def rows(self, rows: slice) -> _Voigt:
-        return _Voigt(
-            *(getattr(self, name)[rows] for name in self.__slots__)  # the order of the fields
-        )
-
-    def __call__(self, time_s: NDArray[np.float64]) -> NDArray[np.complex128]:
-        tau = time_s + self.begin_time_s
-        decay = -np.pi * self.lorentz_hz * tau - _FWHM_TO_DECAY * (self.gauss_hz * tau) ** 2
-        turn = np.exp(1j * (self.phase_rad + 2 * np.pi * self.shift_hz * self.begin_time_s))
-        if self.shift_hz.any():
-            # powers of one step instead of an exponential per sample
-            step = np.exp(2j * np.pi * self.shift_hz * (time_s[1] - time_s[0]))
-            powers = np.broadcast_to(step, tau.shape).copy()
-            powers[:, 0] = turn[:, 0]
-            turn = np.cumprod(powers, axis=1)
-        damping: NDArray[np.complex128] = np.exp(decay) * turn
-        return damping
-
-
-def voigt_widths_hz(
-    linewidth_hz: ArrayLike, lorentz_share: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""Return the Lorentzian and Gaussian widths of a Voigt line.
-
-    Solves the approximation :math:`W = 0.5346\,L + \sqrt{0.2166\,L^2 + G^2}` (Olivero and
-    Longbothum, J. Quant. Spectrosc. Radiat. Transfer 17, 233 (1977); good to 0.02 %).
-
-    Parameters
-    ----------
-    linewidth_hz : array_like
-        Full width W at half maximum.
-    lorentz_share : array_like
-        L / W, from 0 (Gaussian) to 1 (Lorentzian).
-
-    Returns
-    -------
-    lorentz_hz, gauss_hz : ndarray of float64
-        Full widths at half maximum.
-    """
-    width = np.asarray(linewidth_hz, dtype=np.float64)
-    lorentz = width * np.asarray(lorentz_share, dtype=np.float64)
-    square = (width - 0.5346 * lorentz) ** 2 - 0.2166 * lorentz**2
-    return lorentz, np.sqrt(np.maximum(square, 0.0))
 
 
 def phantom(
@@ -360,7 +294,7 @@ def phantom(
         return np.broadcast_to(np.asarray(values, dtype=np.float64), grid).reshape(-1, 1)
 
     lorentz_hz, gauss_hz = voigt_widths_hz(per_voxel(linewidth_hz), per_voxel(lorentz_share))
-    damping = _Voigt(
+    damping = Voigt(
         phase_rad=per_voxel(phase_rad),
         begin_time_s=per_voxel(begin_time_s),
         shift_hz=per_voxel(shift_hz),
@@ -372,8 +306,8 @@ def phantom(
     time_s = np.asarray(np.arange(n_samples) * dwell_time_s, dtype=np.float64)
 
     components = {
-        "metabolites": _metabolites(parts, acquisition, time_s, damping, t2_linewidths),
-        "lipids": _broad(
+        "metabolites": metabolite_fids(parts, acquisition, time_s, damping, t2_linewidths),
+        "lipids": broad_fids(
             {name: parts[name] for name in LIPIDS if name in parts},
             tissue_data()["lipids"][lipid_shape],
             acquisition,
@@ -382,7 +316,7 @@ def phantom(
             lipid_width,
             lipid_shift_ppm,
         ),
-        "macromolecules": _broad(
+        "macromolecules": broad_fids(
             {name: parts[name] for name in macromolecule_names() if name in parts},
             {name: [[p, w, 1.0]] for name, (p, w, _) in tissue_data()["macromolecules"].items()},
             acquisition,
@@ -392,19 +326,21 @@ def phantom(
             np.zeros((n_voxels, 1)),
         ),
     }
-    height = _tallest(parts, acquisition, time_s, lorentz_hz, gauss_hz, t2_linewidths)
-    components["baseline"] = _baseline(
+    height = tallest(parts, acquisition, time_s, lorentz_hz, gauss_hz, t2_linewidths)
+    components["baseline"] = baseline_fids(
         per_voxel(baseline) * height, baseline_kind, acquisition, time_s, damping, rng
     )
-    largest = np.max([parts.get(name, np.zeros(n_voxels)) for name in _TOPS], axis=0)
-    components["water"] = _water(per_voxel(residual_water)[:, 0] * largest, time_s, damping, rng)
+    largest = np.max([parts.get(name, np.zeros(n_voxels)) for name in TOPS], axis=0)
+    components["water"] = water_fids(
+        per_voxel(residual_water)[:, 0] * largest, time_s, damping, rng
+    )
     clean = sum(components.values(), np.zeros((n_voxels, n_samples), dtype=np.complex128))
 
     given = None if noise_sd is None else per_voxel(noise_sd)
     deviation, reached = _noise(per_voxel(snr), given, height, largest[:, None], n_samples)
-    receive = _receivers(coils, rng)
-    eddy = _eddy_current(eddy_current_hz, time_s)
-    fid = _measured(
+    receive = receivers(coils, rng)
+    eddy = eddy_current(eddy_current_hz, time_s)
+    fid = measured(
         clean * eddy, deviation, time_s, rng, receive, averages, drift_hz, phase_jitter_rad
     )
     dims = ("DIM_COIL",) * (coils > 1) + ("DIM_DYN",) * (averages > 1)
@@ -412,7 +348,7 @@ def phantom(
     if water_reference:
         amplitude = np.full((n_voxels, 1), _WATER_OVER_LARGEST * largest.max())
         line = amplitude * damping(time_s) * eddy
-        water_fid = _measured(line, deviation, time_s, rng, receive, 1, 0.0, 0.0)
+        water_fid = measured(line, deviation, time_s, rng, receive, 1, 0.0, 0.0)
         water = SpectralData(
             fid=water_fid.reshape(*grid, *water_fid.shape[1:]),
             dims=("DIM_COIL",) * (coils > 1),
@@ -520,258 +456,3 @@ def _parts(areas: PeakAreas, grid: tuple[int, int, int]) -> dict[str, NDArray[np
         msg = "areas to simulate must be finite magnitudes, zero or more"
         raise ValueError(msg)
     return parts
-
-
-@lru_cache(maxsize=32)
-def _basis(
-    names: tuple[str, ...],
-    acquisition: Acquisition,
-    n_samples: int,
-    order: int,
-    t2_linewidths: bool,
-) -> NDArray[np.complex128]:
-    """Return FIDs of unit areas, and their derivatives in the begin time: (order + 1, M, N)."""
-    time_s = np.arange(n_samples) * acquisition.dwell_time_s
-    frequency_mhz = acquisition.spectrometer_frequency_mhz
-    basis = np.empty((order + 1, len(names), n_samples), dtype=np.complex128)
-    for row, name in enumerate(names):
-        lines = metabolite_lines(
-            name,
-            spectrometer_frequency_mhz=frequency_mhz,
-            sequence=acquisition.sequence,
-            echo_time_s=float(acquisition.echo_time_s or 0.0),
-            echo_times_s=acquisition.echo_times_s,
-            mixing_time_s=acquisition.mixing_time_s,
-        )
-        amplitude = lines.amplitude / metabolite_group_area(name)
-        frequency_hz = (lines.shift_ppm - WATER_PPM) * frequency_mhz
-        turns = np.exp(2j * np.pi * np.multiply.outer(frequency_hz, time_s))
-        offset = 2j * np.pi * (lines.shift_ppm - _TAYLOR_PPM) * frequency_mhz
-        for k in range(order + 1):
-            basis[k, row] = (amplitude * offset**k / math.factorial(k)) @ turns
-        if t2_linewidths:
-            basis[:, row] *= np.exp(-time_s * decay_rate(name))
-    return read_only(basis, np.complex128)
-
-
-def _metabolite_areas(
-    parts: Mapping[str, NDArray[np.float64]],
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Return names of spin systems and their areas, shape (V, M), with the pools shared out."""
-    areas: dict[str, NDArray[np.float64]] = {}
-    for name, value in parts.items():
-        if name in LIPIDS or name in macromolecule_names():
-            continue
-        for member, share in tissue_data()["pools"].get(name, {name: 1.0}).items():
-            areas[member] = areas.get(member, np.zeros_like(value)) + share * value
-    n_voxels = next(iter(parts.values())).size
-    return tuple(areas), np.array(list(areas.values())).reshape(-1, n_voxels).T
-
-
-def _metabolites(
-    parts: Mapping[str, NDArray[np.float64]],
-    acquisition: Acquisition,
-    time_s: NDArray[np.float64],
-    damping: _Voigt,
-    t2_linewidths: bool,
-) -> NDArray[np.complex128]:
-    names, areas = _metabolite_areas(parts)
-    order = _TAYLOR_ORDER if damping.begin_time_s.any() else 0
-    basis = _basis(names, acquisition, len(time_s), order, t2_linewidths)
-    centre_hz = (_TAYLOR_PPM - WATER_PPM) * acquisition.spectrometer_frequency_mhz
-    fid = np.empty((len(areas), len(time_s)), dtype=np.complex128)
-    for start in range(0, len(areas), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        part = damping.rows(rows)
-        signal = areas[rows] @ basis[0]
-        for k in range(1, order + 1):
-            signal += part.begin_time_s**k * (areas[rows] @ basis[k])
-        signal *= np.exp(2j * np.pi * centre_hz * part.begin_time_s)
-        fid[rows] = signal * part(time_s)
-    return fid
-
-
-def _broad(
-    areas: Mapping[str, NDArray[np.float64]],
-    lines: Mapping[str, list[list[float]]],
-    acquisition: Acquisition,
-    time_s: NDArray[np.float64],
-    damping: _Voigt,
-    width: NDArray[np.float64],
-    shift_ppm: NDArray[np.float64],
-) -> NDArray[np.complex128]:
-    """Return Gaussian lines with the metabolites' damping on top, shape (V, N)."""
-    frequency_mhz = acquisition.spectrometer_frequency_mhz
-    same_everywhere = not (damping.begin_time_s.any() or shift_ppm.any() or np.ptp(width) > 0)
-    n_voxels = len(damping.phase_rad)
-    if same_everywhere and areas:
-        shapes = []
-        for name in areas:
-            shape = np.zeros(len(time_s), dtype=np.complex128)
-            for ppm, fwhm_ppm, weight in lines[name]:
-                turn = 2j * np.pi * (ppm - WATER_PPM) * frequency_mhz * time_s
-                fwhm_hz = fwhm_ppm * frequency_mhz * width[0, 0]
-                shape += weight * np.exp(turn - _FWHM_TO_DECAY * (fwhm_hz * time_s) ** 2)
-            shapes.append(shape)
-        amplitudes = np.stack(list(areas.values()), axis=-1)
-        return (amplitudes @ np.array(shapes)) * damping(time_s)
-    fid = np.zeros((n_voxels, len(time_s)), dtype=np.complex128)
-    for start in range(0, n_voxels, _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        part = damping.rows(rows)
-        for name, value in areas.items():
-            for ppm, fwhm_ppm, weight in lines[name]:
-                fwhm_hz = fwhm_ppm * frequency_mhz * width[rows]
-                until = _dies_out(float(fwhm_hz.min()), acquisition.dwell_time_s, len(time_s))
-                tau = time_s[:until] + part.begin_time_s
-                turn_hz = (ppm + shift_ppm[rows] - WATER_PPM) * frequency_mhz
-                fid[rows, :until] += (weight * value[rows, None]) * np.exp(
-                    2j * np.pi * turn_hz * tau - _FWHM_TO_DECAY * (fwhm_hz * tau) ** 2
-                )
-        fid[rows] *= part(time_s)
-    return fid
-
-
-def _dies_out(fwhm_hz: float, dwell_time_s: float, n_samples: int) -> int:
-    """Return the samples after which nothing is left of a Gaussian line (e to the -40)."""
-    longest_s = math.sqrt(40 / _FWHM_TO_DECAY) / max(fwhm_hz, 1e-9)
-    return min(n_samples, 1 + int(longest_s / dwell_time_s))
-
-
-def _tallest(
-    parts: Mapping[str, NDArray[np.float64]],
-    acquisition: Acquisition,
-    time_s: NDArray[np.float64],
-    lorentz_hz: NDArray[np.float64],
-    gauss_hz: NDArray[np.float64],
-    t2_linewidths: bool,
-) -> NDArray[np.float64]:
-    """Return the height of the tallest of NAA, Cr, Cho in the phased spectrum, shape (V, 1)."""
-    names, areas = _metabolite_areas(parts)
-    basis = _basis(names, acquisition, len(time_s), 0, t2_linewidths)[0]
-    nothing = np.zeros_like(lorentz_hz)
-    damping = _Voigt(nothing, nothing, nothing, lorentz_hz, gauss_hz)
-    frequency_hz = np.fft.fftfreq(len(time_s), acquisition.dwell_time_s)
-    ppm = WATER_PPM + frequency_hz / acquisition.spectrometer_frequency_mhz
-    near = np.zeros(len(ppm), dtype=bool)
-    for name in _TOPS:
-        near |= np.abs(ppm - PEAK_PPM[name]) < _TOP_WINDOW_PPM
-    height = np.empty((len(areas), 1))
-    for start in range(0, len(areas), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        spectrum = np.fft.fft((areas[rows] @ basis) * damping.rows(rows)(time_s), axis=1)
-        height[rows, 0] = spectrum[:, near].real.max(axis=1)
-    return height
-
-
-def _baseline(
-    rms: NDArray[np.float64],
-    kind: BaselineKind,
-    acquisition: Acquisition,
-    time_s: NDArray[np.float64],
-    damping: _Voigt,
-    rng: np.random.Generator,
-) -> NDArray[np.complex128]:
-    """Return smooth baselines with the phase of the data, shape (V, N)."""
-    n_voxels, n = len(rms), len(time_s)
-    fid = np.zeros((n_voxels, n), dtype=np.complex128)
-    if not rms.any():
-        return fid
-    frequency_mhz = acquisition.spectrometer_frequency_mhz
-    if kind == "gaussians":
-        centre_hz = (rng.uniform(0.0, 4.8, (n_voxels, 10)) - WATER_PPM) * frequency_mhz
-        fwhm_hz = rng.uniform(0.4, 0.9, (n_voxels, 10)) * frequency_mhz
-        amplitude = rng.standard_normal((n_voxels, 10)) * fwhm_hz
-        until = _dies_out(float(fwhm_hz.min()), acquisition.dwell_time_s, n)
-        tau = time_s[:until]
-        for k in range(10):
-            fid[:, :until] += amplitude[:, k, None] * np.exp(
-                2j * np.pi * centre_hz[:, k, None] * tau
-                - _FWHM_TO_DECAY * (fwhm_hz[:, k, None] * tau) ** 2
-            )
-    else:
-        # white noise under an envelope of 6 ms at 3 T: structure of about half a ppm
-        envelope = 1.0 / (1.0 + (time_s * frequency_mhz / 0.75) ** 4)
-        noise = rng.standard_normal((2, n_voxels, n))
-        fid = envelope * (noise[0] + 1j * noise[1])
-    ppm = WATER_PPM + np.fft.fftfreq(n, acquisition.dwell_time_s) / frequency_mhz
-    band = (ppm > 0.2) & (ppm < 4.2)
-    size = np.sqrt((np.fft.fft(fid, axis=1)[:, band].real ** 2).mean(axis=1, keepdims=True))
-    scaled: NDArray[np.complex128] = fid * (rms / size) * np.exp(1j * damping.phase_rad)
-    return scaled
-
-
-def _water(
-    amplitude: NDArray[np.float64],
-    time_s: NDArray[np.float64],
-    damping: _Voigt,
-    rng: np.random.Generator,
-) -> NDArray[np.complex128]:
-    """Return residual water: four lines of different phase that no single line fits."""
-    n_voxels = len(amplitude)
-    fid = np.zeros((n_voxels, len(time_s)), dtype=np.complex128)
-    if not amplitude.any():
-        return fid
-    share = rng.dirichlet(np.ones(4), n_voxels)
-    place_hz = rng.normal(0.0, 6.0, (n_voxels, 4))
-    width_hz = rng.uniform(1.0, 12.0, (n_voxels, 4))
-    phase = rng.uniform(-np.pi, np.pi, (n_voxels, 1)) + rng.normal(0.0, 0.7, (n_voxels, 4))
-    for k in range(4):
-        # powers of one step instead of an exponential per sample
-        step = (2j * np.pi * place_hz[:, k] - np.pi * width_hz[:, k]) * (time_s[1] - time_s[0])
-        line = np.broadcast_to(np.exp(step)[:, None], fid.shape).copy()
-        line[:, 0] = amplitude * share[:, k] * np.exp(1j * phase[:, k])
-        fid += np.cumprod(line, axis=1)
-    return fid * damping(time_s)
-
-
-def _eddy_current(eddy_current_hz: float, time_s: NDArray[np.float64]) -> NDArray[np.complex128]:
-    decay_s = 0.1
-    turn = 2 * np.pi * eddy_current_hz * decay_s * (1 - np.exp(-time_s / decay_s))
-    phase: NDArray[np.complex128] = np.exp(1j * turn)
-    return phase
-
-
-def _receivers(
-    coils: int, rng: np.random.Generator
-) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """Return the coils' sensitivities (C,) and a root (C, C) of their noise covariance.
-
-    The noise is correlated, and the sensitivities are such that the optimal combination of all
-    coils has the signal and the noise of one ideal coil.
-    """
-    if coils == 1:
-        return np.ones(1, dtype=np.complex128), np.eye(1, dtype=np.complex128)
-    noise = rng.standard_normal((2, 2, coils, coils))
-    root = np.diag(rng.uniform(0.7, 1.4, coils)) @ (
-        np.eye(coils) + 0.2 * (noise[0, 0] + 1j * noise[0, 1]) / math.sqrt(coils)
-    )
-    sensitivity = rng.uniform(0.2, 1.0, coils) * np.exp(2j * np.pi * rng.uniform(size=coils))
-    whitened = np.linalg.solve(root, sensitivity)
-    return sensitivity / np.linalg.norm(whitened), root
-
-
-def _measured(
-    fid: NDArray[np.complex128],
-    noise_sd: NDArray[np.float64],
-    time_s: NDArray[np.float64],
-    rng: np.random.Generator,
-    receive: tuple[NDArray[np.complex128], NDArray[np.complex128]],
-    averages: int,
-    drift_hz: float,
-    phase_jitter_rad: float,
-) -> NDArray[np.complex128]:
-    """Return noisy FIDs, shape (V, N), (V, N, C), (V, N, A) or (V, N, C, A)."""
-    sensitivity, root = receive
-    coils = len(sensitivity)
-    shift_hz = np.linspace(-0.5, 0.5, averages) * drift_hz if averages > 1 else np.zeros(1)
-    phase_rad = phase_jitter_rad * rng.standard_normal(averages)
-    moved = np.exp(2j * np.pi * np.multiply.outer(time_s, shift_hz) + 1j * phase_rad)  # (N, A)
-    shape = (*fid.shape, coils, averages)
-    noise = np.empty(shape, dtype=np.complex128)
-    rng.standard_normal(out=noise.view(np.float64))
-    noise *= (noise_sd * math.sqrt(averages))[..., None, None]
-    if coils > 1:
-        noise = np.einsum("cd,vnda->vnca", root, noise)
-    measured = fid[:, :, None, None] * sensitivity[:, None] * moved[:, None, :] + noise
-    return measured.reshape(*fid.shape, *(coils,) * (coils > 1), *(averages,) * (averages > 1))

@@ -1,0 +1,149 @@
+"""What is judged: voxels with their criteria, their gates, and the score of their areas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.arguments import check_each, check_type
+from mrs_necrosis.classifier.context import Context
+from mrs_necrosis.classifier.quality_gates import quality_checks
+from mrs_necrosis.classifier.scoring import Scoring, detected_ranges, score, weigh
+from mrs_necrosis.classifier.tissue_gates import tissue_checks
+from mrs_necrosis.criteria import Criterion, load_criteria
+from mrs_necrosis.quality import Quality, QualityThresholds
+from mrs_necrosis.spectra import Conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.classifier.gates import Check
+    from mrs_necrosis.classifier.scoring import Score, Weighted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """Everything that is needed to judge V voxels."""
+
+    areas: PeakAreas
+    criteria: tuple[Weighted, ...]
+    checks: tuple[Check, ...]
+    scoring: Scoring
+    context: Context
+    lipid_off: NDArray[np.bool_]
+    lipid_off_by_threshold: NDArray[np.bool_]
+    factor: float
+
+    @property
+    def spectroscopy(self) -> list[Weighted]:
+        """The criteria of spectroscopy."""
+        return [one for one in self.criteria if one.criterion.kind == "spectroscopy"]
+
+
+def _flat(areas: PeakAreas) -> PeakAreas:
+    k = len(areas.names)
+    covariance = areas.covariance
+    flat = PeakAreas(
+        areas.names,
+        areas.values.reshape(-1, k),
+        None if covariance is None else covariance.reshape(-1, k, k),
+        areas.unit,
+        areas.quantity,
+    ).with_ll()
+    parts = ("Lip13", "Lip09")
+    is_known = "Lip" not in flat and all(name in flat for name in parts)
+    return flat.with_sum("Lip", parts) if is_known else flat
+
+
+def _flat_quality(quality: Quality | None, v: int) -> Quality | None:
+    if quality is None:
+        return None
+    if quality.snr.size != v:
+        msg = f"quality has {quality.snr.size} voxels, the areas have {v}"
+        raise ValueError(msg)
+    return Quality(*(getattr(quality, name).reshape(-1) for name in quality.__slots__))
+
+
+def prepared(
+    areas: PeakAreas,
+    quality: Quality | None,
+    acquisition: Conditions | None,
+    criteria: Sequence[Criterion] | None,
+    scoring: Scoring,
+    thresholds: QualityThresholds,
+    context: Context,
+    near_skull: NDArray[np.bool_] | None = None,
+) -> Case:
+    """Return what the arguments of ``assess`` and ``assess_grid`` come to, checked."""
+    for name, value, kind, wanted in (
+        ("quality", quality, Quality, "a Quality, such as fit(...).quality"),
+        ("context", context, Context, "a Context"),
+        ("scoring", scoring, Scoring, "a Scoring"),
+        ("thresholds", thresholds, QualityThresholds, "QualityThresholds"),
+    ):
+        check_type(name, value, kind, wanted, optional=True)
+    if acquisition is not None:
+        wanted = "an Acquisition, such as spectra.acquisition"
+        check_type("acquisition", acquisition, Conditions, wanted)
+    other = context.contralateral
+    if other is not None and (other.quantity, other.unit) != (areas.quantity, areas.unit):
+        msg = (
+            "contralateral must be in the quantity and unit of the case: it is "
+            f"{_measure(other)} and the case {_measure(areas)}"
+        )
+        raise ValueError(msg)
+    criteria = load_criteria() if criteria is None else criteria
+    criteria = (criteria,) if isinstance(criteria, Criterion) else criteria
+    check_each("criteria", criteria, Criterion, "Criterion objects, as load_criteria returns")
+    flat = _flat(areas)
+    v = len(flat.values)
+    weighted = weigh(
+        criteria,
+        quantity=flat.quantity,
+        acquisition=acquisition,
+        population=context.population,
+        scoring=scoring,
+    )
+    spectroscopy = [one for one in weighted if one.criterion.kind == "spectroscopy"]
+    checks = (
+        *quality_checks(flat, _flat_quality(quality, v), thresholds, scoring),
+        *tissue_checks(flat, acquisition, context, spectroscopy, scoring, near_skull),
+    )
+    lipid_off, by_fact = np.zeros(v, dtype=bool), np.zeros(v, dtype=bool)
+    for check in checks:
+        if check.takes_lipid_off:
+            closed = check.is_closed & check.is_checked
+            lipid_off |= closed
+            if not check.by_threshold:
+                by_fact |= closed
+    return Case(
+        areas=flat,
+        criteria=weighted,
+        checks=checks,
+        scoring=scoring,
+        context=context,
+        lipid_off=lipid_off,
+        lipid_off_by_threshold=lipid_off & ~by_fact,
+        factor=scoring.after_bevacizumab if context.after_bevacizumab else 1.0,
+    )
+
+
+def _measure(areas: PeakAreas) -> str:
+    return areas.quantity if areas.unit is None else f"{areas.quantity} in {areas.unit}"
+
+
+def nominal_score(case: Case) -> Score:
+    """Return the score of the areas themselves."""
+    return score(
+        case.spectroscopy,
+        detected_ranges(case.areas),
+        (len(case.areas.values),),
+        case.scoring,
+        lipid_off=case.lipid_off,
+        factor=case.factor,
+    )

@@ -1,0 +1,276 @@
+"""``mrs-necrosis analyze``."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mrs_necrosis
+from mrs_necrosis.cli.console import (
+    EXIT_BAD_INPUT,
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    notes_of,
+    progress_bar,
+    report_error,
+    say,
+)
+from mrs_necrosis.cli.many import report_cohort, running_many
+from mrs_necrosis.cli.options import (
+    GRID,
+    STEPS,
+    add_acquisition,
+    add_cohort,
+    add_context,
+    keywords_of,
+)
+from mrs_necrosis.cli.values import number_value, path_value
+from mrs_necrosis.errors import FitError, FormatError, MRSNecrosisError, OutputError, SignalError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from mrs_necrosis.analysis import Analysis
+    from mrs_necrosis.areas import PeakAreas
+    from mrs_necrosis.cli.inputs import Input
+
+
+def add_analyze(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.usage = (
+        "mrs-necrosis analyze INPUT [--water-reference FILE] [INPUT ...] [--out DIR]\n"
+        "                            [--json FILE|-] [options]"
+    )
+    parser.add_argument(
+        "inputs", nargs="*", metavar="INPUT",
+        help="a scanner's file, a peak table (TOML, CSV), or peak values: LL=108964 Cho=33671 "
+        "Cr=29534 NAA=31278",
+    )  # fmt: skip
+    parser.add_argument(
+        "--table", type=path_value, metavar="FILE",
+        help="a TSV or CSV with a column input, and any of water_reference, label, echo_time_s, "
+        "…: one line per voxel; needs --out, and goes on where an earlier run was",
+    )  # fmt: skip
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out", type=path_value, metavar="DIR",
+        help="write result.json, ratios.tsv, figures and report.html there; several inputs get "
+        "numbered folders and one table",
+    )  # fmt: skip
+    output.add_argument(
+        "--json", metavar="FILE|-", help="write the result as JSON; - is standard output"
+    )
+    output.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    output.add_argument(
+        "--dicom-source", type=path_value, metavar="FILE|DIR",
+        help="also write DICOM to DIR: of a voxel a structured report (assessment.dcm) with "
+        "patient and study of this DICOM object, of a grid Parametric Maps (map_*.dcm) on the "
+        "images of one series in this folder",
+    )  # fmt: skip
+    output.add_argument(
+        "--label", help="what the outputs call the input; file names are not written, because "
+        "they may name a person",
+    )  # fmt: skip
+    output.add_argument(
+        "--level", type=number_value(0, 1), default=0.95, help="coverage of the intervals (0.95)"
+    )
+    # shown in the help; taken out before parsing, because its place decides what it belongs to
+    parser.add_argument_group("water").add_argument(
+        "--water-reference", metavar="FILE", help="water reference of the input it follows"
+    )
+    add_cohort(parser)
+    add_acquisition(parser)
+    add_context(parser).add_argument(
+        "--contralateral", metavar="INPUT",
+        help="a voxel of the other side: same examination, size and settings",
+    )  # fmt: skip
+    grid = parser.add_argument_group("grids")
+    grid.add_argument(
+        "--lesion-mask", metavar="FILE", help="where the lesion is: NIfTI, any space"
+    )
+    grid.add_argument("--contralateral-mask", metavar="FILE",
+                      help="where normal tissue is; found by itself if not given")  # fmt: skip
+    grid.add_argument("--anatomy", metavar="FILE", help="image to lay the maps on (NIfTI)")
+    grid.add_argument("--point-spread", choices=("hamming", "sinc", "box"), default="hamming",
+                      help="response of a voxel, for the masks (hamming)")  # fmt: skip
+    grid.add_argument("--midline", type=number_value(-1000, 1000), default=0.0, metavar="MM",
+                      dest="midline_mm", help="world x of the mid-sagittal plane (0)")  # fmt: skip
+    grid.add_argument("--filter-kspace", action="store_true", help="Hamming filter in k-space")
+    grid.add_argument("--denoise", action="store_true",
+                      help="low-rank denoising; the errors account for it")  # fmt: skip
+    grid.add_argument("--suppress-lipids", action="store_true",
+                      help="suppress scalp lipid (L2); marks every LL value, whose criteria are "
+                      "left out")  # fmt: skip
+    grid.add_argument("--dask", nargs="?", const="local", metavar="ADDRESS",
+                      help="spread the voxels over a Dask cluster: this machine's cores, or the "
+                      "scheduler at ADDRESS (tcp://host:8786)")  # fmt: skip
+    processing = parser.add_argument_group("processing")
+    processing.add_argument("--phase", type=number_value(-360, 360), metavar="DEGREES",
+                            dest="phase_deg", help="take out this phase")  # fmt: skip
+    processing.add_argument("--shift", type=number_value(-10, 10), metavar="PPM", dest="shift_ppm",
+                            help="move the peaks down by this")  # fmt: skip
+    for step, does in STEPS.items():
+        option = "--find-phase" if step == "phase" else f"--{step.replace('_', '-')}"
+        processing.add_argument(option, dest=step, choices=("auto", "on", "off"), default="auto",
+                                help=f"{does} (auto)")  # fmt: skip
+    processing.add_argument(
+        "--model", choices=("auto", "metabolites", "peaks"), default="auto",
+        help="whole metabolites, free peaks, or by what is known of the echo time (auto)",
+    )  # fmt: skip
+    processing.add_argument(
+        "--fit-range", nargs=2, type=number_value(-5, 15), metavar=("LOW", "HIGH"),
+        help="fit only this, in ppm: where lipid or water were taken out of the data, the rest "
+        "(1.9 4.0)",
+    )  # fmt: skip
+
+
+def run_analyze(options: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    from mrs_necrosis.report.files import refuse_existing, refuse_existing_file, write_files
+    from mrs_necrosis.report.table import to_tsv
+    from mrs_necrosis.report.text import summary
+
+    keywords = keywords_of(options)
+    if options.contralateral and (options.table is not None or len(options.inputs) != 1):
+        options.parser.error("--contralateral belongs to one input")
+    if options.table is not None:
+        return _analyze_table(options, keywords)
+    if options.dicom_source is not None and options.out is None:
+        options.parser.error("--dicom-source needs --out")
+    if options.nprocs is not None or options.mem_mb is not None:
+        options.parser.error("--nprocs and --mem-mb go with --table; --dask spreads one grid")
+    many = len(options.inputs) > 1
+    to_stdout = options.json == "-"
+    if options.out is not None:
+        refuse_existing(options.out, overwrite=options.overwrite)
+    if options.json and not to_stdout:
+        refuse_existing_file(Path(options.json), overwrite=options.overwrite)
+    if options.contralateral:
+        other = _other_side(options.contralateral, options.inputs[0], keywords)
+        keywords["context"] = replace(keywords["context"], contralateral=other)
+    done: list[Analysis] = []
+    failed: list[MRSNecrosisError] = []
+    for number, one in enumerate(options.inputs, 1):
+        out = options.out
+        if out is not None and many:
+            out = out / f"{number:03d}"
+        try:
+            with (
+                progress_bar(options) as progress,
+                _executor(options) as executor,
+                notes_of(options, one.name if many else ""),
+            ):
+                analysis = mrs_necrosis.analyze(
+                    one.source, water_reference=one.water, out=out,
+                    overwrite=options.overwrite, figures=options.figures,
+                    dicom_source=options.dicom_source, progress=progress, executor=executor,
+                    threads=options.omp_nthreads, **keywords,
+                )  # fmt: skip
+        except OutputError:
+            raise
+        except ValueError as error:
+            if "off" in {options.combine_coils, options.average}:
+                options.parser.error(f"{error}; leave out --combine-coils and --average off")
+            raise
+        except MRSNecrosisError as error:
+            code = report_error(error, one.name)
+            if not many:
+                return code
+            failed.append(error)
+            continue
+        done.append(analysis)
+        if not to_stdout and not options.quiet:
+            if many:
+                say(f"{'' if number == 1 else chr(10)}{number:03d}  {one.name}")
+            say(summary(analysis))
+    if options.json and done:
+        _write_json(options, done, many=many)
+    if options.out is not None and many and done:
+        if options.overwrite:
+            _remove_more(options.out, len(options.inputs))
+        write_files(options.out, {"ratios.tsv": to_tsv(done).encode()}, overwrite=True)
+    if options.out is not None and done and not options.quiet:
+        say(f"\nwritten to {options.out}", file=sys.stderr)
+    if not failed:
+        return EXIT_OK
+    return EXIT_SOME_FAILED if done else EXIT_BAD_INPUT
+
+
+def _other_side(source: str, case: Input, keywords: dict[str, Any]) -> PeakAreas:
+    """Return the areas of a voxel of the other side, measured with the options of the case."""
+    from mrs_necrosis.io import is_peak_table
+    from mrs_necrosis.report.text import failed_checks
+
+    of_the_case = {"context", "prior", "criteria", "label", *GRID}
+    told = {name: value for name, value in keywords.items() if name not in of_the_case}
+    by_hand = {"phase_deg", "shift_ppm"}  # of one spectrum alone
+    steps = {name: v for name, v in told["preprocessing"].items() if name not in by_hand}
+    try:
+        found = mrs_necrosis.analyze(source, **{**told, "preprocessing": steps})
+    except (SignalError, FitError) as error:
+        raise FormatError(source, str(error)) from None
+    if (found.fit is None) is not is_peak_table(case.source):
+        problem = "the other side must be measured as the case is, as a spectrum or as peak values"
+        raise FormatError(source, problem)
+    failed = () if found.assessment is None else failed_checks(found.assessment)
+    if failed or not found.is_single:
+        why = f"it failed its checks ({', '.join(failed)})" if failed else "it has many voxels"
+        raise FormatError(source, f"cannot stand for the other side; {why}")
+    return found.areas
+
+
+def _write_json(options: argparse.Namespace, done: list[Analysis], *, many: bool) -> None:
+    from mrs_necrosis.report.document import to_json
+    from mrs_necrosis.report.files import write_files
+
+    texts = [to_json(analysis) for analysis in done]
+    text = texts[0] if not many else "[" + ",\n".join(t.rstrip() for t in texts) + "]\n"
+    if options.json == "-":
+        sys.stdout.write(text)
+    else:
+        target = Path(options.json)
+        write_files(target.parent, {target.name: text.encode()}, overwrite=options.overwrite)
+
+
+def _remove_more(out: Path, count: int) -> None:
+    """Remove the numbered results of an earlier command that had more inputs."""
+    from mrs_necrosis.report.files import remove_earlier
+
+    for folder in sorted(out.iterdir()):
+        if re.fullmatch(r"\d{3,}", folder.name) and int(folder.name) > count:
+            remove_earlier(folder)
+
+
+def _analyze_table(options: argparse.Namespace, keywords: dict[str, Any]) -> int:
+    from mrs_necrosis.cohort import analyze_table
+    from mrs_necrosis.cohort.listing import table_units
+
+    if options.out is None or options.label:
+        options.parser.error("--table needs --out, and has its labels itself")
+    if options.dicom_source is not None:
+        options.parser.error("--dicom-source does not go with --table")
+    del keywords["label"]
+    count = len(table_units(options.table))
+    with running_many(options, count) as executor, progress_bar(options, "inputs") as progress:
+        result = analyze_table(
+            options.table, options.out, figures=options.figures, overwrite=options.overwrite,
+            threads=options.omp_nthreads, executor=executor, progress=progress, **keywords,
+        )  # fmt: skip
+    return report_cohort(options, result, options.out)
+
+
+@contextlib.contextmanager
+def _executor(options: argparse.Namespace) -> Iterator[Any]:
+    """Yield a Dask cluster if one is asked for."""
+    if options.dask is None:
+        yield None
+        return
+    from mrs_necrosis.cohort import cluster
+
+    with cluster(None if options.dask == "local" else options.dask) as executor:
+        yield executor

@@ -1,0 +1,392 @@
+"""A grid as a whole: its lesion, its own normal tissue, and everything that is shown of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mrs_necrosis.assessment import Favors, not_met
+from mrs_necrosis.lesion import (
+    cho_naa_index,
+    contralateral_reference,
+    mask_weights,
+    summarise_lesion,
+)
+from mrs_necrosis.lesion.masks import usable_voxels
+from mrs_necrosis.lesion.normal_tissue import normalised_ratios
+from mrs_necrosis.lesion.summary import JUDGED, NO_LESION
+from mrs_necrosis.maps.map import (
+    LABEL_CODES,
+    index_maps,
+    label_maps,
+    lesion_map,
+    reference_maps,
+    scalp_map,
+    standard_maps,
+)
+from mrs_necrosis.ratios import standard_ratios
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.areas import PeakAreas
+    from mrs_necrosis.classifier import GridAssessment
+    from mrs_necrosis.lesion.masks import PointSpread
+    from mrs_necrosis.lesion.normal_tissue import ChoNAAIndex, Reference
+    from mrs_necrosis.lesion.summary import LesionSummary
+    from mrs_necrosis.maps.map import Map
+    from mrs_necrosis.quality import Quality
+    from mrs_necrosis.ratios import Ratio
+
+
+StatementKind = Literal["gate", "recurrence", "necrosis", "caveat"]
+
+_OVERSHOOT = 1.5  # of a share that was resampled; beyond, the numbers are others
+
+_ASSESSED = tuple(LABEL_CODES)  # in the order of the codes of GridAssessment
+
+SUPPRESSED = "lipid signals were suppressed: no area of lipid, lactate or LL is one of the tissue"
+"""What every map of them says then."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """A sentence that holds in some voxels: a closed gate, a criterion that is met.
+
+    Parameters
+    ----------
+    kind : {"gate", "recurrence", "necrosis", "caveat"}
+        A closed gate, a criterion that favours a side, anything else worth knowing.
+    text : str
+        The sentence.
+    where : ndarray of bool, shape (X, Y, Z)
+        The voxels in which it holds.
+    """
+
+    kind: StatementKind
+    text: str
+    where: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anatomy:
+    """An image to lay the grid on.
+
+    Parameters
+    ----------
+    values : ndarray, shape (A, B, C)
+        In any space.
+    affine : ndarray of float64, shape (4, 4)
+        Its indices to RAS+ mm.
+    """
+
+    values: NDArray[Any]
+    affine: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Surroundings:
+    """What is known of a grid besides its own spectra.
+
+    Parameters
+    ----------
+    lesion : Anatomy or None
+        Mask of the lesion, in any space.
+    reference : Anatomy or None
+        Mask of normal tissue, in any space; found automatically if None.
+    anatomy : Anatomy or None
+        To lay the maps on.
+    point_spread : {"hamming", "sinc", "box"}
+        Response of a voxel, for the masks.
+    midline_mm : float
+        World x of the mid-sagittal plane.
+    """
+
+    lesion: Anatomy | None = None
+    reference: Anatomy | None = None
+    anatomy: Anatomy | None = None
+    point_spread: PointSpread = "hamming"
+    midline_mm: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OwnTissue:
+    """The lesion and the normal tissue of one grid.
+
+    Parameters
+    ----------
+    lesion_weights : ndarray of float64, shape (X, Y, Z), or None
+        Share of each voxel's signal that comes from the lesion.
+    index : ChoNAAIndex
+        Against the subject's own normal voxels, or refused.
+    reference : Reference
+        Mean areas of normal tissue, or refused.
+    normalised : tuple of Ratio
+        Against the reference.
+    """
+
+    lesion_weights: NDArray[np.float64] | None
+    index: ChoNAAIndex
+    reference: Reference
+    normalised: tuple[Ratio, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class GridResult:
+    """Everything that is written and drawn of a grid.
+
+    Parameters
+    ----------
+    maps : tuple of Map
+        The label first.
+    own : OwnTissue
+        Lesion and normal tissue.
+    lesion : LesionSummary or None
+        None without a mask of the lesion.
+    statements : tuple of Statement
+        Reasons, per voxel.
+    anatomy : Anatomy or None
+        To lay the maps on.
+    notes : tuple of str
+        Sentences about the whole grid.
+    """
+
+    maps: tuple[Map, ...]
+    own: OwnTissue
+    lesion: LesionSummary | None
+    statements: tuple[Statement, ...]
+    anatomy: Anatomy | None
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        lesion = "" if self.lesion is None else f", lesion: {self.lesion.favors.value}"
+        return f"<GridResult {', '.join(one.name for one in self.maps)}{lesion}>"
+
+
+def _membership(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a mask as membership: whole numbers are labels, others shares if near 0 to 1."""
+    given = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0)
+    if (given == np.rint(given)).all() or given.max() > _OVERSHOOT:
+        return (given > 0.0).astype(np.float64)
+    return np.clip(given, 0.0, 1.0)
+
+
+def own_tissue(
+    areas: PeakAreas,
+    quality: Quality,
+    *,
+    affine: NDArray[np.float64] | None,
+    surroundings: Surroundings | None = None,
+    scalp_lipid: NDArray[np.bool_] | None = None,
+) -> OwnTissue:
+    """Return the lesion's weights and the subject's own normal tissue.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (X, Y, Z, K).
+    quality : Quality
+        Of shape (X, Y, Z).
+    affine : ndarray of float64, shape (4, 4), or None
+        Grid indices to RAS+ mm.
+    surroundings : Surroundings or None
+        Masks: shares between 0 and 1, or labels in whole numbers, of which all above 0 count.
+    scalp_lipid : ndarray of bool, shape (X, Y, Z), or None
+        Voxels whose lipid comes from the scalp: they stand for no normal tissue.
+
+    Returns
+    -------
+    OwnTissue
+        Index and reference are refused, with the reason, where the grid does not carry them.
+
+    Raises
+    ------
+    ValueError
+        If a mask is given and the grid has no position.
+    """
+    around = surroundings or Surroundings()
+    x, y, z = quality.snr.shape
+
+    def weights_of(mask: Anatomy) -> NDArray[np.float64]:
+        if affine is None:
+            msg = "a mask needs a grid with a position; this source gives none"
+            raise ValueError(msg)
+        return mask_weights(
+            _membership(mask.values),
+            mask.affine,
+            shape=(x, y, z),
+            affine=affine,
+            psf=around.point_spread,
+        )
+
+    weights = None if around.lesion is None else weights_of(around.lesion)
+    chosen = None if around.reference is None else weights_of(around.reference) >= 0.5
+    usable = usable_voxels(quality)
+    if scalp_lipid is not None:
+        usable &= ~scalp_lipid
+    normal = chosen
+    lesion = weights
+    if lesion is not None and lesion.max() <= NO_LESION:
+        lesion = None
+    if normal is None and lesion is not None:
+        normal = lesion < NO_LESION
+    index = cho_naa_index(areas, usable=usable, presumed_normal=normal)
+    reference = contralateral_reference(
+        areas,
+        usable=usable,
+        chosen=chosen,
+        lesion=None if lesion is None else lesion >= 0.5,
+        affine=affine,
+        index=index,
+        midline_mm=around.midline_mm,
+    )
+    normalised = normalised_ratios(areas, reference)
+    return OwnTissue(
+        lesion_weights=weights, index=index, reference=reference, normalised=normalised
+    )
+
+
+def grid_result(
+    areas: PeakAreas,
+    quality: Quality,
+    assessment: GridAssessment,
+    own: OwnTissue,
+    *,
+    level: float = 0.95,
+    cutoffs: Mapping[str, Sequence[float]] | None = None,
+    anatomy: Anatomy | None = None,
+    scalp_lipid: NDArray[np.bool_] | None = None,
+    lipids_suppressed: bool = False,
+) -> GridResult:
+    """Return everything that is written and drawn of a grid.
+
+    Parameters
+    ----------
+    areas : PeakAreas
+        values (X, Y, Z, K).
+    quality : Quality
+        Of shape (X, Y, Z).
+    assessment : GridAssessment
+        Made by ``classifier.assess_grid``.
+    own : OwnTissue
+        Made by ``own_tissue``.
+    level : float
+        Coverage of the intervals.
+    cutoffs : mapping of str to sequence of float, or None
+        Cut-offs by name of the ratio, for maps of probability.
+    anatomy : Anatomy or None
+        To lay the maps on.
+    scalp_lipid : ndarray of bool, shape (X, Y, Z), or None
+        Voxels whose lipid probably comes from the scalp.
+    lipids_suppressed : bool
+        Whether lipid signals were suppressed: every map of LL then says so.
+
+    Returns
+    -------
+    GridResult
+        The same input gives the same result.
+    """
+    label_of = np.array([favors.value for favors in LABEL_CODES])
+    labels = label_of[assessment.codes]
+    # what a gate withholds has no evidence either: near-normal tissue is no necrosis
+    withheld = labels == Favors.NOT_EVALUABLE.value
+    likelihood = np.where(withheld, np.nan, np.exp(assessment.log_likelihood_ratio))
+    chance = assessment.label_probability
+    if chance is not None:
+        chance = np.where(withheld[..., None], np.nan, chance)
+    leaning = assessment.leaning_probability
+    if leaning is not None:
+        leaning = np.where(withheld[..., None], np.nan, leaning)
+    maps = (
+        *label_maps(
+            labels,
+            likelihood_ratio=likelihood,
+            label_probability=None
+            if chance is None
+            else {label.value: chance[..., i] for i, label in enumerate(JUDGED)},
+            closed_gates=assessment.closed,
+            details={
+                "Criteria": {one.statement: one.citation for one in assessment.findings},
+                "Checks": {
+                    gate: {
+                        "Threshold": threshold,
+                        "WithholdsLabel": gate in assessment.withholding,
+                    }
+                    for gate, threshold in assessment.requirements.items()
+                },
+                "ChecksMap": "desc-gates",
+            },
+        ),
+        *standard_maps(areas, quality, level=level, cutoffs=cutoffs),
+        *index_maps(own.index),
+        *reference_maps(own.reference, own.normalised, level=level),
+    )
+    notes = [own.index.sentence, own.reference.sentence]
+    if scalp_lipid is not None:
+        maps = (*maps, scalp_map(scalp_lipid))
+        if scalp_lipid.any():
+            notes.append(
+                f"lipid of {int(scalp_lipid.sum())} voxels at the edge probably comes from the "
+                "scalp; criteria of lipid and lactate are left out there"
+            )
+    if lipids_suppressed:
+        maps = tuple(_not_of_the_tissue(one) for one in maps)
+        notes.append(SUPPRESSED)
+    summary = None
+    if own.lesion_weights is not None:
+        maps = (*maps, lesion_map(own.lesion_weights))
+        if own.lesion_weights.max() > NO_LESION:
+            summary = summarise_lesion(
+                own.lesion_weights,
+                labels,
+                label_probability=chance,
+                leaning_probability=leaning,
+                likelihood_ratio=likelihood,
+                ratios=tuple(standard_ratios(areas).values()),
+            )
+        else:
+            notes.append("the lesion mask is empty or does not touch the grid; check its space")
+    return GridResult(
+        maps=maps,
+        own=own,
+        lesion=summary,
+        statements=_statements(assessment),
+        anatomy=anatomy,
+        notes=tuple(notes),
+    )
+
+
+def _statements(assessment: GridAssessment) -> tuple[Statement, ...]:
+    statements = []
+    for gate, closed in assessment.closed.items():
+        asked = assessment.requirements.get(gate, "")
+        text = f"{gate} (asks for: {asked})" if asked else gate
+        kind: StatementKind = "gate" if gate in assessment.withholding else "caveat"
+        statements.append(Statement(kind, text, closed))
+    sides: tuple[tuple[StatementKind, Favors], ...] = (
+        ("recurrence", Favors.RECURRENCE),
+        ("necrosis", Favors.NECROSIS),
+    )
+    for finding in assessment.findings:
+        for side, favors in sides:
+            is_met = side == finding.side
+            words = finding.statement if is_met else not_met(finding.statement, finding.side)
+            where = finding.codes == _ASSESSED.index(favors)
+            statements.append(Statement(side, words, where))
+    return tuple(statements)
+
+
+def _not_of_the_tissue(one: Map) -> Map:
+    """Mark a map of lipid or lactate whose signals were suppressed."""
+    if not {"LL", "Lac", "Lip13", "Lip09", "Lip20"} & set(one.met.split("/")):
+        return one
+    return replace(
+        one,
+        title=f"{one.title} (lipids suppressed)" if one.desc != "ratio" else one.title,
+        description=f"{one.description}; {SUPPRESSED}",
+        details={**one.details, "LipidsSuppressed": True},
+    )
