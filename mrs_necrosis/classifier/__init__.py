@@ -7,7 +7,9 @@ scikit-learn estimator (extra ``learn``) that people train on their own cohorts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mrs_necrosis.lazy import loaded_on_use
 
 if TYPE_CHECKING:
     from mrs_necrosis.classifier.calibration import Reliability as Reliability
@@ -46,15 +48,4 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        from importlib import import_module
-
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__ = loaded_on_use(__name__, _HOME)

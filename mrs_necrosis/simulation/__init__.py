@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mrs_necrosis.lazy import loaded_on_use
 
 if TYPE_CHECKING:
     from mrs_necrosis.simulation.grids import grid_phantom as grid_phantom
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.simulation.spins import metabolite_lines as metabolite_lines
     from mrs_necrosis.simulation.tissues import cohort as cohort
 
-_HOMES = {
+_HOME = {
     "cohort": "tissues",
     "phantom": "phantoms",
     "sample_path": "samples",
@@ -20,12 +21,6 @@ _HOMES = {
     "metabolite_lines": "spins",
 }
 
+__all__ = sorted(_HOME)
 
-__all__ = [*_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+__getattr__, __dir__ = loaded_on_use(__name__, _HOME)
