@@ -262,7 +262,9 @@ def test_a_grid_of_a_timeline_is_added_up_over_its_lesion(tmp_path, capsys):
 
     assert cli.main(["followup", str(timeline), "--out", str(tmp_path / "out")]) == 0
 
-    capsys.readouterr()
+    said = capsys.readouterr().err
+    assert said.count("its mask holds 2 separate lesions, which were added up: a course") == 2
+    assert "note: the visit of 2020: its mask" in said
     found = json.loads((tmp_path / "out" / "followup.json").read_text())
     values = [point["value"] for point in found["points"] if point["ratio"] == "Cho/Cr"]
     # the ratios are those of the two tissues that the phantom was made of

@@ -14,9 +14,9 @@ from mrs_necrosis.lesion import (
     mask_weights,
     summarise_lesion,
 )
-from mrs_necrosis.lesion.masks import mirrored, usable_voxels
+from mrs_necrosis.lesion.masks import mirrored, separate_lesions, usable_voxels
 from mrs_necrosis.lesion.normal_tissue import normalised_ratios
-from mrs_necrosis.lesion.summary import JUDGED
+from mrs_necrosis.lesion.summary import JUDGED, with_lesions
 from mrs_necrosis.preprocessing import preprocess
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import ratio
@@ -551,3 +551,61 @@ def test_a_lesion_smaller_than_a_voxel_gets_no_label(weight, favors):
 
     assert summary.favors == favors
     assert ("too little for a label" in summary.sentence) is (favors == "not-evaluable")
+
+
+def test_lesions_that_do_not_touch_are_told_apart():
+    mask = np.zeros((12, 12, 4))
+    mask[1:5, 1:5, 1:3] = 1
+    mask[5, 5, 3] = 1  # touches the first at a corner
+    mask[9:11, 9:11, 1] = 1
+    mask[0, 11, 0] = 1  # a speck
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+
+    found = separate_lesions(mask, least_mm3=9.0, affine=affine)
+
+    assert [int(one.sum()) for one in found] == [33, 4]
+    assert separate_lesions(np.zeros((3, 3, 3)), least_mm3=1.0, affine=affine) == ()
+
+
+def test_soft_edges_of_lesions_that_meet_go_with_the_nearer_one():
+    mask = np.array([0, 0.2, 1, 1, 0.3, 0.1, 0.3, 1, 0.4, 0]).reshape(10, 1, 1)
+
+    found = separate_lesions(mask, least_mm3=0.5, affine=np.eye(4))
+
+    assert len(found) == 2
+    assert sum(found) == pytest.approx(mask)
+    assert found[0].ravel()[[1, 4, 6]].tolist() == [0.2, 0.3, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "favors"),
+    [
+        ([[N] * 30, [R] * 2], Favors.MIXED),  # two voxels of 32 are no tenth of the whole
+        ([[N] * 4, [N] * 4], Favors.NECROSIS),
+        ([[N] * 30, [SILENT] * 2], Favors.INDETERMINATE),
+        ([[N] * 30, [CLOSED] * 2], Favors.INDETERMINATE),
+        ([[R] * 4, [SILENT] * 30], Favors.RECURRENCE),
+        ([[SILENT] * 4, [SILENT] * 4], Favors.INDETERMINATE),
+        ([[CLOSED] * 4, [CLOSED] * 4], Favors.NOT_EVALUABLE),
+    ],
+)
+def test_each_of_several_lesions_is_judged_alone(labels, favors):
+    number = np.repeat(np.arange(len(labels)), [len(one) for one in labels])[:, None, None]
+    grid = grid_of([label for one in labels for label in one])
+    lesions = tuple(
+        summarise_lesion((number == at).astype(float), grid) for at in range(len(labels))
+    )
+
+    found = with_lesions(summarise_lesion(np.ones(grid.shape), grid), lesions)
+
+    assert found.favors is favors
+    assert found.lesions == lesions
+    assert found.sentence.startswith("The mask holds 2 separate lesions, each judged alone: ")
+    assert f"about {lesions[1].centre_voxel}: {lesions[1].favors.value}" in found.sentence
+    assert "The lesion is" not in found.sentence
+
+
+def test_one_lesion_stays_as_it_is():
+    whole = summarise_lesion(np.ones((4, 1, 1)), grid_of([N] * 4))
+
+    assert with_lesions(whole, (whole,)) is whole

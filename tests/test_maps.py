@@ -235,6 +235,21 @@ def tumour_mask():
     return Anatomy(mask, affine)
 
 
+def test_a_mask_of_two_lesions_is_told_as_two():
+    one = tumour_mask()
+    mask = one.values.copy()
+    mask[8:10, 7:9] = 1  # in normal tissue
+
+    result, own, _ = whole_grid(lesion=Anatomy(mask, one.affine), point_spread="box")
+
+    first, second = result.lesion.lesions
+    assert (first.favors, second.favors) == (Favors.RECURRENCE, Favors.NOT_EVALUABLE)
+    assert (first.n_voxels, second.n_voxels) == (pytest.approx(8), pytest.approx(4))
+    assert result.lesion.favors is Favors.RECURRENCE
+    assert len(own.each_lesion) == 2
+    assert whole_grid(lesion=one, point_spread="box")[0].lesion.lesions == ()
+
+
 def test_a_tumour_in_normal_tissue_is_found_with_its_own_reference(tmp_path):
     result, own, affine = whole_grid(lesion=tumour_mask(), point_spread="box")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mrs_necrosis
-from mrs_necrosis.cli.console import EXIT_OK, say
+from mrs_necrosis.cli.console import EXIT_OK, print_notes, say
 from mrs_necrosis.cli.values import number_value, path_value
 from mrs_necrosis.errors import FitError, FormatError, SignalError
 
@@ -92,6 +92,14 @@ def _measured(options: argparse.Namespace, visit: Visit) -> Visit:
     except ValueError as error:
         options.parser.error(f"the visit of {visit.date}: {error}")
     mask = None if found.is_single else _voxels_of_lesion(options.parser, visit.source, found)
+    lesion = None if found.grid_result is None else found.grid_result.lesion
+    if lesion is not None and lesion.lesions:
+        several = f"its mask holds {len(lesion.lesions)} separate lesions, which were added up"
+        print_notes(
+            options,
+            [f"{several}: a course follows one, so give each lesion a mask and a timeline"],
+            f"the visit of {visit.date}: ",
+        )
     acquisition = found.acquisition
     made = Visit(
         date=visit.date,

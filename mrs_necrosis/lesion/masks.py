@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mrs_necrosis.quality import Quality
 
 
+LEAST_LESION = 0.5
+"""Of a voxel's volume: what is smaller is a speck of the mask and no lesion of its own
+(assumed)."""
+
 PointSpread = Literal["sinc", "hamming", "box"]
 POINT_SPREADS: Final = get_args(PointSpread)
 """Responses of a voxel that are known."""
@@ -119,6 +123,64 @@ def mask_weights(
             weights += seen[:, :, None] * kernels[2][None, None, :, at]
     clipped: NDArray[np.float64] = np.clip(weights, 0.0, 1.0)
     return clipped
+
+
+def separate_lesions(
+    mask: NDArray[np.float64], *, least_mm3: float, affine: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Return one mask for each lesion that does not touch another, the largest first.
+
+    Parameters
+    ----------
+    mask : ndarray of float64, shape (A, B, C)
+        Membership, 0 to 1.
+    least_mm3 : float
+        Smaller ones are specks and are left out.
+    affine : ndarray of float64, shape (4, 4)
+        Mask indices to RAS+ mm.
+
+    Returns
+    -------
+    tuple of ndarray of float64, shape (A, B, C)
+        What belongs to a lesion by less than half goes with the lesion next to it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mask = np.zeros((9, 1, 1))
+    >>> mask[[1, 2, 3, 6, 8]] = 1
+    >>> [int(one.sum()) for one in separate_lesions(mask, least_mm3=1, affine=np.eye(4))]
+    [3, 1, 1]
+    """
+    from scipy.ndimage import distance_transform_edt, label
+
+    corners = np.argwhere(mask > 0)
+    if not corners.size:
+        return ()
+    box = tuple(slice(low, high + 1) for low, high in zip(*_ends(corners), strict=True))
+    inside = mask[box]
+    number, count = label(inside >= 0.5, structure=np.ones((3, 3, 3)))
+    if count == 0:
+        return (mask,)
+    if (inside[number == 0] > 0).any():
+        nearest = distance_transform_edt(number == 0, return_distances=False, return_indices=True)
+        number = number[tuple(nearest)]
+    volume = abs(float(np.linalg.det(affine[:3, :3]))) * np.bincount(
+        number.ravel(), weights=inside.ravel(), minlength=count + 1
+    )
+    order = [int(at) for at in np.argsort(-volume[1:], kind="stable") + 1]
+    lesions = []
+    for at in order:
+        if volume[at] < least_mm3:
+            break
+        one = np.zeros_like(mask)
+        one[box] = np.where(number == at, inside, 0.0)
+        lesions.append(one)
+    return tuple(lesions)
+
+
+def _ends(corners: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return corners.min(axis=0), corners.max(axis=0)
 
 
 def mirrored(

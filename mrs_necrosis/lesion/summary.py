@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -55,6 +55,11 @@ class LesionSummary:
     leaning : mapping of str to (fraction, lower, upper)
         As `fractions`, of at least twofold evidence for necrosis and for recurrence, whether or
         not it makes a label; empty without probabilities.
+    lesions : tuple of LesionSummary
+        Each of several separate lesions of one mask, judged alone, the largest first; empty if
+        there is one.
+    centre_voxel : tuple of int or None
+        Where most of it lies.
     sentence : str
         All of this for the reader.
     """
@@ -67,6 +72,8 @@ class LesionSummary:
     worst_likelihood_ratio: float | None
     distribution: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     leaning: Mapping[str, tuple[float, float | None, float | None]] = field(default_factory=dict)
+    lesions: tuple[LesionSummary, ...] = ()
+    centre_voxel: tuple[int, int, int] | None = None
     sentence: str = ""
 
 
@@ -232,6 +239,7 @@ def summarise_lesion(
         msg = "the lesion mask does not touch the grid; check that both are in one world space"
         raise ValueError(msg)
     member = weights > NO_LESION
+    centre = _centre(weights)
     judged = member & np.isin(labels, [label.value for label in JUDGED])
     size, evaluable = float(weights[member].sum()), float(weights[judged].sum())
     size = size or total
@@ -243,6 +251,7 @@ def summarise_lesion(
             fractions={},
             worst_voxel=None,
             worst_likelihood_ratio=None,
+            centre_voxel=centre,
             sentence="No voxel of the lesion could be judged.",
         )
     inside, weight = labels[judged], weights[judged]
@@ -275,7 +284,80 @@ def summarise_lesion(
         worst_voxel=worst,
         worst_likelihood_ratio=worst_lr,
         distribution=distribution,
+        centre_voxel=centre,
         sentence=_sentence(favors, size, evaluable, fractions, leaning, worst, worst_lr),
+    )
+
+
+def _centre(weights: NDArray[np.float64]) -> tuple[int, int, int]:
+    """Return the voxel of the lesion that lies nearest to its centre of mass."""
+    places = np.argwhere(weights >= 0.5 * weights.max())
+    mass = weights[tuple(places.T)]
+    middle = mass @ places / mass.sum()
+    i, j, k = places[np.argmin(((places - middle) ** 2).sum(axis=1))]
+    return int(i), int(j), int(k)
+
+
+def with_lesions(whole: LesionSummary, lesions: tuple[LesionSummary, ...]) -> LesionSummary:
+    """Return the summary of a mask that holds several separate lesions.
+
+    A recurrence must not drown in a necrosis elsewhere: each lesion is judged alone, and the
+    label of all follows theirs. Mixed if they contradict each other or one is mixed; a recurrence
+    beside undecided ones is recurrence-favoring; necrosis-favoring only if each is.
+
+    Parameters
+    ----------
+    whole : LesionSummary
+        Of all of the mask.
+    lesions : tuple of LesionSummary
+        Of each lesion.
+
+    Returns
+    -------
+    LesionSummary
+        `whole` if there are fewer than two.
+    """
+    if len(lesions) < 2:
+        return whole
+    labels = {one.favors for one in lesions}
+    if Favors.MIXED in labels or {Favors.NECROSIS, Favors.RECURRENCE} <= labels:
+        favors = Favors.MIXED
+    elif Favors.RECURRENCE in labels:
+        favors = Favors.RECURRENCE
+    elif len(labels) == 1:
+        favors = next(iter(labels))
+    else:
+        favors = Favors.INDETERMINATE
+    each = "; ".join(
+        f"{one.n_voxels:.1f} voxels about {one.centre_voxel}: {one.favors.value}"
+        for one in lesions[:_MOST_TOLD]
+    )
+    more = len(lesions) - _MOST_TOLD
+    rest = f"; and {more} smaller ones" if more > 0 else ""
+    together, _, _ = whole.sentence.partition(" The lesion is ")
+    together, _, _ = together.partition(" Too little of the lesion ")
+    together = together.replace("The lesion fills", "Together they fill")
+    worst = ""
+    if whole.worst_voxel is not None and whole.worst_likelihood_ratio is not None:
+        worst = f" {_worst(whole.worst_voxel, whole.worst_likelihood_ratio)}"
+    return replace(
+        whole,
+        favors=favors,
+        lesions=lesions,
+        sentence=(
+            f"The mask holds {len(lesions)} separate lesions, each judged alone: {each}{rest}. "
+            f"{together}{worst}"
+        ),
+    )
+
+
+_MOST_TOLD: Final = 6
+
+
+def _worst(voxel: tuple[int, int, int], likelihood_ratio: float) -> str:
+    return (
+        f"The voxel that looks most like tumour is {voxel} "
+        f"(likelihood ratio {likelihood_ratio:.2g})."
     )
 
 
@@ -326,7 +408,5 @@ def _sentence(
         Favors.NOT_EVALUABLE: "Too little of the lesion can be judged for a label.",
     }[favors]
     if worst is not None and worst_lr is not None:
-        conclusion += (
-            f" The voxel that looks most like tumour is {worst} (likelihood ratio {worst_lr:.2g})."
-        )
+        conclusion += f" {_worst(worst, worst_lr)}"
     return text + conclusion

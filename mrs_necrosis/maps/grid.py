@@ -14,9 +14,9 @@ from mrs_necrosis.lesion import (
     mask_weights,
     summarise_lesion,
 )
-from mrs_necrosis.lesion.masks import usable_voxels
+from mrs_necrosis.lesion.masks import LEAST_LESION, separate_lesions, usable_voxels
 from mrs_necrosis.lesion.normal_tissue import normalised_ratios
-from mrs_necrosis.lesion.summary import JUDGED, NO_LESION
+from mrs_necrosis.lesion.summary import JUDGED, NO_LESION, with_lesions
 from mrs_necrosis.maps.map import (
     LABEL_CODES,
     index_maps,
@@ -127,12 +127,15 @@ class OwnTissue:
         Mean areas of normal tissue, or refused.
     normalised : tuple of Ratio
         Against the reference.
+    each_lesion : tuple of ndarray of float64, shape (X, Y, Z)
+        The weights of each of several separate lesions of the mask; empty if there is one.
     """
 
     lesion_weights: NDArray[np.float64] | None
     index: ChoNAAIndex
     reference: Reference
     normalised: tuple[Ratio, ...]
+    each_lesion: tuple[NDArray[np.float64], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -211,20 +214,29 @@ def own_tissue(
     around = surroundings or Surroundings()
     x, y, z = quality.snr.shape
 
-    def weights_of(mask: Anatomy) -> NDArray[np.float64]:
+    def weights_of(values: NDArray[np.float64], mask_affine: NDArray[Any]) -> NDArray[np.float64]:
         if affine is None:
             msg = "a mask needs a grid with a position; this source gives none"
             raise ValueError(msg)
         return mask_weights(
-            _membership(mask.values),
-            mask.affine,
-            shape=(x, y, z),
-            affine=affine,
-            psf=around.point_spread,
+            values, mask_affine, shape=(x, y, z), affine=affine, psf=around.point_spread
         )
 
-    weights = None if around.lesion is None else weights_of(around.lesion)
-    chosen = None if around.reference is None else weights_of(around.reference) >= 0.5
+    weights: NDArray[np.float64] | None = None
+    each: tuple[NDArray[np.float64], ...] = ()
+    if around.lesion is not None:
+        mask, mask_affine = _membership(around.lesion.values), around.lesion.affine
+        weights = weights_of(mask, mask_affine)
+        assert affine is not None
+        least_mm3 = LEAST_LESION * abs(float(np.linalg.det(affine[:3, :3])))
+        apart = separate_lesions(mask, least_mm3=least_mm3, affine=mask_affine)
+        if len(apart) > 1:
+            seen = (weights_of(one, mask_affine) for one in apart)
+            each = tuple(one for one in seen if one.sum() >= LEAST_LESION)
+    chosen = None
+    if around.reference is not None:
+        region = _membership(around.reference.values)
+        chosen = weights_of(region, around.reference.affine) >= 0.5
     usable = usable_voxels(quality)
     if scalp_lipid is not None:
         usable &= ~scalp_lipid
@@ -246,7 +258,11 @@ def own_tissue(
     )
     normalised = normalised_ratios(areas, reference)
     return OwnTissue(
-        lesion_weights=weights, index=index, reference=reference, normalised=normalised
+        lesion_weights=weights,
+        index=index,
+        reference=reference,
+        normalised=normalised,
+        each_lesion=each,
     )
 
 
@@ -340,13 +356,15 @@ def grid_result(
     if own.lesion_weights is not None:
         maps = (*maps, lesion_map(own.lesion_weights))
         if own.lesion_weights.max() > NO_LESION:
-            summary = summarise_lesion(
-                own.lesion_weights,
-                labels,
-                label_probability=chance,
-                leaning_probability=leaning,
-                likelihood_ratio=likelihood,
-                ratios=tuple(standard_ratios(areas).values()),
+            known: dict[str, Any] = {
+                "label_probability": chance,
+                "leaning_probability": leaning,
+                "likelihood_ratio": likelihood,
+                "ratios": tuple(standard_ratios(areas).values()),
+            }
+            summary = with_lesions(
+                summarise_lesion(own.lesion_weights, labels, **known),
+                tuple(summarise_lesion(one, labels, **known) for one in own.each_lesion),
             )
         else:
             notes.append("the lesion mask is empty or does not touch the grid; check its space")

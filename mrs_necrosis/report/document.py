@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.assessment import Assessment, Evidence
+    from mrs_necrosis.lesion.summary import LesionSummary
     from mrs_necrosis.quality import Quality
     from mrs_necrosis.ratios import Ratio
     from mrs_necrosis.spectra import Acquisition
@@ -206,22 +207,26 @@ def _grid_assessment(analysis: Analysis) -> dict[str, Any] | None:
         "likelihood_ratio": plain(np.exp(found.log_likelihood_ratio)),
         "counts": {favors.value: count for favors, count in found.counts().items()},
         "notes": [] if result is None else list(result.notes),
-        "lesion": None
-        if lesion is None
-        else {
-            "favors": lesion.favors.value,
-            "voxels": lesion.n_voxels,
-            "evaluable_voxels": lesion.n_evaluable,
-            "fractions": _shares(lesion.fractions),
-            "leaning": _shares(lesion.leaning),
-            "worst_voxel": plain(lesion.worst_voxel),
-            "worst_likelihood_ratio": plain(lesion.worst_likelihood_ratio),
-            "distribution": {
-                name: {"p10": low, "median": median, "p90": high}
-                for name, (low, median, high) in lesion.distribution.items()
-            },
-            "sentence": lesion.sentence,
+        "lesion": None if lesion is None else _lesion(lesion),
+    }
+
+
+def _lesion(lesion: LesionSummary) -> dict[str, Any]:
+    return {
+        "favors": lesion.favors.value,
+        "voxels": lesion.n_voxels,
+        "evaluable_voxels": lesion.n_evaluable,
+        "centre_voxel": plain(lesion.centre_voxel),
+        "fractions": _shares(lesion.fractions),
+        "leaning": _shares(lesion.leaning),
+        "worst_voxel": plain(lesion.worst_voxel),
+        "worst_likelihood_ratio": plain(lesion.worst_likelihood_ratio),
+        "distribution": {
+            name: {"p10": low, "median": median, "p90": high}
+            for name, (low, median, high) in lesion.distribution.items()
         },
+        "lesions": [_lesion(one) for one in lesion.lesions],
+        "sentence": lesion.sentence,
     }
 
 
