@@ -229,10 +229,9 @@ def summarise_lesion(
     Examples
     --------
     >>> import numpy as np
-    >>> labels = np.full((4, 1, 1), "necrosis-favoring")
-    >>> labels[3] = "recurrence-favoring"
+    >>> labels = np.repeat(["necrosis-favoring", "recurrence-favoring"], [3, 1]).reshape(4, 1, 1)
     >>> summarise_lesion(np.ones((4, 1, 1)), labels).favors
-    <Favors.NECROSIS: 'necrosis-favoring'>
+    <Favors.MIXED: 'mixed'>
     """
     total = float(weights.sum())
     if not total > 1e-6:
@@ -316,6 +315,16 @@ def with_lesions(whole: LesionSummary, lesions: tuple[LesionSummary, ...]) -> Le
     -------
     LesionSummary
         `whole` if there are fewer than two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels = np.repeat(["necrosis-favoring", "recurrence-favoring"], [7, 2]).reshape(9, 1, 1)
+    >>> first, second = np.zeros((9, 1, 1)), np.zeros((9, 1, 1))
+    >>> first[:5], second[7:] = 1, 1
+    >>> whole, *each = (summarise_lesion(w, labels) for w in (first + second, first, second))
+    >>> with_lesions(whole, tuple(each)).favors
+    <Favors.MIXED: 'mixed'>
     """
     if len(lesions) < 2:
         return whole
