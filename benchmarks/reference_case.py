@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.fit_accuracy import bound
+from mrs_necrosis.assessment import LABELS
 from mrs_necrosis.classifier import assess_grid
-from mrs_necrosis.classifier.scoring import LABELS
 from mrs_necrosis.constants import PEAK_PPM
 from mrs_necrosis.fitting import fit
 from mrs_necrosis.preprocessing import preprocess

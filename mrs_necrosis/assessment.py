@@ -26,6 +26,15 @@ class Favors(StrEnum):
     MIXED = "mixed"
 
 
+LABELS: Final = (
+    Favors.NECROSIS,
+    Favors.RECURRENCE,
+    Favors.INDETERMINATE,
+    Favors.NOT_EVALUABLE,
+)
+"""Labels of a voxel by their code in arrays."""
+
+
 def not_met(statement: str, side: str) -> str:
     """Return that a criterion is not met, and of which side it is: it speaks for the other one.
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrs_necrosis.areas import PeakAreas
-from mrs_necrosis.assessment import Favors
+from mrs_necrosis.assessment import LABELS, Favors
 from mrs_necrosis.classifier import (
     Context,
     Reading,
@@ -21,7 +21,7 @@ from mrs_necrosis.classifier import (
     place,
     prior_after_radiosurgery,
 )
-from mrs_necrosis.classifier.scoring import LABELS, label_codes
+from mrs_necrosis.classifier.scoring import label_codes
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import ratio

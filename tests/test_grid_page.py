@@ -497,7 +497,7 @@ def test_without_anatomy_and_affine_the_orientation_is_unknown(browser, tmp_path
 
 def test_lesion_weights_of_a_mask_are_what_the_page_outlines():
     mask = np.ones((4, 4, 4))
-    weights = mask_weights(mask, AFFINE, shape=SHAPE, affine=AFFINE, psf="box")
+    weights = mask_weights(mask, AFFINE, shape=SHAPE, affine=AFFINE, point_spread="box")
     page = grid_page(**{**parts(), "lesion_weights": weights})
 
     outlined = unpacked(embedded(page)["lesion"], "<f4").reshape(SHAPE)

@@ -4,9 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrs_necrosis.areas import PeakAreas
-from mrs_necrosis.assessment import Favors
+from mrs_necrosis.assessment import LABELS, Favors
 from mrs_necrosis.classifier import assess_grid
-from mrs_necrosis.classifier.scoring import LABELS
 from mrs_necrosis.fitting import fit
 from mrs_necrosis.lesion import (
     cho_naa_index,
@@ -167,14 +166,18 @@ def affine_of(voxel_mm, shape):
     return affine
 
 
-@pytest.mark.parametrize("psf", ["box", "sinc", "hamming"])
-def test_a_mask_of_everything_fills_every_voxel(psf):
+@pytest.mark.parametrize("point_spread", ["box", "sinc", "hamming"])
+def test_a_mask_of_everything_fills_every_voxel(point_spread):
     shape = (8, 6, 2)
     affine = affine_of((10.0, 10.0, 10.0), shape)
     everywhere = np.ones((60, 60, 60))
 
     weights = mask_weights(
-        everywhere, affine_of((4.0,) * 3, (60,) * 3), shape=shape, affine=affine, psf=psf
+        everywhere,
+        affine_of((4.0,) * 3, (60,) * 3),
+        shape=shape,
+        affine=affine,
+        point_spread=point_spread,
     )
 
     np.testing.assert_allclose(weights, 1.0, atol=1e-9)
@@ -187,15 +190,15 @@ def test_box_weights_are_volume_fractions():
     mask = np.zeros((40, 40, 10))
     mask[0:25, 0:10, :] = 1  # two and a half voxels of the first row
 
-    weights = mask_weights(mask, fine, shape=shape, affine=affine, psf="box")
+    weights = mask_weights(mask, fine, shape=shape, affine=affine, point_spread="box")
 
     # eight samples along an edge of ten mask voxels
     np.testing.assert_allclose(weights[:, 0, 0], [1, 1, 0.5, 0], atol=0.5 / 8)
     np.testing.assert_allclose(weights[:, 2:, 0], 0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("psf", "window"), [("sinc", False), ("hamming", True)])
-def test_point_spread_is_the_transform_of_the_k_space_samples(psf, window):
+@pytest.mark.parametrize(("point_spread", "window"), [("sinc", False), ("hamming", True)])
+def test_point_spread_is_the_transform_of_the_k_space_samples(point_spread, window):
     n = 8
     shape = (n, n, 1)
     affine = affine_of((10.0, 10.0, 10.0), shape)
@@ -215,7 +218,7 @@ def test_point_spread_is_the_transform_of_the_k_space_samples(psf, window):
     decode = np.exp(2j * np.pi * np.outer(voxel, k) / n)
     image = (decode @ signal @ decode.T).real / points**2
 
-    weights = mask_weights(mask, fine, shape=shape, affine=affine, psf=psf)
+    weights = mask_weights(mask, fine, shape=shape, affine=affine, point_spread=point_spread)
 
     np.testing.assert_allclose(weights[:, :, 0], np.clip(image, 0, 1), atol=0.01)
 
@@ -490,7 +493,7 @@ def test_interval_of_the_fraction_covers_the_truth():
         probability[:, 0, 0, JUDGED.index(Favors.RECURRENCE)] = chance
         probability[:, 0, 0, JUDGED.index(Favors.INDETERMINATE)] = 1 - chance
         labels = grid_of(np.where(chance > 0.9, R, SILENT))
-        summary = summarise_lesion(weights, labels, label_probability=probability, draws=500)
+        summary = summarise_lesion(weights, labels, label_probability=probability, n_draws=500)
         _, low, high = summary.fractions[R]
         share = (weights[:, 0, 0] * truth).sum() / weights.sum()
         hits += low <= share <= high

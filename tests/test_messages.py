@@ -159,9 +159,9 @@ MISUSE = [
     (lambda: replace(ACQUISITION, echo_times_s=(0.01, -1)), "echo_times_s must be in s, between"),
     (
         lambda: mask_weights(
-            np.ones((2, 2, 1)), np.eye(4), shape=(2, 2, 1), affine=np.eye(4), psf="gauss"
+            np.ones((2, 2, 1)), np.eye(4), shape=(2, 2, 1), affine=np.eye(4), point_spread="gauss"
         ),
-        "psf must be one of sinc, hamming, box; got 'gauss'",
+        "point_spread must be one of sinc, hamming, box; got 'gauss'",
     ),
     (lambda: analyze(CASE, level=95), "level must be between 0 and 1; got 95"),
     (lambda: analyze(CASE, prior="low"), "prior must be between 0 and 1; got 'low'"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.areas import PeakAreas, check_areas
 from mrs_necrosis.arguments import check_each, check_type
 from mrs_necrosis.classifier.context import Context
 from mrs_necrosis.classifier.quality_gates import quality_checks
@@ -31,10 +31,13 @@ class Case:
     """Everything that is needed to judge V voxels."""
 
     areas: PeakAreas
+    quality: Quality | None
+    acquisition: Conditions | None
     criteria: tuple[Weighted, ...]
-    checks: tuple[Check, ...]
     scoring: Scoring
+    thresholds: QualityThresholds
     context: Context
+    checks: tuple[Check, ...]
     lipid_off: NDArray[np.bool_]
     lipid_off_by_threshold: NDArray[np.bool_]
     factor: float
@@ -71,15 +74,17 @@ def _flat_quality(quality: Quality | None, v: int) -> Quality | None:
 
 def prepared(
     areas: PeakAreas,
-    quality: Quality | None,
-    acquisition: Conditions | None,
-    criteria: Sequence[Criterion] | None,
-    scoring: Scoring,
-    thresholds: QualityThresholds,
-    context: Context,
+    *,
+    quality: Quality | None = None,
+    acquisition: Conditions | None = None,
+    criteria: Sequence[Criterion] | None = None,
+    scoring: Scoring | None = None,
+    thresholds: QualityThresholds | None = None,
+    context: Context | None = None,
     near_skull: NDArray[np.bool_] | None = None,
 ) -> Case:
     """Return what the arguments of ``assess`` and ``assess_grid`` come to, checked."""
+    check_areas(areas)
     for name, value, kind, wanted in (
         ("quality", quality, Quality, "a Quality, such as fit(...).quality"),
         ("context", context, Context, "a Context"),
@@ -90,6 +95,8 @@ def prepared(
     if acquisition is not None:
         wanted = "an Acquisition, such as spectra.acquisition"
         check_type("acquisition", acquisition, Conditions, wanted)
+    scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
+    context = context or Context()
     other = context.contralateral
     if other is not None and (other.quantity, other.unit) != (areas.quantity, areas.unit):
         msg = (
@@ -102,6 +109,9 @@ def prepared(
     check_each("criteria", criteria, Criterion, "Criterion objects, as load_criteria returns")
     flat = _flat(areas)
     v = len(flat.values)
+    quality = _flat_quality(quality, v)
+    if near_skull is not None:
+        near_skull = np.broadcast_to(near_skull, areas.values.shape[:-1]).reshape(-1)
     weighted = weigh(
         criteria,
         quantity=flat.quantity,
@@ -111,7 +121,7 @@ def prepared(
     )
     spectroscopy = [one for one in weighted if one.criterion.kind == "spectroscopy"]
     checks = (
-        *quality_checks(flat, _flat_quality(quality, v), thresholds, scoring),
+        *quality_checks(flat, quality, thresholds, scoring),
         *tissue_checks(flat, acquisition, context, spectroscopy, scoring, near_skull),
     )
     lipid_off, by_fact = np.zeros(v, dtype=bool), np.zeros(v, dtype=bool)
@@ -123,10 +133,13 @@ def prepared(
                 by_fact |= closed
     return Case(
         areas=flat,
+        quality=quality,
+        acquisition=acquisition,
         criteria=weighted,
-        checks=checks,
         scoring=scoring,
+        thresholds=thresholds,
         context=context,
+        checks=checks,
         lipid_off=lipid_off,
         lipid_off_by_threshold=lipid_off & ~by_fact,
         factor=scoring.after_bevacizumab if context.after_bevacizumab else 1.0,

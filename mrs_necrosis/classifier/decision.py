@@ -11,7 +11,7 @@ import numpy as np
 
 from mrs_necrosis.areas import PeakAreas, check_areas
 from mrs_necrosis.arguments import check_probability, check_whole
-from mrs_necrosis.assessment import Assessment, Evidence, Favors
+from mrs_necrosis.assessment import LABELS, Assessment, Evidence, Favors
 from mrs_necrosis.classifier import phrasing
 from mrs_necrosis.classifier.case import nominal_score, prepared
 from mrs_necrosis.classifier.context import Context
@@ -21,7 +21,6 @@ from mrs_necrosis.classifier.findings import finding_of, grid_findings, other_fi
 from mrs_necrosis.classifier.scenarios import lactate_scenarios, lipid_scenarios
 from mrs_necrosis.classifier.scoring import (
     INDETERMINATE,
-    LABELS,
     NOT_EVALUABLE,
     Scoring,
     are_opposed,
@@ -178,29 +177,31 @@ def assess(
             "(assess_grid takes many)"
         )
         raise ValueError(msg)
-    scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
-    context = context or Context()
     check_probability("prior", prior)
     _check_draws(n_draws, seed)
-    case = prepared(areas, quality, acquisition, criteria, scoring, thresholds, context)
+    case = prepared(
+        areas, quality=quality, acquisition=acquisition, criteria=criteria, scoring=scoring,
+        thresholds=thresholds, context=context,
+    )  # fmt: skip
     nominal = nominal_score(case)
     draws = draw(case, nominal, n_draws, seed, each_criterion=True)
     perfusion, log_ratio = other_findings(case)
-    others = None if log_ratio is None else Others(log_ratio, 1 + scoring.examination_correlation)
+    others = (
+        None if log_ratio is None else Others(log_ratio, 1 + case.scoring.examination_correlation)
+    )
     checks = (
         *case.checks,
         *evidence_checks(case, nominal, draws, others, n_draws=n_draws, seed=seed),
     )
     gates = tuple(check.gate(0) for check in checks)
-    codes = _codes(nominal, checks, scoring)
-
+    codes = _codes(nominal, checks, case.scoring)
     findings = tuple(
         finding_of(one, case, nominal, draws)
         for one in case.spectroscopy
         if one.criterion.is_verified
     )
     evidence = _evidence(nominal, draws, prior, LABELS[codes[0]])
-    combined = _combine(evidence, nominal, draws, others, gates, scoring)
+    combined = _combine(evidence, nominal, draws, others, gates, case.scoring)
     favors = LABELS[codes[0]] if combined is None or combined.favors is None else combined.favors
     found = Assessment(
         favors=favors,
@@ -210,15 +211,9 @@ def assess(
         combined=combined,
     )
     facts = phrasing.Facts(
-        areas=case.areas,
-        quality=quality,
-        acquisition=acquisition,
-        thresholds=thresholds,
-        context=context,
-        scoring=scoring,
+        case=case,
         lipid_scenarios=lipid_scenarios(case),
         lactate_scenarios=lactate_scenarios(case, nominal),
-        criteria=case.criteria,
         together=None if combined is None or others is None else others.together,
     )
     found = replace(
@@ -281,21 +276,18 @@ def assess_grid(
     >>> [LABELS[code].value for code in assess_grid(areas).codes]
     ['necrosis-favoring', 'recurrence-favoring']
     """
-    check_areas(areas)
-    scoring, thresholds = scoring or Scoring(), thresholds or QualityThresholds()
-    context = context or Context()
     check_probability("prior", prior)
     _check_draws(n_draws, seed)
-    shape = areas.values.shape[:-1]
     case = prepared(
-        areas, quality, acquisition, criteria, scoring, thresholds, context,
-        None if near_skull is None else np.broadcast_to(near_skull, shape).reshape(-1),
+        areas, quality=quality, acquisition=acquisition, criteria=criteria, scoring=scoring,
+        thresholds=thresholds, context=context, near_skull=near_skull,
     )  # fmt: skip
+    shape = areas.values.shape[:-1]
     nominal = nominal_score(case)
     draws = draw(case, nominal, n_draws, seed, each_criterion=False)
     checks = (*case.checks, *evidence_checks(case, nominal, draws, n_draws=n_draws, seed=seed))
     return GridAssessment(
-        codes=_codes(nominal, checks, scoring).reshape(shape),
+        codes=_codes(nominal, checks, case.scoring).reshape(shape),
         log_likelihood_ratio=nominal.total.reshape(shape),
         interval=None if draws is None else draws.interval.reshape(*shape, 2),
         posterior=_posterior(nominal.total, prior).reshape(shape),
@@ -354,9 +346,8 @@ def place(
         msg = f"place takes one voxel; got values of shape {areas.values.shape}"
         raise ValueError(msg)
     case = prepared(
-        areas, None, acquisition, criteria, scoring or Scoring(), QualityThresholds(),
-        context or Context(),
-    )  # fmt: skip
+        areas, acquisition=acquisition, criteria=criteria, scoring=scoring, context=context
+    )
     nominal = nominal_score(case)
     draws = draw(case, nominal, 1000, 0, each_criterion=True)
     return tuple(finding_of(one, case, nominal, draws) for one in case.spectroscopy)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrs_necrosis.assessment import Favors, Finding
+from mrs_necrosis.assessment import LABELS, Favors, Finding
 from mrs_necrosis.classifier.scoring import (
-    LABELS,
     NOT_EVALUABLE,
     detected_ranges,
     involves_lipid,

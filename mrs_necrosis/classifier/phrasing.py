@@ -26,12 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mrs_necrosis.areas import PeakAreas
     from mrs_necrosis.assessment import Assessment, Evidence, Finding, Gate
-    from mrs_necrosis.classifier.context import Context
-    from mrs_necrosis.classifier.scoring import Scoring, Weighted
-    from mrs_necrosis.quality import Quality, QualityThresholds
-    from mrs_necrosis.spectra import Conditions
+    from mrs_necrosis.classifier.case import Case
+    from mrs_necrosis.classifier.scoring import Scoring
 
 RESEARCH_USE: Final = (
     "Published cut-offs come from small studies that mostly tuned and tested them on the same "
@@ -42,17 +39,11 @@ RESEARCH_USE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Facts:
-    """What the words need beside the assessment itself; fields as in ``decision.assess``."""
+    """What the words need beside the assessment itself."""
 
-    areas: PeakAreas
-    quality: Quality | None
-    acquisition: Conditions | None
-    thresholds: QualityThresholds
-    context: Context
-    scoring: Scoring
+    case: Case
     lipid_scenarios: tuple[tuple[float, float, float], ...]
     lactate_scenarios: tuple[tuple[float, float], ...]
-    criteria: Sequence[Weighted]
     together: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
     """From the log-likelihood ratio of spectroscopy to that with the other examinations."""
 
@@ -99,7 +90,7 @@ def caveats(found: Assessment, facts: Facts) -> tuple[str, ...]:
 
 
 def _uncertainty_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
-    if facts.areas.covariance is None:
+    if facts.case.areas.covariance is None:
         yield (
             "No uncertainty is reported for the peaks: whether the label holds within their "
             "error could not be checked."
@@ -115,9 +106,9 @@ def _scenario_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
         return
     changed = [(share, lost, lr) for share, lost, lr in facts.lipid_scenarios if share > 0]
     if changed and max(lost for _, lost, _ in changed) >= 0.01:
-        label = _label_of(facts.all_together(ratio), facts.scoring)
+        label = _label_of(facts.all_together(ratio), facts.case.scoring)
         decides = [facts.all_together(lr) for _, _, lr in changed]
-        held = [lr for lr in decides if _label_of(lr, facts.scoring) == label]
+        held = [lr for lr in decides if _label_of(lr, facts.case.scoring) == label]
         lost = [min(lost, 1.0) for _, lost, _ in changed]
         ratios = ", ".join(_number(lr) for _, _, lr in changed)
         if facts.together is not None:
@@ -136,7 +127,7 @@ def _scenario_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             f"{100 * lost[-1]:.0f} % of NAA (lipid 2.0 over 1.3 of "
             f"{', '.join(f'{share:g}' for share, _, _ in changed)}; upper bounds, all of LL "
             f"taken as lipid) makes the likelihood ratio {ratios}; {verdict}."
-            if "Lip13" not in facts.areas
+            if "Lip13" not in facts.case.areas
             else f"Lipid at 2.0 ppm may lie under NAA: taking away {100 * lost[0]:.0f} to "
             f"{100 * lost[-1]:.0f} % of NAA makes the likelihood ratio {ratios}; {verdict}."
         )
@@ -149,7 +140,7 @@ def _scenario_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
 
 
 def _acquisition_caveats(facts: Facts) -> Iterable[str]:
-    acquisition = facts.acquisition
+    acquisition = facts.case.acquisition
     te = None if acquisition is None else acquisition.echo_time_s
     tesla = None if acquisition is None else acquisition.field_t
     if te is None:
@@ -167,12 +158,12 @@ def _acquisition_caveats(facts: Facts) -> Iterable[str]:
             "bandwidth of the pulses is not known here, so LL and Cho may come from partly "
             "different tissue."
         )
-    if facts.areas.quantity == "height":
+    if facts.case.areas.quantity == "height":
         yield "Peak heights were judged; they favour narrow peaks and underrate lactate and lipid."
 
 
 def _quality_caveats(facts: Facts) -> Iterable[str]:
-    limit, quality = facts.thresholds, facts.quality
+    limit, quality = facts.case.thresholds, facts.case.quality
     if quality is not None:
         snr, width = float(quality.snr.flat[0]), float(quality.linewidth_ppm.flat[0])
         residual, other = float(quality.residual_ratio.flat[0]), float(
@@ -197,9 +188,9 @@ def _quality_caveats(facts: Facts) -> Iterable[str]:
             yield f"The spectrum holds a strong peak at {other:.2f} ppm that the model lacks."
     wide = []
     for name in ("Cho", "Cr", "NAA"):
-        if name not in facts.areas or facts.areas.covariance is None:
+        if name not in facts.case.areas or facts.case.areas.covariance is None:
             continue
-        value, sd = float(facts.areas.value(name)[0]), facts.areas.sd(name)
+        value, sd = float(facts.case.areas.value(name)[0]), facts.case.areas.sd(name)
         if sd is not None and value > 0 and limit.area_sd_warn * value < sd[0] <= value / 3:
             wide.append(f"{name} ({100 * sd[0] / value:.0f} %)")
     if wide:
@@ -207,9 +198,9 @@ def _quality_caveats(facts: Facts) -> Iterable[str]:
 
 
 def _case_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
-    context = facts.context
+    context = facts.case.context
     known = sorted(
-        {name for one in facts.criteria for name in one.criterion.applies_to.population}
+        {name for one in facts.case.criteria for name in one.criterion.applies_to.population}
     )
     if context.population is not None and context.population not in known:
         yield (
@@ -238,11 +229,11 @@ def _case_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
 
 
 def _contralateral_caveats(facts: Facts) -> Iterable[str]:
-    other = facts.context.contralateral
-    if other is None or not all(p in other and p in facts.areas for p in ("Cho", "Cr")):
+    other = facts.case.context.contralateral
+    if other is None or not all(p in other and p in facts.case.areas for p in ("Cho", "Cr")):
         return
     flat = dict(zip(other.names, other.values.reshape(-1), strict=True))
-    cho, cr = float(facts.areas.value("Cho")[0]), float(facts.areas.value("Cr")[0])
+    cho, cr = float(facts.case.areas.value("Cho")[0]), float(facts.case.areas.value("Cr")[0])
     if not (flat["Cho"] > 0 and flat["Cr"] > 0):
         return
     yield (
@@ -260,7 +251,7 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
     ratio = found.evidence.likelihood_ratio
     if ratio is None or found.favors == Favors.NOT_EVALUABLE:
         return
-    limit = facts.scoring.believable
+    limit = facts.case.scoring.believable
     if not 1 / limit <= ratio <= limit:
         yield (
             f"A likelihood ratio beyond {limit:g} : 1 is more than spectroscopy alone is known "
@@ -274,10 +265,10 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             "Published criteria of LL contradict each other: high LL favours necrosis in "
             "Nakajima 2009 and Anbarloui 2015, and relapse of glioblastoma in Bulik 2015."
         )
-    for one in facts.criteria:
+    for one in facts.case.criteria:
         criterion = one.criterion
         is_molar = criterion.quantity == "molar"
-        if is_molar == (facts.areas.quantity == "molar"):
+        if is_molar == (facts.case.areas.quantity == "molar"):
             continue
         if not any(f.id == criterion.id and f.scored for f in found.findings):
             continue
@@ -294,14 +285,14 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
     used = {f.id for f in found.findings if f.scored and f.weights.get("proxy", 1.0) != 1.0}
     stand_ins = [
         f"{each.expression} for {each.proxy_for} in {one.criterion.label}"
-        for one in facts.criteria
+        for one in facts.case.criteria
         for each in one.criterion.any_of
         if one.criterion.id in used and each.proxy_for is not None
     ]
     if stand_ins:
         yield (
             "Another ratio stands in where the published one is not known, weighted by "
-            f"{facts.scoring.proxy:g}: {joined(stand_ins)}."
+            f"{facts.case.scoring.proxy:g}: {joined(stand_ins)}."
         )
     if any(f.scored and _basis(f, facts) == "model_implied" for f in found.findings):
         names = sorted(
@@ -311,7 +302,7 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
 
 
 def _basis(finding: Finding, facts: Facts) -> str:
-    for one in facts.criteria:
+    for one in facts.case.criteria:
         if one.criterion.id == finding.id:
             return one.criterion.counts_basis
     return "none"
@@ -332,7 +323,7 @@ def suggestions(found: Assessment, facts: Facts) -> tuple[str, ...]:
     tuple of str
         Most telling first.
     """
-    context, given = facts.context, []
+    context, given = facts.case.context, []
     closed = {gate.name for gate in found.gates if not gate.is_open}
     if "unsuppressed-water" in closed:
         given.append("the water-suppressed acquisition of this voxel")
@@ -344,7 +335,7 @@ def suggestions(found: Assessment, facts: Facts) -> tuple[str, ...]:
     has_perfusion = any(f.kind == "perfusion" for f in found.findings)
     if not has_perfusion:
         given.append("perfusion imaging (rCBV)")
-    te = None if facts.acquisition is None else facts.acquisition.echo_time_s
+    te = None if facts.case.acquisition is None else facts.case.acquisition.echo_time_s
     if te is None:
         given.append("the echo time of this spectrum")
     if te is None or te_class(te) == "short":
@@ -389,8 +380,8 @@ def paragraph(found: Assessment, facts: Facts) -> str:
     for_and_against: list[str] = []
     is_evaluable = found.evidence.favors != Favors.NOT_EVALUABLE
     if is_evaluable:
-        label.append(_strength(found.evidence, facts.scoring))
-        label.append(_why_no_label(found.evidence, facts.scoring))
+        label.append(_strength(found.evidence, facts.case.scoring))
+        label.append(_why_no_label(found.evidence, facts.case.scoring))
         label.extend(gate.sentence for gate in deciding if gate.name not in {"near-normal"})
         for_and_against = list(_agreement(found))
         limits.append(_weightiest(found, facts))
@@ -525,7 +516,7 @@ def _weightiest(found: Assessment, facts: Facts) -> str:
     strongest = choose(families, key=lambda name: families[name])
     lipid = families.get(LIPID_FAMILY)
     rest = f"The evidence rests most on {_FAMILY_WORDS.get(strongest, strongest)}"
-    if lipid is not None and strongest != LIPID_FAMILY and abs(lipid) < facts.scoring.opposed:
+    if lipid is not None and strongest != LIPID_FAMILY and abs(lipid) < facts.case.scoring.opposed:
         rest += "; lipid and lactate say little, because studies disagree on their direction"
     return f"{rest}."
 
@@ -628,11 +619,11 @@ def _key_limits(found: Assessment, facts: Facts) -> Iterable[str]:
                 f"{_number(low)} to {_number(high)}."
             )
     missing = []
-    if facts.acquisition is None or facts.acquisition.echo_time_s is None:
+    if facts.case.acquisition is None or facts.case.acquisition.echo_time_s is None:
         missing.append("the echo time")
-    if facts.acquisition is None or facts.acquisition.field_t is None:
+    if facts.case.acquisition is None or facts.case.acquisition.field_t is None:
         missing.append("the field strength")
-    if facts.areas.covariance is None:
+    if facts.case.areas.covariance is None:
         missing.append("the error of the peaks")
     if missing:
         verb = "is" if len(missing) == 1 else "are"

@@ -17,11 +17,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrs_necrosis.assessment import Favors
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
 
@@ -610,15 +609,7 @@ def score(
 
 
 NECROSIS, RECURRENCE, INDETERMINATE, NOT_EVALUABLE = range(4)
-"""Codes of the labels in arrays."""
-
-LABELS: Final = (
-    Favors.NECROSIS,
-    Favors.RECURRENCE,
-    Favors.INDETERMINATE,
-    Favors.NOT_EVALUABLE,
-)
-"""Labels by their code."""
+"""Codes of the labels in arrays: their places in ``assessment.LABELS``."""
 
 
 def are_opposed(found: Score, scoring: Scoring) -> NDArray[np.bool_]:

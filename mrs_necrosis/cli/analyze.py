@@ -131,8 +131,7 @@ def add_analyze(parser: argparse.ArgumentParser) -> None:
 
 def run_analyze(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    from mrs_necrosis.report.files import refuse_existing, refuse_existing_file, write_files
-    from mrs_necrosis.report.table import to_tsv
+    from mrs_necrosis.report.files import refuse_existing, refuse_existing_file
     from mrs_necrosis.report.text import summary
 
     keywords = keywords_of(options)
@@ -144,61 +143,74 @@ def run_analyze(options: argparse.Namespace) -> int:
         options.parser.error("--dicom-source needs --out")
     if options.nprocs is not None or options.mem_mb is not None:
         options.parser.error("--nprocs and --mem-mb go with --table; --dask spreads one grid")
-    many = len(options.inputs) > 1
-    to_stdout = options.json == "-"
     if options.out is not None:
         refuse_existing(options.out, overwrite=options.overwrite)
-    if options.json and not to_stdout:
+    if options.json and options.json != "-":
         refuse_existing_file(Path(options.json), overwrite=options.overwrite)
     if options.contralateral:
         other = _other_side(options.contralateral, options.inputs[0], keywords)
         keywords["context"] = replace(keywords["context"], contralateral=other)
+    many = len(options.inputs) > 1
     done: list[Analysis] = []
-    failed: list[MRSNecrosisError] = []
     for number, one in enumerate(options.inputs, 1):
-        out = options.out
-        if out is not None and many:
-            out = out / f"{number:03d}"
         try:
-            with (
-                progress_bar(options) as progress,
-                _executor(options) as executor,
-                notes_of(options, one.name if many else ""),
-            ):
-                analysis = mrs_necrosis.analyze(
-                    one.source, water_reference=one.water, out=out,
-                    overwrite=options.overwrite, figures=options.figures,
-                    dicom_source=options.dicom_source, progress=progress, executor=executor,
-                    threads=options.omp_nthreads, **keywords,
-                )  # fmt: skip
+            analysis = _analyze_one(options, one, f"{number:03d}" if many else "", keywords)
         except OutputError:
-            raise
-        except ValueError as error:
-            if "off" in {options.combine_coils, options.average}:
-                options.parser.error(f"{error}; leave out --combine-coils and --average off")
             raise
         except MRSNecrosisError as error:
             code = report_error(error, one.name)
             if not many:
                 return code
-            failed.append(error)
             continue
         done.append(analysis)
-        if not to_stdout and not options.quiet:
+        if options.json != "-" and not options.quiet:
             if many:
                 say(f"{'' if number == 1 else chr(10)}{number:03d}  {one.name}")
             say(summary(analysis))
-    if options.json and done:
+    if not done:
+        return EXIT_BAD_INPUT
+    _write(options, done, many=many)
+    return EXIT_OK if len(done) == len(options.inputs) else EXIT_SOME_FAILED
+
+
+def _analyze_one(
+    options: argparse.Namespace, one: Input, folder: str, keywords: dict[str, Any]
+) -> Analysis:
+    """Analyse one input, of several into a folder of its own."""
+    try:
+        with (
+            progress_bar(options) as progress,
+            _executor(options) as executor,
+            notes_of(options, one.name if folder else ""),
+        ):
+            return mrs_necrosis.analyze(
+                one.source, water_reference=one.water,
+                out=None if options.out is None else options.out / folder,
+                overwrite=options.overwrite, figures=options.figures,
+                dicom_source=options.dicom_source, progress=progress, executor=executor,
+                threads=options.omp_nthreads, **keywords,
+            )  # fmt: skip
+    except ValueError as error:
+        if "off" in {options.combine_coils, options.average}:
+            options.parser.error(f"{error}; leave out --combine-coils and --average off")
+        raise
+
+
+def _write(options: argparse.Namespace, done: list[Analysis], *, many: bool) -> None:
+    """Write what is made of all inputs together."""
+    from mrs_necrosis.report.files import write_files
+    from mrs_necrosis.report.table import to_tsv
+
+    if options.json:
         _write_json(options, done, many=many)
-    if options.out is not None and many and done:
+    if options.out is None:
+        return
+    if many:
         if options.overwrite:
             _remove_more(options.out, len(options.inputs))
         write_files(options.out, {"ratios.tsv": to_tsv(done).encode()}, overwrite=True)
-    if options.out is not None and done and not options.quiet:
+    if not options.quiet:
         say(f"\nwritten to {options.out}", file=sys.stderr)
-    if not failed:
-        return EXIT_OK
-    return EXIT_SOME_FAILED if done else EXIT_BAD_INPUT
 
 
 def _other_side(source: str, case: Input, keywords: dict[str, Any]) -> PeakAreas:

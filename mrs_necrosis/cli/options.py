@@ -9,6 +9,7 @@ from mrs_necrosis.cli.values import (
     FIELD,
     FREQUENCY,
     TIME,
+    amount_value,
     nucleus_value,
     number_value,
     path_value,
@@ -79,12 +80,12 @@ def add_context(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group.add_argument("--criteria", type=path_value, metavar="FILE",
                        help="criteria to add or change (TOML)")  # fmt: skip
     group.add_argument("--population", metavar="glioma|metastasis|...")
-    group.add_argument("--months-since-irradiation", type=number_value(-1e-9, 1200), metavar="N")
+    group.add_argument("--months-since-irradiation", type=amount_value(1200), metavar="N")
     group.add_argument("--perfusion", choices=("low", "high"), dest="perfusion_reading",
                        help="the perfusion map read by eye")  # fmt: skip
-    group.add_argument("--rcbv-grey", type=number_value(-1e-9, 100), metavar="X",
+    group.add_argument("--rcbv-grey", type=amount_value(100), metavar="X",
                        help="rCBV of the lesion over grey matter")  # fmt: skip
-    group.add_argument("--rcbv-white", type=number_value(-1e-9, 100), metavar="X",
+    group.add_argument("--rcbv-white", type=amount_value(100), metavar="X",
                        help="rCBV of the lesion over white matter")  # fmt: skip
     group.add_argument("--mri", metavar="TEXT", help="reading of the MRI, shown and not scored")
     for name in ("after-bevacizumab", "near-skull", "post-contrast"):

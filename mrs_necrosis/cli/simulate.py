@@ -6,7 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mrs_necrosis.cli.console import EXIT_OK, say
-from mrs_necrosis.cli.values import FIELD, FREQUENCY, TIME, number_value, path_value, whole_value
+from mrs_necrosis.cli.values import (
+    FIELD,
+    FREQUENCY,
+    TIME,
+    amount_value,
+    number_value,
+    path_value,
+    whole_value,
+)
 from mrs_necrosis.errors import OutputError
 
 if TYPE_CHECKING:
@@ -37,9 +45,9 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--linewidth", type=number_value(0, 1000), default=6.0, metavar="HZ")
     parser.add_argument("--phase", type=number_value(-360, 360), default=0.0, metavar="DEGREES")
     parser.add_argument("--shift", type=number_value(-1000, 1000), default=0.0, metavar="HZ")
-    parser.add_argument("--residual-water", type=number_value(-1e-9, 1e6), default=0.0,
+    parser.add_argument("--residual-water", type=amount_value(1e6), default=0.0,
                         metavar="X", help="over the largest of Cho, Cr, NAA (0)")  # fmt: skip
-    parser.add_argument("--baseline", type=number_value(-1e-9, 100), default=0.0, metavar="X",
+    parser.add_argument("--baseline", type=amount_value(100), default=0.0, metavar="X",
                         help="over the height of the tallest peak (0)")  # fmt: skip
     parser.add_argument("--coils", type=int, default=1)
     parser.add_argument("--averages", type=int, default=1)

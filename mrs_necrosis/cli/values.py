@@ -17,14 +17,13 @@ def quantity(units: dict[str, float], what: str, example: str) -> Callable[[str]
 
     def parse(text: str) -> float:
         found = re.fullmatch(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)\s*", text)
-        if found is None or found[2] not in units:
-            msg = f"{what} is written like {example}; got {text!r}"
-            raise argparse.ArgumentTypeError(msg)
         try:
-            return float(found[1]) * units[found[2]]
+            if found is not None and found[2] in units:
+                return float(found[1]) * units[found[2]]
         except ValueError:
-            msg = f"{what} is written like {example}; got {text!r}"
-            raise argparse.ArgumentTypeError(msg) from None
+            pass  # such as 1.2.3
+        msg = f"{what} is written like {example}; got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
 
     return parse
 
@@ -44,16 +43,22 @@ def path_value(text: str) -> Path:
 
 def number_value(low: float, high: float) -> Callable[[str], float]:
     """Return a parser of a number between two others."""
+    return _number(low, high, lambda value: low < value < high)
 
+
+def amount_value(high: float) -> Callable[[str], float]:
+    """Return a parser of a number from 0 on and below another."""
+    return _number(0, high, lambda value: 0 <= value < high)
+
+
+def _number(low: float, high: float, fits: Callable[[float], bool]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not low < value < high:
-            # zero is allowed where the limit lies a hair below it
-            least = 0.0 if -1e-6 < low < 0 else low
-            msg = f"must be a number between {least:g} and {high:g}; got {text!r}"
+        if not fits(value):
+            msg = f"must be a number between {low:g} and {high:g}; got {text!r}"
             raise argparse.ArgumentTypeError(msg)
         return value
 

@@ -25,16 +25,16 @@ POINT_SPREADS: Final = get_args(PointSpread)
 _FINE_PER_VOXEL = 8  # samples of a mask along each edge of a voxel, at most
 
 
-def _kernel(n: int, fine: int, psf: PointSpread) -> NDArray[np.float64]:
+def _kernel(n: int, fine: int, point_spread: PointSpread) -> NDArray[np.float64]:
     """Return the response of n voxels to ``n * fine`` places along one axis; rows sum to one."""
     place = (np.arange(n * fine) + 0.5) / fine - 0.5
     distance = place[None, :] - np.arange(n)[:, None]
-    if psf == "box" or n == 1:
+    if point_spread == "box" or n == 1:
         response = (np.abs(distance) < 0.5).astype(np.float64)
     else:
         k = np.arange(n) - n // 2
         weight = np.ones(n)
-        if psf == "hamming":
+        if point_spread == "hamming":
             weight = 0.54 + 0.46 * np.cos(2 * np.pi * k / n)
         response = np.cos(2 * np.pi * distance[..., None] * k / n) @ weight
     normalised: NDArray[np.float64] = response / response.sum(axis=1, keepdims=True)
@@ -47,7 +47,7 @@ def mask_weights(
     *,
     shape: tuple[int, int, int],
     affine: NDArray[np.float64],
-    psf: PointSpread = "hamming",
+    point_spread: PointSpread = "hamming",
 ) -> NDArray[np.float64]:
     """Return the share of each voxel's signal that comes from a mask, shape (X, Y, Z).
 
@@ -65,7 +65,7 @@ def mask_weights(
         The grid X, Y, Z.
     affine : ndarray of float64, shape (4, 4)
         Grid indices to RAS+ mm.
-    psf : {"hamming", "sinc", "box"}
+    point_spread : {"hamming", "sinc", "box"}
         Response of a voxel. With ``"sinc"`` the mask is sampled without a window.
 
     Returns
@@ -86,12 +86,12 @@ def mask_weights(
     >>> mask[10:20, 10:20] = 1  # one voxel of the grid, in mm
     >>> grid = np.diag([10.0, 10.0, 10.0, 1.0])
     >>> grid[:3, 3] = 4.5  # the first voxel's centre
-    >>> weights = mask_weights(mask, np.eye(4), shape=(4, 4, 1), affine=grid, psf="box")
+    >>> weights = mask_weights(mask, np.eye(4), shape=(4, 4, 1), affine=grid, point_spread="box")
     >>> weights[..., 0].round(2).tolist()
     [[0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
-    if psf not in POINT_SPREADS:
-        msg = f"psf must be one of {', '.join(POINT_SPREADS)}; got {psf!r}"
+    if point_spread not in POINT_SPREADS:
+        msg = f"point_spread must be one of {', '.join(POINT_SPREADS)}; got {point_spread!r}"
         raise ValueError(msg)
     values = np.asarray(mask, dtype=np.float64)
     if values.ndim != 3:
@@ -105,7 +105,7 @@ def mask_weights(
         int(np.clip(np.ceil(np.linalg.norm(to_mask[:3, axis])), 2, _FINE_PER_VOXEL))
         for axis in range(3)
     ]
-    kernels = [_kernel(n, f, psf) for n, f in zip(shape, fine, strict=True)]
+    kernels = [_kernel(n, f, point_spread) for n, f in zip(shape, fine, strict=True)]
     places = [(np.arange(n * f) + 0.5) / f - 0.5 for n, f in zip(shape, fine, strict=True)]
     plane_i, plane_j = np.meshgrid(places[0], places[1], indexing="ij")
     weights = np.zeros(shape)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mrs_necrosis.assessment import Favors
+from mrs_necrosis.assessment import LABELS, Favors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ class LesionSummary:
     sentence: str = ""
 
 
-JUDGED = (Favors.NECROSIS, Favors.RECURRENCE, Favors.INDETERMINATE)
+JUDGED = LABELS[:3]
 """Labels that count as evaluable, in the order of ``label_probability``."""
 
 
@@ -98,15 +98,15 @@ Share = tuple[float, float | None, float | None]
 def _shares(
     weights: NDArray[np.float64],
     chance: NDArray[np.float64],
-    generator: np.random.Generator,
-    draws: int,
+    rng: np.random.Generator,
+    n_draws: int,
 ) -> list[Share]:
     """Return the weighted share of each of C kinds, whose probabilities are (V, C)."""
     share = weights / weights.sum()
     edges = np.cumsum(chance, axis=1)
-    drawn = np.empty((draws, chance.shape[1]))
-    for at in range(draws):  # over draws, not voxels: memory stays that of one draw
-        uniform = generator.random(len(share))[:, None]
+    drawn = np.empty((n_draws, chance.shape[1]))
+    for at in range(n_draws):  # over draws, not voxels: memory stays that of one draw
+        uniform = rng.random(len(share))[:, None]
         pick = np.minimum((uniform >= edges).sum(axis=1), chance.shape[1] - 1)
         drawn[at] = np.bincount(pick, weights=share, minlength=chance.shape[1])
     lower, upper = np.quantile(drawn, [0.025, 0.975], axis=0)
@@ -119,8 +119,8 @@ def _fractions(
     labels: NDArray[np.str_],
     weights: NDArray[np.float64],
     probability: NDArray[np.float64] | None,
-    generator: np.random.Generator,
-    draws: int,
+    rng: np.random.Generator,
+    n_draws: int,
 ) -> dict[str, Share]:
     certain = np.stack([labels == label.value for label in JUDGED], axis=1).astype(np.float64)
     if probability is None:
@@ -129,21 +129,21 @@ def _fractions(
     total = probability.sum(axis=1, keepdims=True)
     known = (total[:, 0] > 0) & np.isfinite(total[:, 0])
     chance = np.where(known[:, None], probability / np.where(known[:, None], total, 1.0), certain)
-    found = _shares(weights, chance, generator, draws)
+    found = _shares(weights, chance, rng, n_draws)
     return {label.value: one for label, one in zip(JUDGED, found, strict=True)}
 
 
 def _leaning(
     weights: NDArray[np.float64],
     probability: NDArray[np.float64] | None,
-    generator: np.random.Generator,
-    draws: int,
+    rng: np.random.Generator,
+    n_draws: int,
 ) -> dict[str, Share]:
     if probability is None:
         return {}
     sides = np.nan_to_num(probability)
     neither = 1.0 - sides.sum(axis=1, keepdims=True)
-    found = _shares(weights, np.concatenate([sides, neither], axis=1), generator, draws)
+    found = _shares(weights, np.concatenate([sides, neither], axis=1), rng, n_draws)
     return {label.value: one for label, one in zip(JUDGED[:2], found[:2], strict=True)}
 
 
@@ -185,16 +185,16 @@ def summarise_lesion(
     leaning_probability: NDArray[np.float64] | None = None,
     likelihood_ratio: NDArray[np.float64] | None = None,
     ratios: tuple[Ratio, ...] = (),
-    generator: np.random.Generator | None = None,
-    draws: int = 2000,
+    n_draws: int = 2000,
+    seed: int = 0,
 ) -> LesionSummary:
     """Return what the voxels of a lesion say together.
 
     Parameters
     ----------
     weights : ndarray of float64, shape (X, Y, Z)
-        Share of each voxel's signal that comes from the lesion (``mask_weights``). Voxels with
-        less than half count with their weight only.
+        Share of each voxel's signal that comes from the lesion (``mask_weights``): how much each
+        voxel counts.
     labels : ndarray of str, shape (X, Y, Z)
         ``Favors`` values, one per voxel.
     label_probability : ndarray of float64, shape (X, Y, Z, 3), or None
@@ -205,10 +205,8 @@ def summarise_lesion(
         Above 1 towards recurrence.
     ratios : tuple of Ratio
         Whose distribution over the lesion is wanted.
-    generator : numpy.random.Generator or None
-        For the interval of the fractions; seeded with 0 by default.
-    draws : int
-        Of that interval.
+    n_draws, seed : int
+        Draws of the voxels' labels for the intervals of the fractions, and where they begin.
 
     Returns
     -------
@@ -254,11 +252,11 @@ def summarise_lesion(
             sentence="No voxel of the lesion could be judged.",
         )
     inside, weight = labels[judged], weights[judged]
-    rng = generator or np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     chance = None if label_probability is None else label_probability[judged]
-    fractions = _fractions(inside, weight, chance, rng, draws)
+    fractions = _fractions(inside, weight, chance, rng, n_draws)
     lean = None if leaning_probability is None else leaning_probability[judged]
-    leaning = _leaning(weight, lean, rng, draws)
+    leaning = _leaning(weight, lean, rng, n_draws)
     favors = Favors.NOT_EVALUABLE
     if evaluable >= max(LEAST_VOXELS, EVALUABLE_SHARE * size):
         favors = _lesion_label(fractions, leaning, inside)

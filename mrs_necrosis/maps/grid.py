@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mrs_necrosis.assessment import Favors, not_met
+from mrs_necrosis.assessment import LABELS, Favors, not_met
 from mrs_necrosis.lesion import (
     cho_naa_index,
     contralateral_reference,
@@ -18,7 +18,6 @@ from mrs_necrosis.lesion.masks import LEAST_LESION, separate_lesions, usable_vox
 from mrs_necrosis.lesion.normal_tissue import normalised_ratios
 from mrs_necrosis.lesion.summary import JUDGED, NO_LESION, with_lesions
 from mrs_necrosis.maps.map import (
-    LABEL_CODES,
     index_maps,
     label_maps,
     lesion_map,
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 StatementKind = Literal["gate", "recurrence", "necrosis", "caveat"]
 
 _OVERSHOOT = 1.5  # of a share that was resampled; beyond, the numbers are others
-
-_ASSESSED = tuple(LABEL_CODES)  # in the order of the codes of GridAssessment
 
 SUPPRESSED = "lipid signals were suppressed: no area of lipid, lactate or LL is one of the tissue"
 """What every map of them says then."""
@@ -219,7 +216,7 @@ def own_tissue(
             msg = "a mask needs a grid with a position; this source gives none"
             raise ValueError(msg)
         return mask_weights(
-            values, mask_affine, shape=(x, y, z), affine=affine, psf=around.point_spread
+            values, mask_affine, shape=(x, y, z), affine=affine, point_spread=around.point_spread
         )
 
     weights: NDArray[np.float64] | None = None
@@ -306,8 +303,7 @@ def grid_result(
     GridResult
         The same input gives the same result.
     """
-    label_of = np.array([favors.value for favors in LABEL_CODES])
-    labels = label_of[assessment.codes]
+    labels = np.array([favors.value for favors in LABELS])[assessment.codes]
     # what a gate withholds has no evidence either: near-normal tissue is no necrosis
     withheld = labels == Favors.NOT_EVALUABLE.value
     likelihood = np.where(withheld, np.nan, np.exp(assessment.log_likelihood_ratio))
@@ -325,17 +321,7 @@ def grid_result(
             if chance is None
             else {label.value: chance[..., i] for i, label in enumerate(JUDGED)},
             closed_gates=assessment.closed,
-            details={
-                "Criteria": {one.statement: one.citation for one in assessment.findings},
-                "Checks": {
-                    gate: {
-                        "Threshold": threshold,
-                        "WithholdsLabel": gate in assessment.withholding,
-                    }
-                    for gate, threshold in assessment.requirements.items()
-                },
-                "ChecksMap": "desc-gates",
-            },
+            details=_reasons(assessment),
         ),
         *standard_maps(areas, quality, level=level, cutoffs=cutoffs),
         *index_maps(own.index),
@@ -378,6 +364,18 @@ def grid_result(
     )
 
 
+def _reasons(assessment: GridAssessment) -> dict[str, Any]:
+    """Return what a label must not be without, for the sidecar of its map."""
+    return {
+        "Criteria": {one.statement: one.citation for one in assessment.findings},
+        "Checks": {
+            gate: {"Threshold": threshold, "WithholdsLabel": gate in assessment.withholding}
+            for gate, threshold in assessment.requirements.items()
+        },
+        "ChecksMap": "desc-gates",
+    }
+
+
 def _statements(assessment: GridAssessment) -> tuple[Statement, ...]:
     statements = []
     for gate, closed in assessment.closed.items():
@@ -393,7 +391,7 @@ def _statements(assessment: GridAssessment) -> tuple[Statement, ...]:
         for side, favors in sides:
             is_met = side == finding.side
             words = finding.statement if is_met else not_met(finding.statement, finding.side)
-            where = finding.codes == _ASSESSED.index(favors)
+            where = finding.codes == LABELS.index(favors)
             statements.append(Statement(side, words, where))
     return tuple(statements)
 

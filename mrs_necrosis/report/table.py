@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mrs_necrosis.assessment import Favors
-from mrs_necrosis.classifier.scoring import LABELS
+from mrs_necrosis.assessment import LABELS, Favors
 from mrs_necrosis.constants import LL_PARTS
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.rows import Row, ratio_rows
