@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from mrs_necrosis.constants import PEAK_PPM, STANDARD_RATIOS
 from mrs_necrosis.errors import SignalError
 from mrs_necrosis.inputs import CAN_BE_GIVEN, check_given, check_position, read_input, surroundings
 from mrs_necrosis.provenance import known_of, origin, provenance_of
+from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.ratios import standard_ratios
 from mrs_necrosis.spectra import Spectra, SpectralData
 
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
+
+_LOGGER = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished"
 """Folder of a fit's finished pieces, below the output; removed when all is written."""
@@ -306,7 +310,11 @@ def _preprocessed(
 ) -> Spectra:
     from mrs_necrosis.preprocessing import preprocess
 
-    return preprocess(data, progress=progress, **options)
+    spectra = preprocess(data, progress=progress, **options)
+    for step in spectra.history:
+        if step.note:
+            _LOGGER.info("%s: %s", step.name, step.note)
+    return spectra
 
 
 def _fitted(
@@ -346,9 +354,12 @@ def _fitted(
     )  # fmt: skip
     if np.count_nonzero(spectra.voxels_to_fit) < _LONG_WORK:
         keep = None
+    _LOGGER.info("fit: %d voxels", np.count_nonzero(spectra.voxels_to_fit))
     found = fit(
         spectra, model, progress=progress, executor=executor, keep=keep, threads=threads
     )  # fmt: skip
+    converged = np.count_nonzero(found.status == FitStatus.OK)
+    _LOGGER.info("fit: model %s, %s, %d converged", found.model.name, found.backend, converged)
     return replace(found, notes=(*found.notes, *_assumed(spectra.acquisition, found.model)))
 
 

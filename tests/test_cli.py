@@ -3,6 +3,7 @@
 import errno
 import gzip
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -611,6 +612,31 @@ def test_a_label_holds_nothing_that_a_terminal_or_a_page_could_obey(capsys, tmp_
 # ---- people -----------------------------------------------------------------------------------
 
 CANARY = "Canary^Patricia"
+
+
+def test_verbose_says_what_each_step_did(capsys):
+    code, _, err = command(capsys, "analyze", sample_path(SPECTRUM), "-v")
+    quiet = command(capsys, "analyze", sample_path(SPECTRUM))[2]
+
+    assert code == 0
+    assert "mrs_necrosis.pipeline: phase: The spectrum was turned by" in err
+    assert "mrs_necrosis.pipeline: fit: model metabolites, " in err
+    assert not quiet
+
+
+def test_a_home_that_cannot_be_written_to_is_no_news(capsys, monkeypatch, caplog):
+    said = logging.getLogger("matplotlib")
+
+    def analyze(*arguments, **options):
+        said.warning("Matplotlib created a temporary cache directory")
+        return original(*arguments, **options)
+
+    original = mrs_necrosis.analyze
+    monkeypatch.setattr(mrs_necrosis, "analyze", analyze)
+
+    assert command(capsys, "analyze", *PEAKS)[0] == 0
+    assert not caplog.records
+    assert said.level == logging.NOTSET
 
 
 def test_no_name_from_a_header_or_a_file_name_reaches_an_output(capsys, tmp_path):

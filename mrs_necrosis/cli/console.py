@@ -51,11 +51,17 @@ def logging_to_stderr(options: argparse.Namespace) -> Iterator[None]:
     logger.setLevel({0: logging.WARNING, 1: logging.INFO}.get(options.verbose, logging.DEBUG))
     if options.quiet:
         logger.setLevel(logging.ERROR)
+    # where nothing may be written to the home, matplotlib says so in every run
+    figures = logging.getLogger("matplotlib")
+    level_of_figures = figures.level
+    if not options.verbose:
+        figures.setLevel(logging.ERROR)
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        figures.setLevel(level_of_figures)
 
 
 @contextlib.contextmanager
