@@ -1057,17 +1057,17 @@ def with_masks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("masks")
     root, masks = folder / "raw", folder / "masks"
     bids_dataset.describe(root)
-    made = grid_phantom(np.random.default_rng(0), grid=(8, 8, 1), n_samples=512, snr=40.0)
+    made = grid_phantom(np.random.default_rng(0), grid=(6, 6, 1), n_samples=512, snr=40.0)
     link = "bids::sub-01/anat/sub-01_T1w.nii.gz"
     metadata = bids_dataset.sidecar(made.data, AnatomicalImage=link)
     bids_dataset.add(root, "sub-01", made.data, suffix="mrsi", metadata=metadata)
     (root / "sub-01" / "anat").mkdir()
     affine = made.data.affine
-    values = np.random.default_rng(1).random((8, 8, 1)).astype(np.float32)
+    values = np.random.default_rng(1).random((6, 6, 1)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(values, affine), root / "sub-01/anat/sub-01_T1w.nii.gz")
     (masks / "sub-01" / "anat").mkdir(parents=True)
-    inside = np.zeros((8, 8, 1), np.uint8)
-    inside[4:7, 3:6] = 1
+    inside = np.zeros((6, 6, 1), np.uint8)
+    inside[3:5, 2:5] = 1
     mask = nibabel.Nifti1Image(inside, affine)
     nibabel.save(mask, masks / "sub-01/anat/sub-01_space-T1w_label-lesion_mask.nii.gz")
     nibabel.save(mask, masks / "sub-01/anat/sub-01_space-MNI152_label-lesion_mask.nii.gz")
@@ -1136,7 +1136,7 @@ def test_a_mask_that_is_none_is_said(with_masks, tmp_path):
 
     root, masks = with_masks[0], shutil.copytree(with_masks[1], tmp_path / "masks")
     path = masks / "sub-01/anat/sub-01_space-T1w_label-lesion_mask.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 1), np.uint8), np.eye(4)), path)
+    nibabel.save(nibabel.Nifti1Image(np.zeros((6, 6, 1), np.uint8), np.eye(4)), path)
     out = tmp_path / "out"
 
     empty = quick(root, out, derivatives={"masks": masks})

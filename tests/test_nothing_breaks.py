@@ -381,8 +381,9 @@ def test_no_output_of_a_real_file_names_the_person(shared_data, tmp_path, capsys
     plant(path)
     out = tmp_path / "out"
 
+    # figures are drawn of the same analysis; those of a sample are looked at below
     code = main(["analyze", str(path), "--out", str(out), "--json", str(tmp_path / "r.json"),
-                 "-v", "--echo-time", "30ms", "--nucleus", "1H", "--dwell-time", "0.5ms",
+                 "--no-figures", "-v", "--echo-time", "30ms", "--nucleus", "1H", "--dwell-time", "0.5ms",
                  "--frequency", "127.7MHz" if "ge_" not in name else "63.87MHz"])  # fmt: skip
 
     said = capsys.readouterr()
@@ -391,7 +392,7 @@ def test_no_output_of_a_real_file_names_the_person(shared_data, tmp_path, capsys
     assert_silent(out, said.out, said.err, (tmp_path / "r.json").read_text())
 
 
-@pytest.mark.parametrize("name", [path.name for path in sorted(SAMPLES.glob("*_te*.nii.gz"))])
+@pytest.mark.parametrize("name", ["reference_case_te30.nii.gz", "grid_te144.nii.gz"])
 def test_no_output_of_a_sample_names_the_person(tmp_path, capsys, name):
     path = copied(SAMPLES / name, tmp_path / f"{PLANTED}_folder")
     plant_nifti(path)

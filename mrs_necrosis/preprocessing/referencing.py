@@ -11,7 +11,7 @@ from mrs_necrosis.arguments import check_type
 from mrs_necrosis.constants import LACTATE_J_HZ
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
 from mrs_necrosis.preprocessing.patterns import SEARCH_PPM, pattern_bank
-from mrs_necrosis.preprocessing.search import CHUNK, CORRELATED, Reference, residues, search
+from mrs_necrosis.preprocessing.search import CHUNK, CORRELATED, Band, Reference, residues, search
 from mrs_necrosis.spectra import Step, check_spectra
 
 if TYPE_CHECKING:
@@ -99,26 +99,29 @@ def find_reference(
         acquisition.reference_or_water_ppm,
     )
     if bank is not None and good.size:
-        lactate = _lactate_bounds(acquisition.echo_time_s, acquisition.sequence)
-        spectrum = _in_band(spectra, bank, good)
-        noise = noise_sd(flat[good]) ** 2 * spectra.n_samples  # variance per part
-        begin_s = _far_begin_time_s(bank, spectrum, noise, water[good], lactate, phase_of_water)
+        band = Band(
+            bank=bank,
+            spectrum=_in_band(spectra, bank, good),
+            noise=noise_sd(flat[good]) ** 2 * spectra.n_samples,
+            water_ppm=water[good],
+            lactate=_lactate_bounds(acquisition.echo_time_s, acquisition.sequence),
+            phase_of_water=phase_of_water,
+        )
+        begin_s = _far_begin_time_s(band)
         if begin_s:
-            spectrum = spectrum * np.exp(-2j * np.pi * bank.frequency_hz * begin_s)
-        found = search(bank, spectrum, noise, water[good], lactate, phase_of_water)
+            band = _begun(band, begin_s)
+        found = search(band)
         pivot_hz = (
             _PIVOT_PPM - acquisition.reference_or_water_ppm
         ) * acquisition.spectrometer_frequency_mhz
-        later_s = _begin_time_s(bank, spectrum, noise, found, lactate, pivot_hz)
+        later_s = _begin_time_s(band, found, pivot_hz)
         if later_s:
-            turned = spectrum * np.exp(-2j * np.pi * bank.frequency_hz * later_s)
-            again = search(bank, turned, noise, water[good], lactate, phase_of_water)
+            turned = _begun(band, later_s)
+            again = search(turned)
             # what was not clear before is believed if it is clear now
             if max(found.confidence.max(), again.confidence.max()) > _CLEAR:
-                spectrum, found, begin_s = turned, again, begin_s + later_s
-        further_ppm = _further_off_ppm(
-            bank, spectra, good, spectrum, noise, found, lactate, begin_s
-        )
+                band, found, begin_s = turned, again, begin_s + later_s
+        further_ppm = _further_off_ppm(band, spectra, good, found, begin_s)
         if further_ppm:
             found = replace(found, confidence=np.minimum(found.confidence, _ELSEWHERE))
         phase_rad[good], shift_ppm[good], confidence[good] = (
@@ -149,22 +152,22 @@ def _in_band(spectra: Spectra, bank: Bank, voxels: NDArray[np.intp]) -> NDArray[
     return band
 
 
-def _some_rows(spectrum: NDArray[np.complex128], noise: NDArray[np.float64]) -> NDArray[np.intp]:
+def _begun(band: Band, begin_s: float) -> Band:
+    """Return spectra without the first-order phase of a begin time."""
+    return replace(
+        band, spectrum=band.spectrum * np.exp(-2j * np.pi * band.bank.frequency_hz * begin_s)
+    )
+
+
+def _some_rows(band: Band) -> NDArray[np.intp]:
     """Return up to eight voxels from the strongest to the middle: the strongest are scalp."""
-    strength = (np.abs(spectrum) ** 2).sum(axis=1) / np.maximum(noise, 1e-300)
+    strength = (np.abs(band.spectrum) ** 2).sum(axis=1) / np.maximum(band.noise, 1e-300)
     upper = np.argsort(-strength, kind="stable")[: (len(strength) + 1) // 2]
     return upper[np.unique(np.linspace(0, len(upper) - 1, _FAR_VOXELS).astype(np.intp))]
 
 
 def _further_off_ppm(
-    bank: Bank,
-    spectra: Spectra,
-    good: NDArray[np.intp],
-    spectrum: NDArray[np.complex128],
-    noise: NDArray[np.float64],
-    found: Reference,
-    lactate: tuple[float, float],
-    begin_s: float,
+    band: Band, spectra: Spectra, good: NDArray[np.intp], found: Reference, begin_s: float
 ) -> float:
     """Return how far the peaks lie off, if it is further than was searched; else 0.
 
@@ -172,21 +175,28 @@ def _further_off_ppm(
     leave less than 0.6 of that, and find two of Cho, Cr and NAA or more, and more of them than
     here. No file at hand does so anywhere but at its own.
     """
-    rows = _some_rows(spectrum, noise)
+    bank, lactate, rows = band.bank, band.lactate, _some_rows(band)
     acquisition = spectra.acquisition
     fid = spectra.fid.reshape(-1, spectra.n_samples)[good[rows]]
     turn_hz = _FURTHER_PPM[:, None] * acquisition.spectrometer_frequency_mhz
     moved = fid * np.exp(-2j * np.pi * turn_hz * spectra.time_s)[:, None]
     moved = moved.reshape(-1, spectra.n_samples)
-    band = np.fft.fftshift(np.fft.fft(moved, axis=1), axes=1)[:, bank.points]
-    band = band * np.exp(-2j * np.pi * bank.frequency_hz * begin_s)
+    shifted = np.fft.fftshift(np.fft.fft(moved, axis=1), axes=1)[:, bank.points]
+    shifted = shifted * np.exp(-2j * np.pi * bank.frequency_hz * begin_s)
     n = len(_FURTHER_PPM)
     there = search(
-        bank, band, np.tile(noise[rows], n), np.full(n * len(rows), np.nan), lactate, False
+        Band(
+            bank=bank,
+            spectrum=shifted,
+            noise=np.tile(band.noise[rows], n),
+            water_ppm=np.full(n * len(rows), np.nan),
+            lactate=lactate,
+            phase_of_water=False,
+        )
     )
-    rss = residues(bank, band[None], there.shift_ppm, there.phase_rad, lactate).reshape(n, -1)
+    rss = residues(bank, shifted[None], there.shift_ppm, there.phase_rad, lactate).reshape(n, -1)
     here = residues(
-        bank, spectrum[None, rows], found.shift_ppm[rows], found.phase_rad[rows], lactate
+        bank, band.spectrum[None, rows], found.shift_ppm[rows], found.phase_rad[rows], lactate
     )[0]
     better = rss < _FURTHER_SHARE * here
     better &= there.confidence.reshape(n, -1) > _CLEAR
@@ -202,29 +212,26 @@ def _further_off_ppm(
     return float(np.median(off_ppm[best, np.arange(len(rows))][rows_better]))
 
 
-def _far_begin_time_s(
-    bank: Bank,
-    spectrum: NDArray[np.complex128],
-    noise: NDArray[np.float64],
-    water_ppm: NDArray[np.float64],
-    lactate: tuple[float, float],
-    phase_of_water: bool,
-) -> float:
+def _far_begin_time_s(band: Band) -> float:
     """Return a begin time so far off that without it phase and shift are found wrong; else 0.
 
     Some voxels are searched at every begin time. At its own a spectrum leaves 0.2 to 0.7 of what
     it leaves 1 ms beside; one whose first sample lies at the echo leaves no less than 0.9
     elsewhere, unless it is all water or fat: Cho, Cr or NAA must be among what decided.
     """
-    rows = _some_rows(spectrum, noise)
+    rows = _some_rows(band)
     n_times, n_rows = len(_FAR_TIMES_S), len(rows)
-    turns = np.exp(-2j * np.pi * _FAR_TIMES_S[:, None] * bank.frequency_hz)
-    turned = (spectrum[rows] * turns[:, None]).reshape(n_times * n_rows, -1)
+    turns = np.exp(-2j * np.pi * _FAR_TIMES_S[:, None] * band.bank.frequency_hz)
+    turned = (band.spectrum[rows] * turns[:, None]).reshape(n_times * n_rows, -1)
     found = search(
-        bank, turned, np.tile(noise[rows], n_times), np.tile(water_ppm[rows], n_times), lactate,
-        phase_of_water,
-    )  # fmt: skip
-    rss = residues(bank, turned[None], found.shift_ppm, found.phase_rad, lactate)
+        replace(
+            band,
+            spectrum=turned,
+            noise=np.tile(band.noise[rows], n_times),
+            water_ppm=np.tile(band.water_ppm[rows], n_times),
+        )
+    )
+    rss = residues(band.bank, turned[None], found.shift_ppm, found.phase_rad, band.lactate)
     rss = rss.reshape(n_times, n_rows)
     best, zero = rss.argmin(axis=0), int(np.abs(_FAR_TIMES_S).argmin())
     at = best * n_rows + np.arange(n_rows)
@@ -239,20 +246,14 @@ def _far_begin_time_s(
     return middle if agree.mean() >= 0.75 else 0.0
 
 
-def _begin_time_s(
-    bank: Bank,
-    spectrum: NDArray[np.complex128],
-    noise: NDArray[np.float64],
-    found: Reference,
-    lactate: tuple[float, float],
-    pivot_hz: float,
-) -> float:
+def _begin_time_s(band: Band, found: Reference, pivot_hz: float) -> float:
     """Return the begin time that explains the clearest voxels best; 0 unless it matters.
 
     It matters if it raises the log likelihood by more than 10 and lowers the residual energy by
     more than 6 %, and at least two patterns decided. Where no voxel is clear, that may be its
     doing, and the strongest are asked.
     """
+    bank, spectrum, noise = band.bank, band.spectrum, band.noise
     clear = [i for i, names in enumerate(found.used) if len(names) > 1]
     clear = [i for i in clear if found.confidence[i] > _CLEAR] or clear
     strength = (np.abs(spectrum[clear]) ** 2).sum(axis=1) / np.maximum(noise[clear], 1e-300)
@@ -263,7 +264,7 @@ def _begin_time_s(
     offset_hz = bank.frequency_hz - pivot_hz
     turns = np.exp(-2j * np.pi * _BEGIN_TIMES_S[:, None, None] * offset_hz)
     rss = residues(
-        bank, spectrum[rows] * turns, found.shift_ppm[rows], found.phase_rad[rows], lactate
+        bank, spectrum[rows] * turns, found.shift_ppm[rows], found.phase_rad[rows], band.lactate
     )
     variance = np.maximum(noise[rows], rss.min(axis=0) / (2.0 * bank.points.size)) * CORRELATED
     cost = (rss / (2.0 * variance)).sum(axis=1)

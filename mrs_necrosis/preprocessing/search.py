@@ -9,7 +9,7 @@ lipid and lactate decide, and where these are absent too, the water.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,6 +93,43 @@ class Reference:
     further_off_ppm: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """What is searched: the band of V spectra, and what is known of them beforehand.
+
+    Parameters
+    ----------
+    bank : Bank
+        Patterns in the same band.
+    spectrum : ndarray of complex128, shape (V, n)
+        At the bank's points.
+    noise : ndarray of float64, shape (V,)
+        Variance of either part of the spectrum.
+    water_ppm : ndarray of float64, shape (V,)
+        How far the water was seen above 4.65 ppm; NaN where it was not.
+    lactate : tuple of float
+        Bounds of lactate's amplitude.
+    phase_of_water : bool
+        Whether the spectra have the phase of their water reference.
+    """
+
+    bank: Bank
+    spectrum: NDArray[np.complex128]
+    noise: NDArray[np.float64]
+    water_ppm: NDArray[np.float64]
+    lactate: tuple[float, float]
+    phase_of_water: bool
+
+    def rows(self, rows: slice) -> Band:
+        """Return some of the spectra."""
+        return replace(
+            self,
+            spectrum=self.spectrum[rows],
+            noise=self.noise[rows],
+            water_ppm=self.water_ppm[rows],
+        )
+
+
 def _log_prior(
     shifts_ppm: NDArray[np.float64], water_ppm: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -110,18 +147,10 @@ def _log_prior(
     return log
 
 
-def search(
-    bank: Bank,
-    spectrum: NDArray[np.complex128],
-    noise: NDArray[np.float64],
-    water_ppm: NDArray[np.float64],
-    lactate: tuple[float, float],
-    phase_of_water: bool,
-) -> Reference:
-    """Search all voxels (V, n), chunk by chunk; the result's arrays are flat."""
+def search(band: Band) -> Reference:
+    """Search all voxels, chunk by chunk; the result's arrays are flat."""
     parts = [
-        _search_chunk(bank, spectrum[part], noise[part], water_ppm[part], lactate, phase_of_water)
-        for part in (slice(i, i + CHUNK) for i in range(0, len(spectrum), CHUNK))
+        _search_chunk(band.rows(slice(i, i + CHUNK))) for i in range(0, len(band.spectrum), CHUNK)
     ]
     return Reference(
         np.concatenate([part.phase_rad for part in parts]),
@@ -164,14 +193,8 @@ def residues(
     return energy
 
 
-def _search_chunk(
-    bank: Bank,
-    spectrum: NDArray[np.complex128],
-    noise: NDArray[np.float64],
-    water_ppm: NDArray[np.float64],
-    lactate: tuple[float, float],
-    phase_of_water: bool,
-) -> Reference:
+def _search_chunk(band: Band) -> Reference:
+    bank, spectrum, noise, water_ppm = band.bank, band.spectrum, band.noise, band.water_ppm
     n_voxels, n_patterns = len(spectrum), len(PATTERNS)
     n_shifts, n_widths = bank.shifts_ppm.size, len(WIDTHS_PPM)
     n_points = bank.points.size
@@ -182,7 +205,7 @@ def _search_chunk(
     prior = _log_prior(bank.shifts_ppm, water_ppm)
     temper = np.maximum(noise, 0.02 * energy / n_points)[:, None]
     setting, angle = _candidates(bank, product, prior, temper, water_ppm)
-    lower, upper = _bounds(lactate)
+    lower, upper = _bounds(band.lactate)
     best_value, angle, amplitude = _common_phase(
         *_gathered(bank, product, setting), angle, lower, upper
     )
@@ -210,12 +233,10 @@ def _search_chunk(
     rss = energy[:, None] - best_value
 
     prior = np.take_along_axis(prior, setting // n_widths, axis=1)
-    if phase_of_water:
+    if band.phase_of_water:
         stray = np.angle(np.exp(1j * angle)) / _PHASE_SD_RAD
         prior = prior + np.log(0.99 * np.exp(-0.5 * stray**2) + 0.01)
-    return _verdict(
-        bank, rss, energy, noise, setting, angle, amplitude, prior, n_points, water_ppm
-    )
+    return _verdict(band, rss, energy, setting, angle, amplitude, prior)
 
 
 def _candidates(
@@ -294,19 +315,16 @@ def _common_phase(
 
 
 def _verdict(
-    bank: Bank,
+    band: Band,
     rss: NDArray[np.float64],
     energy: NDArray[np.float64],
-    noise: NDArray[np.float64],
     setting: NDArray[np.intp],
     angle: NDArray[np.float64],
     amplitude: NDArray[np.float64],
     prior: NDArray[np.float64],
-    n_points: int,
-    water_ppm: NDArray[np.float64],
 ) -> Reference:
     """Weigh the candidates: the winner, its probability, and the patterns that decided."""
-    n_widths = len(WIDTHS_PPM)
+    n_widths, n_points, noise = len(WIDTHS_PPM), band.bank.points.size, band.noise
     rows = np.arange(len(rss))
     # what the model cannot explain is error too, and it is correlated over a linewidth
     variance = np.maximum(noise, rss.min(axis=1) / (2.0 * n_points)) * CORRELATED
@@ -315,7 +333,7 @@ def _verdict(
     log = -rss / (2.0 * variance[:, None]) + prior - np.minimum(rare, _RARE_ODDS).sum(axis=2)
     best = log.argmax(axis=1)
     log -= log[rows, best][:, None]
-    shift = bank.shifts_ppm[at_shift]
+    shift = band.bank.shifts_ppm[at_shift]
     same = (np.abs(shift - shift[rows, best][:, None]) < 0.045) & (
         np.cos(angle - angle[rows, best][:, None]) > 0.5
     )
@@ -331,7 +349,7 @@ def _verdict(
     confidence = np.where(gain > 10.0, doubt / (1.0 + rival), 0.0)
     chosen = amplitude[rows, best]
     share = chosen**2 / (2.0 * variance[:, None])
-    confidence = np.minimum(confidence, _identity(share, shift[rows, best], water_ppm))
+    confidence = np.minimum(confidence, _identity(share, shift[rows, best], band.water_ppm))
     used = tuple(
         tuple(NAMES[k] for k in np.argsort(-row, kind="stable")[:4] if row[k] > 8.0)
         for row in share

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import mrs_necrosis
-from mrs_necrosis.assessment import Favors
+from mrs_necrosis.assessment import LABELS
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.report.document import RESEARCH_USE
 from mrs_necrosis.report.reporting import methods_paragraph, mrsinmrs_rows
@@ -50,7 +50,6 @@ _PICTURES = {
     "index.png": "Cho/NAA index: distance above the subject's own normal voxels, in standard "
     "deviations",
 }
-_ORDER = (Favors.NECROSIS, Favors.RECURRENCE, Favors.INDETERMINATE, Favors.NOT_EVALUABLE)
 
 
 def to_html(
@@ -221,7 +220,7 @@ def _amount(value: Any) -> str:
 
 def _groups(assessment: Assessment) -> list[tuple[str, list[Finding]]]:
     by_side = sides(assessment.findings)
-    return [(side.value, by_side[side]) for side in _ORDER if side in by_side]
+    return [(side.value, by_side[side]) for side in LABELS if side in by_side]
 
 
 def _cutoff_words(finding: Finding) -> str:
