@@ -382,9 +382,10 @@ def test_no_output_of_a_real_file_names_the_person(shared_data, tmp_path, capsys
     out = tmp_path / "out"
 
     # figures are drawn of the same analysis; those of a sample are looked at below
+    told = ["--echo-time", "30ms", "--nucleus", "1H", "--dwell-time", "0.5ms",
+            "--frequency", "127.7MHz" if "ge_" not in name else "63.87MHz"]  # fmt: skip
     code = main(["analyze", str(path), "--out", str(out), "--json", str(tmp_path / "r.json"),
-                 "--no-figures", "-v", "--echo-time", "30ms", "--nucleus", "1H", "--dwell-time", "0.5ms",
-                 "--frequency", "127.7MHz" if "ge_" not in name else "63.87MHz"])  # fmt: skip
+                 "--no-figures", "-v", *told])  # fmt: skip
 
     said = capsys.readouterr()
     assert code == 0, said.err
