@@ -962,3 +962,9 @@ def test_a_component_that_points_down_is_not_cut():
     figure._draw_components(axes, {"mI": np.ones(50) * 0.1, "other": -np.ones(50)}, ppm)
 
     assert axes.get_ylim()[0] < -1.3
+
+
+def test_a_likelihood_ratio_and_its_interval_are_rounded_alike():
+    evidence = Evidence(likelihood_ratio=0.3256, interval=(0.3251, 0.3314), posterior=0.25)
+
+    assert text.evidence_words(evidence).startswith("likelihood ratio 0.326 (0.325 to 0.331), ")

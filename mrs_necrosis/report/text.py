@@ -106,7 +106,8 @@ def evidence_words(evidence: Evidence) -> str:
         return "no criterion could be evaluated"
     words = f"likelihood ratio {evidence.likelihood_ratio:.3f}"
     if evidence.interval is not None:
-        words += f" ({number(evidence.interval[0])} to {number(evidence.interval[1])})"
+        low, high = evidence.interval
+        words += f" ({low:.3f} to {high:.3f})"
     if evidence.posterior is not None:
         words += (
             f", probability of recurrence {evidence.posterior:.2f} "
