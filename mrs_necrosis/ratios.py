@@ -221,9 +221,8 @@ class Ratio:
         b = n * d - z**2 * cov
         c = n**2 - z**2 * var_n
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            # rounding can leave a tiny negative where the interval has no width
             disc = b**2 - a * c
-            disc = np.where((a > 0) & (disc < 0), 0.0, disc)
+            # rounding can leave a tiny negative where the interval has no width
             root = np.sqrt(np.maximum(disc, 0.0))
             low, high = (b - root) / a, (b + root) / a
             lower = np.where(a > 0, low, np.where(disc > 0, high, -np.inf))

@@ -190,6 +190,19 @@ def test_absent_peaks_follow_the_table():
     assert all(status.sentence for status in RatioStatus)
 
 
+def test_an_estimate_below_zero_counts_as_zero_in_a_bound():
+    below = cho_cr(-0.2, 1.0, 0.1, 0.1), cho_cr(0.0, 1.0, 0.1, 0.1)
+    above = cho_cr(1.0, -0.2, 0.1, 0.1), cho_cr(1.0, 0.0, 0.1, 0.1)
+
+    for negative, zero in (below, above):
+        assert float(negative.bound()) == pytest.approx(float(zero.bound()))
+
+
+def test_a_bound_is_never_negative():
+    # at this level a numerator of 3 sd may be below zero itself
+    assert float(cho_cr(0.31, 0.0, 0.1, 0.1).bound(0.9999)) == 0.0
+
+
 def test_a_denominator_that_may_be_zero_leaves_the_interval_open():
     interval = cho_cr(np.array([5.0, 0.1]), 0.1, 0.1, 0.1).interval()
 
@@ -208,6 +221,15 @@ def test_no_fit_is_no_interval():
     assert one.interval().shape.tolist() == ["none"]
     assert not one.interval().contains(1.0).any()
     assert one.status.tolist() == ["not-evaluable"]
+
+
+def test_an_area_whose_error_is_not_known_has_no_interval():
+    covariance = np.array([[np.nan, np.nan], [np.nan, 0.01]])
+
+    one = ratio(PeakAreas(("Cho", "Cr"), [2.0, 1.0], covariance), "Cr", "Cho")
+
+    assert one.interval().shape == "none"
+    assert np.isnan([one.interval().lower, one.interval().upper]).all()
 
 
 def test_a_peak_over_itself_is_one_without_error():

@@ -404,36 +404,31 @@ def _assemble(
     if replaced:
         parameters["replaced"] = replaced
     step = Step("read", parameters, " ".join(notes))
-    for array in (recording.fid, recording.water):
-        if array is not None:
-            # nobody else holds it, so the types need not copy it
-            array.setflags(write=False)
     try:
         acquisition = Acquisition(
             **values, echo_times_s=echo_times_s, manufacturer=recording.manufacturer
         )
-        water = None
-        if recording.water is not None:
-            water = SpectralData(
-                fid=recording.water,
-                acquisition=acquisition,
-                dims=recording.water_dims,
-                affine=recording.affine,
-                history=(step,),
-                source_format=recording.format,
-            )
-        return SpectralData(
-            fid=recording.fid,
-            acquisition=acquisition,
-            dims=recording.dims,
-            affine=recording.affine,
-            water=water,
-            history=(step,),
-            source_format=recording.format,
-        )
+        return _spectral_data(recording, acquisition, step)
     except ValueError as error:
         # these messages quote numbers and shapes, never text of the header
         source.fail(f"has an impossible header: {error}")
+
+
+def _spectral_data(recording: Recording, acquisition: Acquisition, step: Step) -> SpectralData:
+    for array in (recording.fid, recording.water):
+        if array is not None:
+            # nobody else holds it, so the types need not copy it
+            array.setflags(write=False)
+    same: dict[str, Any] = {
+        "acquisition": acquisition,
+        "affine": recording.affine,
+        "history": (step,),
+        "source_format": recording.format,
+    }
+    water = None
+    if recording.water is not None:
+        water = SpectralData(fid=recording.water, dims=recording.water_dims, **same)
+    return SpectralData(fid=recording.fid, dims=recording.dims, water=water, **same)
 
 
 def _check_protons(source: Source, nucleus: str | None) -> None:

@@ -20,6 +20,8 @@ from mrs_necrosis.report.rows import DASH, interval_text, number
 from mrs_necrosis.report.text import RESEARCH_LINE, wrap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
 
     from mrs_necrosis.followup import Change, Date, FollowUp, Point
@@ -198,23 +200,8 @@ def _draw_ratios(axes: Axes, found: FollowUp, names: list[str]) -> None:
     for year in {point.date.decimal_year for point in found.points}:
         axes.axvline(year, color=FAINT, linewidth=0.5, zorder=0)
     for at, name in enumerate(names):
-        colour, before = _COLOURS[DRAWN.index(name)], len(axes.lines)
-        points = [p for p in found.points if p.ratio == name]
-        # an absent peak has its arrow alone: what was not detected is not drawn as measured
-        shown = [p for p in points if p.status == "ok" and p.value is not None and p.value > 0]
-        axes.plot(
-            [p.date.decimal_year for p in shown], [p.value for p in shown if p.value], "o-",
-            color=colour, markersize=5, linewidth=1.0, label=name,
-        )  # fmt: skip
-        for point in points:
-            year = point.date.decimal_year
-            low, high = point.lower, point.upper
-            if point.status == "ok" and low is not None and high is not None and low > 0:
-                axes.plot([year] * 2, [low, min(high, 1e3)], color=colour, linewidth=1.4)
-            elif point.status == "below-detection" and high is not None and high > 0:
-                axes.plot([year], [high], marker=7, color=colour, markersize=7)
-            elif point.status == "denominator-not-detected" and low is not None and low > 0:
-                axes.plot([year], [low], marker=6, color=colour, markersize=7)
+        before = len(axes.lines)
+        _draw_ratio(axes, found.series(name), _COLOURS[DRAWN.index(name)])
         # side by side, because the intervals of one visit would hide each other; only now, as
         # what is moved does not count for the limits of the axes
         aside = _ASIDE / 72 * (at - (len(names) - 1) / 2)
@@ -237,6 +224,24 @@ def _draw_ratios(axes: Axes, found: FollowUp, names: list[str]) -> None:
     for side in ("top", "right", "bottom"):
         axes.spines[side].set_visible(False)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _draw_ratio(axes: Axes, points: Sequence[Point], colour: str) -> None:
+    # an absent peak has its arrow alone: what was not detected is not drawn as measured
+    shown = [p for p in points if p.status == "ok" and p.value is not None and p.value > 0]
+    axes.plot(
+        [p.date.decimal_year for p in shown], [p.value for p in shown if p.value], "o-",
+        color=colour, markersize=5, linewidth=1.0, label=points[0].ratio,
+    )  # fmt: skip
+    for point in points:
+        year = point.date.decimal_year
+        low, high = point.lower, point.upper
+        if point.status == "ok" and low is not None and high is not None and low > 0:
+            axes.plot([year] * 2, [low, min(high, 1e3)], color=colour, linewidth=1.4)
+        elif point.status == "below-detection" and high is not None and high > 0:
+            axes.plot([year], [high], marker=7, color=colour, markersize=7)
+        elif point.status == "denominator-not-detected" and low is not None and low > 0:
+            axes.plot([year], [low], marker=6, color=colour, markersize=7)
 
 
 def _draw_lanes(axes: Axes, found: FollowUp, lanes: list[str]) -> None:

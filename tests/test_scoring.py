@@ -1,0 +1,60 @@
+"""The arithmetic of the evidence: one criterion beside ranges of ratios."""
+
+import numpy as np
+import pytest
+
+from mrs_necrosis.classifier.scoring import judge
+from mrs_necrosis.criteria import Comparison, Criterion
+
+
+def criterion(*rules):
+    """Return a criterion that is met if one of the rules is, such as ``"Cho/Cr > 1.5"``."""
+    parts = [rule.rsplit(" ", 2) for rule in rules]
+    return Criterion(
+        id="one", label="One", citation="nowhere", side="recurrence", family="Cho/Cr",
+        any_of=tuple(Comparison(expression=text, comparator=comparator, cutoff=float(cutoff))
+                     for text, comparator, cutoff in parts),
+    )  # fmt: skip
+
+
+def judged(one, **ratios):
+    """Judge one voxel by ratios that are numbers, or ranges where a peak is absent."""
+
+    def ranges(name):
+        low, high = np.broadcast_to(ratios[name.replace("/", "_")], (2,))
+        return np.array([low]), np.array([high])
+
+    outcome, _ = judge(one, ranges)
+    return bool(outcome.is_decided[0]), bool(outcome.is_met[0]), float(outcome.value[0])
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "decided", "met"), [(0.5, True, True), (1.5, False, None), (2.5, True, False)]
+)
+def test_what_is_taken_away_turns_its_bound_round(cutoff, decided, met):
+    # NAA/Cr is below 1: the difference lies between 1 and 2
+    found = judged(criterion(f"Cho/Cr - NAA/Cr > {cutoff}"), Cho_Cr=2.0, NAA_Cr=(0.0, 1.0))
+
+    assert found[0] is decided
+    assert met is None or found[1] is met
+
+
+def test_of_comparisons_that_are_met_the_clearest_is_shown():
+    either = criterion("Cho/Cr > 1", "Cho/NAA > 1")
+
+    assert judged(either, Cho_Cr=1.5, Cho_NAA=3.0) == (True, True, 3.0)
+    assert judged(either, Cho_Cr=1.5, Cho_NAA=0.1) == (True, True, 1.5)
+
+
+def test_of_comparisons_that_are_not_met_the_closest_is_shown():
+    either = criterion("Cho/Cr > 1", "Cho/NAA > 1")
+
+    assert judged(either, Cho_Cr=0.9, Cho_NAA=0.2) == (True, False, 0.9)
+
+
+def test_one_comparison_decides_what_is_met_and_all_of_them_what_is_not():
+    either = criterion("Cho/Cr > 1", "Cho/NAA > 1")
+    is_open = (0.5, np.inf)
+
+    assert judged(either, Cho_Cr=2.0, Cho_NAA=is_open)[:2] == (True, True)
+    assert judged(either, Cho_Cr=0.5, Cho_NAA=is_open)[0] is False
