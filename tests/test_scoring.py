@@ -1,9 +1,11 @@
 """The arithmetic of the evidence: one criterion beside ranges of ratios."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from mrs_necrosis.classifier.scoring import judge
+from mrs_necrosis.classifier.scoring import Scoring, judge, score, weigh
 from mrs_necrosis.criteria import Comparison, Criterion
 
 
@@ -58,3 +60,24 @@ def test_one_comparison_decides_what_is_met_and_all_of_them_what_is_not():
 
     assert judged(either, Cho_Cr=2.0, Cho_NAA=is_open)[:2] == (True, True)
     assert judged(either, Cho_Cr=0.5, Cho_NAA=is_open)[0] is False
+
+
+def test_a_criterion_that_is_left_out_does_not_dilute_its_family():
+    plain, fatty = (
+        dataclasses.replace(
+            criterion(f"{name} > 1"), id=name, enabled=True, verified={"cutoff": True},
+            counts=(9.0, 1.0, 9.0, 1.0), counts_basis="reported",
+        )
+        for name in ("Cho/Cr", "LL/Cr")
+    )  # fmt: skip
+    scoring, off = Scoring(), np.array([True])
+
+    def family(*criteria):
+        weighted = weigh(
+            criteria, quantity="area", acquisition=None, population=None, scoring=scoring
+        )
+        twos = np.array([2.0])
+        found = score(weighted, lambda _: (twos, twos), (1,), scoring, lipid_off=off)
+        return found.families["Cho/Cr"][0]
+
+    assert family(plain, fatty) == family(plain) > 0
