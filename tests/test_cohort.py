@@ -869,6 +869,49 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path):
         table_units(tmp_path / "binary.tsv")
 
 
+def test_a_table_may_hold_the_peaks_themselves(tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text(
+        "label;echo_time_s;Choline;Cr;NAA;LL;Cho_sd;cr_sd;naa_sd\n"
+        "p1;0,03;33671,5;29534;31278;;900;850;1100\n"
+        "p2;;3;2;1;5;;;\n"
+    )
+
+    first, second = table_units(table)
+    assert first.peaks == "Cho=33671.5±900 Cr=29534±850 NAA=31278±1100"
+    assert first.given == {"echo_time_s": 0.03}
+    assert second.peaks == "Cho=3 Cr=2 NAA=1 LL=5"
+    done = analyze_table(table, tmp_path / "out", figures=False)
+
+    assert done.count("done") == 2
+    ratios = json.loads((tmp_path / "out/p1/result.json").read_text())["ratios"]
+    assert ratios["Cho/Cr"]["value"] == pytest.approx(33671.5 / 29534)
+    assert ratios["Cho/Cr"]["interval"] is not None
+    # another line of the table does not undo what is done
+    table.write_text(table.read_text() + "p3;;3;2;1;5;;;\n")
+    again = analyze_table(table, tmp_path / "out", figures=False)
+    assert (again.count("unchanged"), again.count("done")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("input,Cho,Cr\na.rda,3,2\n", "line 2 has an input and peaks"),
+        ("Cho,Cr,Cr_sd\n3,,1\n", "line 2 has Cr_sd without its peak"),
+        ('Cho,Cr\n"33,671",2\n', "line 2: Cho is no number such as 33671"),
+        ("Cho,Choline\n3,2\n", "must begin with a line of column names"),
+        ("Cho,Xyz\n3,2\n", "must begin with a line of column names"),
+        ("label,Cho\np1,\n", "line 2 names no input"),
+    ],
+)
+def test_a_table_of_peaks_that_cannot_be_understood_is_refused(tmp_path, text, message):
+    table = tmp_path / "patients.csv"
+    table.write_text(text)
+
+    with pytest.raises(FormatError, match=message):
+        table_units(table)
+
+
 def test_a_marker_of_others_is_not_replaced(tmp_path):
     root, out = small(tmp_path / "raw", 1), tmp_path / "out"
     marker = out / "sub-01" / "mrs" / "sub-01_desc-status.json"

@@ -383,7 +383,9 @@ def test_several_lines_of_values_are_several_voxels(tmp_path):
     path = tmp_path / "voxels.csv"
     path.write_text("Cho,Cr,NAA\n1,2,3\n4,5,6\n")
 
-    with pytest.raises(FormatError, match="several lines of values: write one table for each"):
+    with pytest.raises(
+        FormatError, match="several lines of values: analyse it as a table of inputs"
+    ):
         read_peaks(path)
 
 

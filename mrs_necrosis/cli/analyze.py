@@ -53,8 +53,9 @@ def add_analyze(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--table", type=path_value, metavar="FILE",
-        help="a TSV or CSV with a column input, and any of water_reference, label, echo_time_s, "
-        "…: one line per voxel; needs --out, and goes on where an earlier run was",
+        help="a TSV or CSV with a column input or columns of peaks (Cho, Cr, …), and any of "
+        "water_reference, label, echo_time_s, …: one line per voxel; needs --out, and goes on "
+        "where an earlier run was",
     )  # fmt: skip
     output = parser.add_argument_group("output")
     output.add_argument(

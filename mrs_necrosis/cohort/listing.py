@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mrs_necrosis.cohort import dataset
 from mrs_necrosis.cohort.unit import Unit
 from mrs_necrosis.errors import FormatError
+from mrs_necrosis.io.peak_table import known_peak
 
 if TYPE_CHECKING:
     import os
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?|nan")
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TEXT_COLUMNS: Final = ("sequence", "nucleus", "quantity")
 _NUMBER_COLUMNS: Final = (
@@ -182,10 +184,11 @@ def table_units(table: str | os.PathLike[str]) -> list[Unit]:
     Parameters
     ----------
     table : path
-        Tab separated (``.tsv``) or comma separated, with a header line. ``input`` is required;
-        ``water_reference``, ``label``, ``participant``, ``session`` and what ``read`` takes
-        (``echo_time_s``, …) may be there; ``n/a`` or nothing is unknown. Paths are relative to
-        the table.
+        Separated by tabs (``.tsv``), commas or semicolons, with a header line. Each line has an
+        ``input`` or, in columns named after them, peak values (``Cho``, ``Cr``, …) with or
+        without their errors (``Cho_sd``); ``water_reference``, ``label``, ``participant``,
+        ``session`` and what ``read`` takes (``echo_time_s``, …) may be there; ``n/a`` or nothing
+        is unknown. Paths are relative to the table.
 
     Returns
     -------
@@ -204,15 +207,20 @@ def table_units(table: str | os.PathLike[str]) -> list[Unit]:
         raise FormatError(path, f"cannot be read: {error.strerror}") from None
     except ValueError:
         raise FormatError(path, "is no table in UTF-8") from None
-    delimiter = "\t" if path.suffix.lower() == ".tsv" or "\t" in text.partition("\n")[0] else ","
+    first = text.partition("\n")[0]
+    delimiter = "\t" if path.suffix.lower() == ".tsv" or "\t" in first else ","
+    if delimiter == "," and ";" in first:
+        delimiter = ";"
     rows = csv.reader(text.splitlines(), delimiter=delimiter)
     columns = [name.strip() for name in next(rows, [])]
-    unknown = [name for name in columns if name not in TABLE_COLUMNS]
-    if "input" not in columns or unknown or len(set(columns)) != len(columns):
+    peaks = {name: peak for name in columns if (peak := _peak_column(name)) is not None}
+    unknown = [name for name in columns if name not in TABLE_COLUMNS and name not in peaks]
+    is_table = ("input" in columns or peaks) and len(set(columns)) == len(columns)
+    if unknown or not is_table or len(set(peaks.values())) != len(peaks):
         raise FormatError(
             path,
-            "must begin with a line of column names: input, and any of "
-            f"{', '.join(TABLE_COLUMNS[1:])}; a .tsv has tabs between them",
+            "must begin with a line of column names: input or peaks (Cho, Cho_sd, Cr, …), and "
+            f"any of {', '.join(TABLE_COLUMNS[1:])}; a .tsv has tabs between them",
         )
     units: list[Unit] = []
     for number, cells in enumerate(rows, 2):
@@ -227,17 +235,46 @@ def table_units(table: str | os.PathLike[str]) -> list[Unit]:
             for name, cell in zip(columns, cells, strict=True)
             if cell.strip() not in {"", "n/a"}
         }
-        units.append(_table_unit(path, number, row, len(units) + 1))
+        if delimiter == ";":  # where a comma is a decimal one
+            decimal = {*_NUMBER_COLUMNS, *peaks}
+            row = {k: v.replace(",", ".") if k in decimal else v for k, v in row.items()}
+        words = _peak_words(path, number, row, peaks)
+        units.append(_table_unit(path, number, row, len(units) + 1, words))
     names = Counter(unit.name.lower() for unit in units)
     if not units or max(names.values()) > 1:
         raise FormatError(path, "lists no input" if not units else "has a label twice")
     return units
 
 
-def _table_unit(path: Path, line: int, row: dict[str, str], place: int) -> Unit:
+def _peak_column(title: str) -> str | None:
+    """Return the peak, or peak and ``"_sd"``, that a column holds; None if another thing."""
+    is_sd = title.lower().endswith("_sd")
+    peak = known_peak(title[:-3] if is_sd else title)
+    return f"{peak}_sd" if peak and is_sd else peak
+
+
+def _peak_words(path: Path, line: int, row: Mapping[str, str], peaks: Mapping[str, str]) -> str:
+    """Return the peak values of a line in the words of the command line."""
+    for name in peaks:
+        if name in row and not _NUMBER.fullmatch(row[name]):
+            raise FormatError(path, f"line {line}: {name} is no number such as 33671 or 1.5e4")
+    values = {peak: row[name] for name, peak in peaks.items() if name in row}
+    alone = [name for name in values if name.endswith("_sd") and name[:-3] not in values]
+    if alone:
+        raise FormatError(path, f"line {line} has {alone[0]} without its peak")
+    if values and "input" in row:
+        raise FormatError(path, f"line {line} has an input and peaks; one of them is enough")
+    return " ".join(
+        f"{peak}={value}" + (f"±{values[f'{peak}_sd']}" if f"{peak}_sd" in values else "")
+        for peak, value in values.items()
+        if not peak.endswith("_sd")
+    )
+
+
+def _table_unit(path: Path, line: int, row: dict[str, str], place: int, peaks: str) -> Unit:
     from mrs_necrosis.inputs import check_given
 
-    if "input" not in row:
+    if "input" not in row and not peaks:
         raise FormatError(path, f"line {line} names no input")
     label = row.get("label", f"{place:03d}")
     if not LABEL.fullmatch(label):
@@ -258,7 +295,8 @@ def _table_unit(path: Path, line: int, row: dict[str, str], place: int) -> Unit:
     water = row.get("water_reference")
     return Unit(
         name=label,
-        source=path.parent / row["input"],
+        source=path if peaks else path.parent / row["input"],
+        peaks=peaks,
         water=None if water is None else path.parent / water,
         folder=label,
         participant=row.get("participant"),

@@ -55,6 +55,9 @@ class Unit:
         Base of the names of its files: ``"sub-01_acq-press"``.
     source : Path
         The file with the spectra.
+    peaks : str
+        Peak values in words, such as ``"Cho=33671 Cr=29534"``; `source` is then the table that
+        they stand in.
     water : Path or None
         Its water reference.
     anatomy, lesion : Path or None
@@ -83,6 +86,7 @@ class Unit:
 
     name: str
     source: Path
+    peaks: str = ""
     water: Path | None = None
     anatomy: Path | None = None
     lesion: Path | None = None
@@ -286,7 +290,8 @@ def analyze_unit(unit: Unit, settings: Settings) -> Analysis:
 
     keywords = {**settings.keywords, **unit.given, "threads": settings.threads}
     if unit.metadata is None:
-        return analyze(unit.source, water_reference=unit.water, label=unit.name, **keywords)
+        source = unit.peaks or unit.source
+        return analyze(source, water_reference=unit.water, label=unit.name, **keywords)
     data = _read(unit, unit.metadata)
     if unit.anatomy or unit.lesion:
         if _is_placed(data):
@@ -295,12 +300,12 @@ def analyze_unit(unit: Unit, settings: Settings) -> Analysis:
             msg = "the file does not say where a grid lies: anatomy and mask were not used"
             warnings.warn(msg, MRSNecrosisWarning, stacklevel=2)
     analysis = analyze(data, label=unit.key, **keywords)
-    source = replace(
+    origin = replace(
         analysis.source,
         sha256=sha256(unit.source),
         water_sha256=None if unit.water is None else sha256(unit.water),
     )
-    return replace(analysis, source=source)
+    return replace(analysis, source=origin)
 
 
 def why_refused(unit: Unit) -> str:
@@ -578,7 +583,7 @@ def _fingerprint(unit: Unit, settings: Settings) -> str:
 
     decides = [
         mrs_necrosis.__version__,
-        sha256(unit.source),
+        unit.peaks or sha256(unit.source),
         *(
             None if path is None else sha256(path)
             for path in (unit.water, unit.anatomy, unit.lesion)

@@ -296,6 +296,11 @@ def is_peak_table(source: str | PathLike[str] | Sequence[str]) -> bool:
     return True
 
 
+def known_peak(title: str) -> str | None:
+    """Return the peak that a title names in one of the usual spellings, or None."""
+    return _ALIASES.get(title.strip().lower())
+
+
 def is_assignments(text: str | PathLike[str]) -> bool:
     """Return whether a text is peaks and values on the command line, not the name of a file."""
     if not isinstance(text, str) or len(text) > _LARGEST:
@@ -444,7 +449,11 @@ def _csv(path: Path, content: str) -> dict[str, Any]:
         }
     if sum(title.partition("/")[0] in _ALIASES for title in titles) >= 2:
         if len(rows) > 2:
-            _refuse(path, "has several lines of values: write one table for each voxel")
+            _refuse(
+                path,
+                "has several lines of values: analyse it as a table of inputs (on the command "
+                "line --table)",
+            )
         if len(rows) == 2 and len(rows[1]) == len(titles):
             pairs = zip(rows[0], rows[1], strict=True)
             return {"peaks": [(name, _float(cell), None) for name, cell in pairs]}
