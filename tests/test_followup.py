@@ -78,6 +78,15 @@ def test_day_to_day_scatter_makes_a_change_less_certain():
     assert change(followup(visits), "Cho/Cr").exceeds_reproducibility is None
 
 
+def test_the_same_measurement_twice_is_noticed():
+    twice = followup([visit("2012-09", FIRST), visit("2013-01", FIRST)])
+    close = followup([visit("2012-09", FIRST), visit("2013-01", [3.61, *FIRST[1:]])])
+
+    question = "values of January 2013 are exactly those of September 2012: is it the same"
+    assert question in " ".join(twice.sentences)
+    assert "exactly those" not in " ".join(close.sentences)
+
+
 @settings(deadline=None)
 @given(st.floats(1e-3, 1e3))
 def test_a_change_does_not_depend_on_the_unit_of_either_visit(scale):

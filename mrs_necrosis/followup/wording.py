@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from mrs_necrosis.errors import joined
 from mrs_necrosis.ratios import RatioStatus
@@ -42,6 +44,12 @@ def sentences(found: FollowUp) -> Iterable[str]:
             if before.date != after.date:
                 dates = f"{before.date} and {after.date}"
             yield f"Which of the visits of {dates} came first is not known; this order is assumed."
+    for before, after in combinations(measured, 2):
+        if _are_same(before, after):
+            yield (
+                f"The peak values of {after.date} are exactly those of {before.date}: is it the "
+                "same measurement?"
+            )
     if len(measured) < 2:
         yield "Without peak values of a second visit no change of a ratio can be given."
     last: dict[tuple[str, ...], list[Change]] = {}
@@ -59,6 +67,14 @@ def sentences(found: FollowUp) -> Iterable[str]:
     if unknowns and compared:
         yield f"Not known to be the same at all visits: {joined(unknowns)}."
     yield from _under_treatment(found, measured)
+
+
+def _are_same(one: Visit, other: Visit) -> bool:
+    """Whether two visits have the same numbers, as no two measurements of one lesion have."""
+    a, b = one.areas, other.areas
+    if a is None or b is None or a.names != b.names:
+        return False
+    return bool(np.array_equal(a.values, b.values, equal_nan=True))
 
 
 def _treatment_sentence(treatment: Treatment) -> str:
