@@ -85,7 +85,7 @@ class Finding:
         NECROSIS, RECURRENCE, INDETERMINATE (exactly silent) or NOT_EVALUABLE.
     family : str
         Criteria that share a numerator and often patients; never multiplied with each other.
-    scored : bool
+    is_scored : bool
         Whether it takes part in the likelihood ratio.
     log_likelihood_ratio : float or None
         Natural logarithm, towards recurrence, after all weights; None if not scored.
@@ -111,7 +111,7 @@ class Finding:
     is_met: bool | None = None
     favors: Favors
     family: str = ""
-    scored: bool = False
+    is_scored: bool = False
     log_likelihood_ratio: float | None = None
     probability: float | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class Gate:
         Short identifier: ``"snr"``, ``"near-normal"``, ….
     is_open : bool
         False withholds a label, or part of the evidence.
-    checked : bool
+    is_checked : bool
         False if what it looks at is unknown; it is then open, and a caveat says so.
     sentence : str
         What was found, for the reader.
@@ -152,7 +152,7 @@ class Gate:
 
     name: str
     is_open: bool
-    checked: bool
+    is_checked: bool
     sentence: str
     threshold: str = ""
     source: str = "assumed"

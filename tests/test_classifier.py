@@ -89,7 +89,7 @@ def test_reference_case_has_the_likelihood_ratio_of_the_paper_calculation():
 
 
 def test_reference_case_agrees_with_nine_of_eleven_criteria():
-    scored = [one for one in assess(reference()).findings if one.scored]
+    scored = [one for one in assess(reference()).findings if one.is_scored]
 
     recurrence = {one.id for one in scored if one.favors == Favors.RECURRENCE}
 
@@ -260,7 +260,7 @@ def test_a_label_never_stands_beside_a_closed_gate_or_without_a_citation(seed, k
     assert not re.search(r"\b(nan|inf)\b", found.paragraph)
     if found.favors in {Favors.NECROSIS, Favors.RECURRENCE}:
         assert not [one.name for one in found.gates if one.gives is not None]
-        assert any(one.scored and one.citation for one in found.findings)
+        assert any(one.is_scored and one.citation for one in found.findings)
         ratio_is = found.evidence.likelihood_ratio
         assert ratio_is <= 1 / 3 if found.favors == Favors.NECROSIS else ratio_is >= 3
 
@@ -294,7 +294,7 @@ def test_findings_of_a_grid_are_those_of_each_voxel():
 
     for voxel in range(2):
         single = assess(PeakAreas(areas.names, areas.values[0, voxel]))
-        expected = {f.id: f.favors for f in single.findings if f.scored}
+        expected = {f.id: f.favors for f in single.findings if f.is_scored}
         seen = {
             f.id: tuple(Favors)[f.codes[0, voxel]] for f in found.findings if f.codes[0, voxel] < 3
         }
@@ -408,7 +408,7 @@ def test_draws_bring_no_criterion_in_that_the_areas_leave_open():
 
     found = assess(areas, n_draws=4000)
 
-    assert {one.family for one in found.findings if one.scored} == {"Cho/Cr"}
+    assert {one.family for one in found.findings if one.is_scored} == {"Cho/Cr"}
     alone = assess(areas, criteria=of_cho_cr, n_draws=4000)
     # the ends of 95 % of 4000 draws are known to a few per cent
     assert found.evidence.interval == pytest.approx(alone.evidence.interval, rel=0.05)
@@ -453,7 +453,7 @@ def test_a_disabled_criterion_is_shown_and_never_scored():
     assert found.favors == Favors.NOT_EVALUABLE
     assert found.evidence.likelihood_ratio is None
     assert len(found.findings) == len(off)
-    assert not any(one.scored for one in found.findings)
+    assert not any(one.is_scored for one in found.findings)
     assert np.isnan(assess_grid(reference(), criteria=off).log_likelihood_ratio)
 
 
@@ -518,8 +518,8 @@ def test_a_lipid_criterion_of_another_echo_time_is_left_out(tmp_path):
     there = assess(reference(), criteria=criteria, acquisition=acquisition(0.03))
     elsewhere = assess(reference(0.05), criteria=criteria, acquisition=acquisition(0.288))
 
-    assert next(f for f in there.findings if f.id == "bulik2015_ll_cr").scored
-    assert not next(f for f in elsewhere.findings if f.id == "bulik2015_ll_cr").scored
+    assert next(f for f in there.findings if f.id == "bulik2015_ll_cr").is_scored
+    assert not next(f for f in elsewhere.findings if f.id == "bulik2015_ll_cr").is_scored
 
 
 def test_heights_judged_by_a_cutoff_of_areas_count_half(tmp_path):
@@ -573,7 +573,7 @@ def test_a_bound_that_does_not_decide_leaves_the_criterion_out():
 
     assert finding.favors == Favors.NOT_EVALUABLE
     assert finding.value is None
-    assert not finding.scored
+    assert not finding.is_scored
 
 
 def test_without_choline_creatine_and_naa_nothing_is_evaluable():
@@ -679,7 +679,7 @@ def test_a_quality_gate_closes_and_opens(name, poor, good):
     assert gate(closed, name).source
     assert gate(closed, name).sentence in closed.paragraph
     assert gate(opened, name).is_open
-    assert gate(opened, name).checked
+    assert gate(opened, name).is_checked
     assert opened.favors == Favors.NECROSIS
 
 
@@ -710,8 +710,8 @@ def test_quality_of_another_fit_leaves_reference_and_water_unchecked():
         quality=Quality(known.snr, *(known.snr,) * 3, known.status, known.unexplained_ppm),
     )
 
-    assert not gate(found, "reference").checked
-    assert not gate(found, "unsuppressed-water").checked
+    assert not gate(found, "reference").is_checked
+    assert not gate(found, "unsuppressed-water").is_checked
 
 
 def test_acetate_is_not_called_naa():
@@ -760,7 +760,7 @@ def test_an_unknown_quality_leaves_its_gates_open_and_says_so():
 
     for name in ("fit", "snr", "linewidth", "residual", "area-sd", "unexpected-peak"):
         assert gate(found, name).is_open
-        assert not gate(found, name).checked
+        assert not gate(found, name).is_checked
         assert gate(found, name).sentence.startswith("Not checked")
 
 
@@ -889,7 +889,7 @@ def test_a_foreign_echo_time_is_said_and_halves_the_weight():
     assert not gate(closed, "echo-time").is_open
     assert "Schlemmer 2001" in gate(closed, "echo-time").sentence
     assert gate(opened, "echo-time").is_open
-    assert gate(opened, "echo-time").checked
+    assert gate(opened, "echo-time").is_checked
 
 
 def test_a_foreign_field_is_said():
@@ -1086,7 +1086,7 @@ def test_the_other_side_in_another_quantity_is_refused(changes):
 def test_lactate_alone_stands_in_for_no_lipid():
     table = PeakAreas(("Lac", "Cho", "Cr", "NAA"), [0.2, 1.2, 1.0, 1.0])
 
-    decided = {one.id for one in assess(table).findings if one.scored}
+    decided = {one.id for one in assess(table).findings if one.is_scored}
 
     assert "nakajima2009_lac_cho" in decided
     assert not decided & {"bulik2015_ll_cr", "anbarloui2015_algorithm"}
@@ -1180,7 +1180,7 @@ def test_a_perfusion_cutoff_without_specificity_is_shown_and_not_scored():
 
     shown = next(one for one in found.findings if one.id == "hoefnagels2009_rcbv_wm")
     assert shown.favors == Favors.RECURRENCE
-    assert not shown.scored
+    assert not shown.is_scored
     assert found.combined is None
 
 
@@ -1279,7 +1279,7 @@ def test_place_shows_where_every_criterion_puts_the_case():
     assert len(found) == 23
     for name in ("fink2012_cho_naa_height", "kazda2016_cho_cr", "matsusue2010_cho_naa"):
         assert found[name].favors == Favors.RECURRENCE
-        assert not found[name].scored
+        assert not found[name].is_scored
     for name in ("weybright2005_any", "zeng2007_cho_cr", "smith2009_cho_naa", "rock2002_ll_cho"):
         assert found[name].favors == Favors.NECROSIS
         assert "Not verified" in found[name].note
@@ -1368,7 +1368,7 @@ def test_a_table_with_errors_and_without_lipid_is_judged_by_what_it_has():
 
     found = assess(areas)
 
-    scored = [finding for finding in found.findings if finding.scored]
+    scored = [finding for finding in found.findings if finding.is_scored]
     assert scored
     assert not any("LL" in finding.expression for finding in scored)
 

@@ -196,7 +196,7 @@ def test_the_label_carries_its_checks_and_citations(voxel, source):
     assert states["Check: sampling of the lesion"] == "MRS062"
     assert states["Check: after bevacizumab"] == "MRS063"
     for finding in voxel.assessment.findings:
-        assert (finding.citation in words) or not finding.scored
+        assert (finding.citation in words) or not finding.is_scored
     ((weight, _, item),) = numbers(content)["MRS020"]
     ends = {
         part.ConceptNameCodeSequence[0].CodeValue: part.MeasuredValueSequence[0].NumericValue

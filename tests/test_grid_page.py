@@ -21,7 +21,7 @@ from hypothesis.extra.numpy import arrays
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.fitting.result import Curves
-from mrs_necrosis.lesion import mask_weights, summarise_lesion
+from mrs_necrosis.lesion import mask_weights, summarize_lesion
 from mrs_necrosis.maps import Map, label_maps
 from mrs_necrosis.maps.grid import Anatomy, Statement
 from mrs_necrosis.maps.map import scalp_map, standard_maps
@@ -81,7 +81,7 @@ def parts(hostile="", affine=AFFINE):
             Statement("gate", "SNR is below 5 (assumed)", status != 0),
         ],
         "anatomy": anatomy,
-        "lesion": summarise_lesion(weights, labels, likelihood_ratio=np.where(i < 2, 0.1, 8.0)),
+        "lesion": summarize_lesion(weights, labels, likelihood_ratio=np.where(i < 2, 0.1, 8.0)),
         "lesion_weights": weights,
         "notes": [f"a note {hostile}"],
         "provenance": {"version": "0", "text": hostile},

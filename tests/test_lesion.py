@@ -11,10 +11,10 @@ from mrs_necrosis.lesion import (
     cho_naa_index,
     contralateral_reference,
     mask_weights,
-    summarise_lesion,
+    summarize_lesion,
 )
 from mrs_necrosis.lesion.masks import mirrored, separate_lesions, usable_voxels
-from mrs_necrosis.lesion.normal_tissue import normalised_ratios
+from mrs_necrosis.lesion.normal_tissue import normalized_ratios
 from mrs_necrosis.lesion.summary import JUDGED, with_lesions
 from mrs_necrosis.preprocessing import preprocess
 from mrs_necrosis.quality import FitStatus, Quality
@@ -314,7 +314,7 @@ def test_a_reference_of_too_few_voxels_is_refused():
     assert "holds 3 usable normal voxels, at least 5" in few.sentence
     assert none.is_refused
     assert "without a Cho/NAA index" in none.sentence
-    assert normalised_ratios(areas, few) == ()
+    assert normalized_ratios(areas, few) == ()
 
 
 def test_normalised_ratios_are_one_in_the_reference_and_hold_both_errors():
@@ -323,7 +323,7 @@ def test_normalised_ratios_are_one_in_the_reference_and_hold_both_errors():
     chosen[8:, :4] = True
     reference = contralateral_reference(areas, usable=usable(areas), chosen=chosen)
 
-    ratios = {one.name: one for one in normalised_ratios(areas, reference)}
+    ratios = {one.name: one for one in normalized_ratios(areas, reference)}
 
     assert set(ratios) == {"Cho/nCho", "Cr/nCr", "Cho/nCr", "Cho/Cr(n)", "Cho/NAA(n)"}
     assert np.mean(ratios["Cho/nCho"].value[chosen]) == pytest.approx(1.0, abs=1e-9)
@@ -363,7 +363,7 @@ def grid_of(labels):
 def test_label_of_the_lesion_follows_the_shares_of_its_voxels(labels, favors):
     grid = grid_of(labels)
 
-    summary = summarise_lesion(np.ones(grid.shape), grid)
+    summary = summarize_lesion(np.ones(grid.shape), grid)
 
     assert summary.favors is favors
     assert ("mixed" in summary.sentence) == (favors is Favors.MIXED)
@@ -373,7 +373,7 @@ def test_a_voxel_counts_as_much_as_it_lies_in_the_lesion():
     labels = grid_of([N, R, R])
     weights = np.array([1.0, 0.2, 0.05]).reshape(labels.shape)  # the last is a side lobe's
 
-    summary = summarise_lesion(weights, labels)
+    summary = summarize_lesion(weights, labels)
 
     assert summary.n_voxels == pytest.approx(1.2)
     assert summary.fractions[N][0] == pytest.approx(1.0 / 1.2)
@@ -385,9 +385,9 @@ def test_doubt_alone_is_no_tumour():
     probability = np.zeros((20, 1, 1, 3))
     probability[..., :] = (0.1, 0.4, 0.5)
 
-    doubtful = summarise_lesion(np.ones((20, 1, 1)), labels, label_probability=probability)
+    doubtful = summarize_lesion(np.ones((20, 1, 1)), labels, label_probability=probability)
     labels = grid_of([R] + [SILENT] * 19)
-    with_one = summarise_lesion(np.ones((20, 1, 1)), labels, label_probability=probability)
+    with_one = summarize_lesion(np.ones((20, 1, 1)), labels, label_probability=probability)
 
     assert doubtful.favors is Favors.INDETERMINATE
     assert with_one.favors is Favors.RECURRENCE
@@ -406,7 +406,7 @@ def test_a_part_that_speaks_against_the_rest_makes_a_lesion_mixed():
     probability[:6, ..., 1] = probability[6:, ..., 2] = 1.0
     leaning = leaning_of([0.0] * 6 + [0.95] * 4, [1.0] * 6 + [0.0] * 4)
 
-    summary = summarise_lesion(
+    summary = summarize_lesion(
         np.ones((10, 1, 1)), labels, label_probability=probability, leaning_probability=leaning
     )
 
@@ -424,7 +424,7 @@ def test_what_a_pure_lesion_shows_by_chance_does_not_make_it_mixed(necrosis):
     probability[..., 1] = 1.0
     leaning = leaning_of([necrosis] * 40, [0.8] * 40)
 
-    summary = summarise_lesion(
+    summary = summarize_lesion(
         np.ones((40, 1, 1)), labels, label_probability=probability, leaning_probability=leaning
     )
 
@@ -436,7 +436,7 @@ def test_a_lesion_without_any_label_is_not_mixed():
     labels = grid_of([SILENT] * 10)
     leaning = leaning_of([1.0] * 5 + [0.0] * 5, [0.0] * 5 + [1.0] * 5)
 
-    summary = summarise_lesion(np.ones((10, 1, 1)), labels, leaning_probability=leaning)
+    summary = summarize_lesion(np.ones((10, 1, 1)), labels, leaning_probability=leaning)
 
     assert summary.favors is Favors.INDETERMINATE
 
@@ -461,7 +461,7 @@ def test_a_simulated_lesion_is_mixed_when_its_core_is_necrotic_and_its_rim_is_no
 
     found = assess_grid(fit(preprocess(made.data)).areas, acquisition=made.data.acquisition)
     labels = np.array([label.value for label in LABELS])[found.codes]
-    summary = summarise_lesion(
+    summary = summarize_lesion(
         lesion, labels, label_probability=found.label_probability,
         leaning_probability=found.leaning_probability,
     )  # fmt: skip
@@ -474,7 +474,7 @@ def test_shares_of_less_than_a_voxel_are_not_stated():
     labels = grid_of([R] + [CLOSED] * 19)
     weights = np.where(labels == R, 0.4, 1.0)
 
-    summary = summarise_lesion(weights, labels)
+    summary = summarize_lesion(weights, labels)
 
     assert summary.favors is Favors.NOT_EVALUABLE
     assert "too little for a label" in summary.sentence
@@ -493,7 +493,7 @@ def test_interval_of_the_fraction_covers_the_truth():
         probability[:, 0, 0, JUDGED.index(Favors.RECURRENCE)] = chance
         probability[:, 0, 0, JUDGED.index(Favors.INDETERMINATE)] = 1 - chance
         labels = grid_of(np.where(chance > 0.9, R, SILENT))
-        summary = summarise_lesion(weights, labels, label_probability=probability, n_draws=500)
+        summary = summarize_lesion(weights, labels, label_probability=probability, n_draws=500)
         _, low, high = summary.fractions[R]
         share = (weights[:, 0, 0] * truth).sum() / weights.sum()
         hits += low <= share <= high
@@ -507,7 +507,7 @@ def test_worst_voxel_lies_in_the_lesion_and_has_the_highest_evidence():
     weights = np.array([1, 1, 0.2, 1, 0.0]).reshape(5, 1, 1)
     evidence = np.array([0.1, 6.0, 9.0, np.nan, 20.0]).reshape(5, 1, 1)
 
-    summary = summarise_lesion(weights, labels, likelihood_ratio=evidence)
+    summary = summarize_lesion(weights, labels, likelihood_ratio=evidence)
 
     assert summary.worst_voxel == (1, 0, 0)
     assert summary.worst_likelihood_ratio == 6.0
@@ -521,7 +521,7 @@ def test_distribution_is_weighted():
     values = np.array([1.0, 2.0, 3.0, 100.0]).reshape(4, 1, 1, 1)
     areas = PeakAreas(("Cho", "Cr"), np.concatenate([values, np.ones_like(values)], axis=-1))
 
-    summary = summarise_lesion(weights, labels, ratios=(ratio(areas, "Cho", "Cr"),))
+    summary = summarize_lesion(weights, labels, ratios=(ratio(areas, "Cho", "Cr"),))
 
     low, median, high = summary.distribution["Cho/Cr"]
     assert low < median < high
@@ -530,7 +530,7 @@ def test_distribution_is_weighted():
 
 def test_a_lesion_beside_the_grid_is_refused():
     with pytest.raises(ValueError, match="does not touch the grid"):
-        summarise_lesion(np.zeros((1, 1, 1)), grid_of([N]))
+        summarize_lesion(np.zeros((1, 1, 1)), grid_of([N]))
 
 
 def test_a_share_lies_in_its_interval_though_no_draw_has_any_of_it():
@@ -538,7 +538,7 @@ def test_a_share_lies_in_its_interval_though_no_draw_has_any_of_it():
     probability = np.zeros((40, 1, 1, 3))
     probability[..., 1], probability[..., 2] = 1e-5, 1.0 - 1e-5
 
-    summary = summarise_lesion(np.ones((40, 1, 1)), labels, label_probability=probability)
+    summary = summarize_lesion(np.ones((40, 1, 1)), labels, label_probability=probability)
 
     for share, low, high in summary.fractions.values():
         assert low <= share <= high
@@ -550,7 +550,7 @@ def test_a_share_lies_in_its_interval_though_no_draw_has_any_of_it():
 def test_a_lesion_smaller_than_a_voxel_gets_no_label(weight, favors):
     labels = np.full((2, 1, 1), "recurrence-favoring")
 
-    summary = summarise_lesion(np.full((2, 1, 1), weight), labels)
+    summary = summarize_lesion(np.full((2, 1, 1), weight), labels)
 
     assert summary.favors == favors
     assert ("too little for a label" in summary.sentence) is (favors == "not-evaluable")
@@ -596,10 +596,10 @@ def test_each_of_several_lesions_is_judged_alone(labels, favors):
     number = np.repeat(np.arange(len(labels)), [len(one) for one in labels])[:, None, None]
     grid = grid_of([label for one in labels for label in one])
     lesions = tuple(
-        summarise_lesion((number == at).astype(float), grid) for at in range(len(labels))
+        summarize_lesion((number == at).astype(float), grid) for at in range(len(labels))
     )
 
-    found = with_lesions(summarise_lesion(np.ones(grid.shape), grid), lesions)
+    found = with_lesions(summarize_lesion(np.ones(grid.shape), grid), lesions)
 
     assert found.favors is favors
     assert found.lesions == lesions
@@ -609,6 +609,6 @@ def test_each_of_several_lesions_is_judged_alone(labels, favors):
 
 
 def test_one_lesion_stays_as_it_is():
-    whole = summarise_lesion(np.ones((4, 1, 1)), grid_of([N] * 4))
+    whole = summarize_lesion(np.ones((4, 1, 1)), grid_of([N] * 4))
 
     assert with_lesions(whole, (whole,)) is whole

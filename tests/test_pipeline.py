@@ -189,7 +189,7 @@ def test_what_the_spins_are_taken_for_moves_ratios_at_short_echo_times(mixing_ti
         (lambda: phase(SPECTRA, 3.0), "a Reference, as find_reference returns it or None; got fl"),
         (lambda: write(None, "out"), "analysis must be an Analysis, as analyze returns it"),
         (lambda: spectrum(SPECTRA), "an Analysis, as analyze returns it; got Spectra"),
-        (lambda: ratio_maps(None), "one must be a Ratio, as ratio returns it; got NoneType"),
+        (lambda: ratio_maps(None), "ratio must be a Ratio, as ratio returns it; got NoneType"),
         (lambda: quality_maps(None), r"a Quality, such as fit\(...\).quality; got NoneType"),
         (lambda: followup(None), "visits must be a Timeline or visits; got NoneType"),
         (lambda: assess({"Cho": 1.0}), r"PeakAreas, such as fit\(...\).areas; got dict"),

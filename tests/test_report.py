@@ -51,7 +51,7 @@ def made_assessment(areas, *, hostile="", **changes):
             value=None if math.isnan(values[name]) else values[name],
             favors=side,
             family="cho_cr",
-            scored=True,
+            is_scored=True,
             log_likelihood_ratio=-0.6 if side is Favors.NECROSIS else 0.5,
             weights={"applicability": 0.75},
             **more,
@@ -71,9 +71,9 @@ def made_assessment(areas, *, hostile="", **changes):
             ),
         ),
         "gates": (
-            Gate(name="snr", is_open=True, checked=False, sentence="SNR is unknown."),
-            Gate(name="near-normal", is_open=True, checked=True, sentence=f"Not normal.{hostile}",
-                 threshold="0.3", source="Song 1996"),
+            Gate(name="snr", is_open=True, is_checked=False, sentence="SNR is unknown."),
+            Gate(name="near-normal", is_open=True, is_checked=True, threshold="0.3",
+                 source="Song 1996", sentence=f"Not normal.{hostile}"),
         ),
         "caveats": ("The echo time is unknown.", "No uncertainty is reported."),
         "suggestions": ("Perfusion imaging would help.",),
@@ -533,7 +533,7 @@ def test_a_ratio_that_only_a_criterion_uses_has_its_interval():
     areas = PeakAreas(("Cho", "Cr", "Lac"), [3.4, 2.9, 4.1], np.diag([0.1, 0.1, 0.2]) ** 2)
     finding = Finding(
         id="lac", statement="Lac/Cho > 1.05 (Nakajima 2009)", citation="1", expression="Lac/Cho",
-        comparator=">", cutoff=1.05, value=4.1 / 3.4, favors=Favors.NECROSIS, scored=True,
+        comparator=">", cutoff=1.05, value=4.1 / 3.4, favors=Favors.NECROSIS, is_scored=True,
     )  # fmt: skip
     assert "Lac/Cho" not in standard_ratios(areas)
     interval = ratio(areas, "Lac", "Cho").interval(0.95)
@@ -566,7 +566,7 @@ def test_a_criterion_that_is_not_met_is_said_to_favor_the_other_side():
     for words in (text.summary(analysis), page.to_html(analysis, {})):
         assert "recurrence criterion not met: Cho/NAA > 1.17" in unescape(words)
         assert "not met: LL/Cho" not in words  # is met, and for necrosis
-    assert {one.is_met for one in analysis.assessment.findings if one.scored} == {True, False}
+    assert {one.is_met for one in analysis.assessment.findings if one.is_scored} == {True, False}
 
 
 def test_a_criterion_of_necrosis_that_is_not_met_is_called_one_of_necrosis():
@@ -625,7 +625,7 @@ def test_the_summary_of_a_grid_says_what_withholds_the_labels():
 
 
 def test_a_closed_gate_is_in_the_summary():
-    gate = Gate(name="snr", is_open=False, checked=True, sentence="SNR is 3, below 5.",
+    gate = Gate(name="snr", is_open=False, is_checked=True, sentence="SNR is 3, below 5.",
                 gives=Favors.NOT_EVALUABLE)  # fmt: skip
     assessment = made_assessment(REFERENCE, favors=Favors.NOT_EVALUABLE, gates=(gate,))
 
@@ -636,7 +636,7 @@ def test_a_closed_gate_is_in_the_summary():
 
 
 def test_no_number_stands_beside_a_label_that_is_withheld():
-    gate = Gate(name="snr", is_open=False, checked=True, sentence="SNR is 3, below 5.",
+    gate = Gate(name="snr", is_open=False, is_checked=True, sentence="SNR is 3, below 5.",
                 gives=Favors.NOT_EVALUABLE)  # fmt: skip
     assessment = made_assessment(REFERENCE, favors=Favors.NOT_EVALUABLE, gates=(gate,))
     analysis = table_analysis(assessment=assessment)
@@ -651,7 +651,7 @@ def test_no_number_stands_beside_a_label_that_is_withheld():
 
 def test_what_a_gate_says_is_not_said_again_as_a_caveat():
     said = "One voxel speaks for its own tissue."
-    gate = Gate(name="sampling", is_open=False, checked=True, sentence=said)
+    gate = Gate(name="sampling", is_open=False, is_checked=True, sentence=said)
     assessment = made_assessment(REFERENCE, gates=(gate,), caveats=(said, "Another."))
 
     words = text.summary(table_analysis(assessment=assessment))

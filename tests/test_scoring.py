@@ -5,7 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mrs_necrosis.classifier.scoring import Scoring, judge, score, weigh
+from mrs_necrosis.classifier.scoring import (
+    INDETERMINATE,
+    NECROSIS,
+    RECURRENCE,
+    Score,
+    Scoring,
+    are_opposed,
+    judge,
+    label_codes,
+    score,
+    weigh,
+)
 from mrs_necrosis.criteria import Comparison, Criterion
 
 
@@ -81,3 +92,18 @@ def test_a_criterion_that_is_left_out_does_not_dilute_its_family():
         return found.families["Cho/Cr"][0]
 
     assert family(plain, fatty) == family(plain) > 0
+
+
+@pytest.mark.parametrize(("lowest", "opposed"), [(-0.6, False), (-0.8, True)])
+def test_families_oppose_each_other_when_both_go_beyond_a_factor_of_two(lowest, opposed):
+    families = {"Cho/Cr": np.array([0.8]), "Cho/NAA": np.array([lowest])}
+
+    assert are_opposed(Score(np.zeros(1), families), Scoring()).tolist() == [opposed]
+
+
+def test_a_likelihood_ratio_of_three_or_a_third_makes_a_label():
+    log_ratio = np.log([1 / 3, 0.34, 2.9, 3.0])
+
+    codes = label_codes(log_ratio, np.zeros(4, dtype=bool), Scoring())
+
+    assert codes.tolist() == [NECROSIS, INDETERMINATE, INDETERMINATE, RECURRENCE]

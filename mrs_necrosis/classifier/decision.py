@@ -325,7 +325,7 @@ def place(
     -------
     tuple of Finding
         One per criterion of spectroscopy, in the order of the files. Gates are not applied, and
-        ``scored`` says which would take part in the evidence.
+        ``is_scored`` says which would take part in the evidence.
 
     Raises
     ------

@@ -63,7 +63,7 @@ class Check:
         return Gate(
             name=self.name,
             is_open=not is_closed,
-            checked=is_checked,
+            is_checked=is_checked,
             sentence=self.say(voxel),
             threshold=self.threshold,
             source=self.source,

@@ -257,7 +257,7 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             f"A likelihood ratio beyond {limit:g} : 1 is more than spectroscopy alone is known "
             "to give (pooled studies: Zhang 2014)."
         )
-    lipid = [f for f in found.findings if f.scored and f.family == LIPID_FAMILY]
+    lipid = [f for f in found.findings if f.is_scored and f.family == LIPID_FAMILY]
     if any(f.favors == Favors.NECROSIS for f in lipid) and any(
         f.favors == Favors.RECURRENCE for f in lipid
     ):
@@ -270,7 +270,7 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
         is_molar = criterion.quantity == "molar"
         if is_molar == (facts.case.areas.quantity == "molar"):
             continue
-        if not any(f.id == criterion.id and f.scored for f in found.findings):
+        if not any(f.id == criterion.id and f.is_scored for f in found.findings):
             continue
         label = criterion.label
         if label.endswith((" of areas", " molar")):  # what was converted of it
@@ -282,7 +282,7 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
                     f"The cut-off of {label} for {each.expression} is "
                     f"{words[0]} and cannot be converted to {words[1]}; it is used as it stands."
                 )
-    used = {f.id for f in found.findings if f.scored and f.weights.get("proxy", 1.0) != 1.0}
+    used = {f.id for f in found.findings if f.is_scored and f.weights.get("proxy", 1.0) != 1.0}
     stand_ins = [
         f"{each.expression} for {each.proxy_for} in {one.criterion.label}"
         for one in facts.case.criteria
@@ -294,9 +294,13 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             "Another ratio stands in where the published one is not known, weighted by "
             f"{facts.case.scoring.proxy:g}: {joined(stand_ins)}."
         )
-    if any(f.scored and _basis(f, facts) == "model_implied" for f in found.findings):
+    if any(f.is_scored and _basis(f, facts) == "model_implied" for f in found.findings):
         names = sorted(
-            {_short(f) for f in found.findings if f.scored and _basis(f, facts) == "model_implied"}
+            {
+                _short(f)
+                for f in found.findings
+                if f.is_scored and _basis(f, facts) == "model_implied"
+            }
         )
         yield f"The accuracy of {', '.join(names)} is implied by reported means, not reported."
 
@@ -491,7 +495,7 @@ def _held(evidence: Evidence) -> str:
 
 def _agreement(found: Assessment) -> Iterable[str]:
     ratio = found.evidence.likelihood_ratio
-    scored = [f for f in found.findings if f.scored and f.kind == "spectroscopy"]
+    scored = [f for f in found.findings if f.is_scored and f.kind == "spectroscopy"]
     if ratio is None or not scored:
         return
     side = Favors.NECROSIS if ratio < 1 else Favors.RECURRENCE

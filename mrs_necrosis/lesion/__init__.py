@@ -6,13 +6,15 @@ labels. A weight is the share of a voxel's signal that comes from a mask, betwee
 Numbers without a source are *assumed*: they are named constants.
 """
 
-from mrs_necrosis.lesion.masks import mask_weights
+from mrs_necrosis.lesion.masks import mask_weights, separate_lesions
 from mrs_necrosis.lesion.normal_tissue import cho_naa_index, contralateral_reference
-from mrs_necrosis.lesion.summary import summarise_lesion
+from mrs_necrosis.lesion.summary import summarize_lesion, with_lesions
 
 __all__ = [
     "cho_naa_index",
     "contralateral_reference",
     "mask_weights",
-    "summarise_lesion",
+    "separate_lesions",
+    "summarize_lesion",
+    "with_lesions",
 ]

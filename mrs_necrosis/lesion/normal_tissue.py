@@ -327,7 +327,7 @@ def contralateral_reference(
     return Reference(areas=mean, mask=mask, is_refused=False, sentence=sentence)
 
 
-def normalised_ratios(areas: PeakAreas, reference: Reference) -> tuple[Ratio, ...]:
+def normalized_ratios(areas: PeakAreas, reference: Reference) -> tuple[Ratio, ...]:
     """Return ratios against the subject's own normal tissue, with both errors in them.
 
     ``Cho/nCho``, ``Cr/nCr``, ``Cho/nCr`` compare an area with the reference's; ``Cho/Cr(n)`` and

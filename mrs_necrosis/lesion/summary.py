@@ -177,7 +177,7 @@ def _lesion_label(
     return Favors.INDETERMINATE
 
 
-def summarise_lesion(
+def summarize_lesion(
     weights: NDArray[np.float64],
     labels: NDArray[np.str_],
     *,
@@ -228,7 +228,7 @@ def summarise_lesion(
     --------
     >>> import numpy as np
     >>> labels = np.repeat(["necrosis-favoring", "recurrence-favoring"], [3, 1]).reshape(4, 1, 1)
-    >>> summarise_lesion(np.ones((4, 1, 1)), labels).favors
+    >>> summarize_lesion(np.ones((4, 1, 1)), labels).favors
     <Favors.MIXED: 'mixed'>
     """
     total = float(weights.sum())
@@ -320,7 +320,7 @@ def with_lesions(whole: LesionSummary, lesions: tuple[LesionSummary, ...]) -> Le
     >>> labels = np.repeat(["necrosis-favoring", "recurrence-favoring"], [7, 2]).reshape(9, 1, 1)
     >>> first, second = np.zeros((9, 1, 1)), np.zeros((9, 1, 1))
     >>> first[:5], second[7:] = 1, 1
-    >>> whole, *each = (summarise_lesion(w, labels) for w in (first + second, first, second))
+    >>> whole, *each = (summarize_lesion(w, labels) for w in (first + second, first, second))
     >>> with_lesions(whole, tuple(each)).favors
     <Favors.MIXED: 'mixed'>
     """

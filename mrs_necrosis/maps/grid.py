@@ -12,10 +12,10 @@ from mrs_necrosis.lesion import (
     cho_naa_index,
     contralateral_reference,
     mask_weights,
-    summarise_lesion,
+    summarize_lesion,
 )
 from mrs_necrosis.lesion.masks import LEAST_LESION, separate_lesions, usable_voxels
-from mrs_necrosis.lesion.normal_tissue import normalised_ratios
+from mrs_necrosis.lesion.normal_tissue import normalized_ratios
 from mrs_necrosis.lesion.summary import JUDGED, NO_LESION, with_lesions
 from mrs_necrosis.maps.map import (
     index_maps,
@@ -122,7 +122,7 @@ class OwnTissue:
         Against the subject's own normal voxels, or refused.
     reference : Reference
         Mean areas of normal tissue, or refused.
-    normalised : tuple of Ratio
+    normalized : tuple of Ratio
         Against the reference.
     each_lesion : tuple of ndarray of float64, shape (X, Y, Z)
         The weights of each of several separate lesions of the mask; empty if there is one.
@@ -131,7 +131,7 @@ class OwnTissue:
     lesion_weights: NDArray[np.float64] | None
     index: ChoNAAIndex
     reference: Reference
-    normalised: tuple[Ratio, ...]
+    normalized: tuple[Ratio, ...]
     each_lesion: tuple[NDArray[np.float64], ...] = ()
 
 
@@ -253,12 +253,12 @@ def own_tissue(
         index=index,
         midline_mm=around.midline_mm,
     )
-    normalised = normalised_ratios(areas, reference)
+    normalised = normalized_ratios(areas, reference)
     return OwnTissue(
         lesion_weights=weights,
         index=index,
         reference=reference,
-        normalised=normalised,
+        normalized=normalised,
         each_lesion=each,
     )
 
@@ -325,7 +325,7 @@ def grid_result(
         ),
         *standard_maps(areas, quality, level=level, cutoffs=cutoffs),
         *index_maps(own.index),
-        *reference_maps(own.reference, own.normalised, level=level),
+        *reference_maps(own.reference, own.normalized, level=level),
     )
     notes = [own.index.sentence, own.reference.sentence]
     if scalp_lipid is not None:
@@ -349,8 +349,8 @@ def grid_result(
                 "ratios": tuple(standard_ratios(areas).values()),
             }
             summary = with_lesions(
-                summarise_lesion(own.lesion_weights, labels, **known),
-                tuple(summarise_lesion(one, labels, **known) for one in own.each_lesion),
+                summarize_lesion(own.lesion_weights, labels, **known),
+                tuple(summarize_lesion(one, labels, **known) for one in own.each_lesion),
             )
         else:
             notes.append("the lesion mask is empty or does not touch the grid; check its space")

@@ -145,13 +145,13 @@ def area_maps(areas: PeakAreas) -> tuple[Map, ...]:
 
 
 def ratio_maps(
-    one: Ratio, *, level: float = 0.95, cutoffs: Sequence[float] = ()
+    ratio: Ratio, *, level: float = 0.95, cutoffs: Sequence[float] = ()
 ) -> tuple[Map, ...]:
     """Return a ratio, its sd, interval, bound, status and probabilities above cut-offs.
 
     Parameters
     ----------
-    one : Ratio
+    ratio : Ratio
         Of shape (X, Y, Z).
     level : float
         Coverage of the interval.
@@ -174,16 +174,16 @@ def ratio_maps(
     >>> [one.name.rpartition("desc-")[2] for one in maps]
     ['ratio', 'sd', 'lower', 'upper', 'bound', 'probability', 'status']
     """
-    check_type("one", one, Ratio, "a Ratio, as ratio returns it")
-    name = one.name
+    check_type("ratio", ratio, Ratio, "a Ratio, as ratio returns it")
+    name = ratio.name
     # "Cho/Cr" and "Cho/Cr(n)" must not share a file name
     met = name.replace("(n)", "n")
     maps = [
-        Map("ratio", one.value, name, f"{name}: quotient of the areas", met),
-        *_interval_maps(one, met, level),
+        Map("ratio", ratio.value, name, f"{name}: quotient of the areas", met),
+        *_interval_maps(ratio, met, level),
     ]
     for at, cutoff in enumerate(cutoffs):
-        chance = one.probability_above(cutoff)
+        chance = ratio.probability_above(cutoff)
         if chance is not None:
             maps.append(
                 Map(
@@ -195,7 +195,7 @@ def ratio_maps(
                     details={"Cutoff": cutoff},
                 )
             )
-    return (*maps, _status_map(one, met))
+    return (*maps, _status_map(ratio, met))
 
 
 def _interval_maps(one: Ratio, met: str, level: float) -> tuple[Map, ...]:
@@ -368,7 +368,7 @@ def reference_maps(
     reference : Reference
         Made by ``lesion.contralateral_reference``.
     ratios : iterable of Ratio
-        Made by ``lesion.normalised_ratios``.
+        Made by ``lesion.normalized_ratios``.
     level : float
         Coverage of the intervals.
 

@@ -255,7 +255,7 @@ def _drawable(assessment: Assessment) -> list[Finding]:
     return [
         finding
         for finding in assessment.findings
-        if finding.scored
+        if finding.is_scored
         and finding.cutoff is not None
         and finding.value is not None
         and finding.cutoff > 0

@@ -108,7 +108,7 @@ def to_html(
             by_name=finding_rows(analysis) if assessment is not None else {},
             peaks=_peaks(analysis) if analysis.is_single else [],
             groups=_groups(assessment) if assessment else [],
-            other=[f for f in assessment.findings if not f.scored] if assessment else [],
+            other=[f for f in assessment.findings if not f.is_scored] if assessment else [],
             quality=_quality(analysis),
             grid_counts=_grid_counts(analysis),
             header=_header(analysis),

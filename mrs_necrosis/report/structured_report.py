@@ -230,7 +230,7 @@ def _algorithm(sr: Any, parameters: Iterable[str]) -> Any:
 def _state(gate: Gate) -> str:
     if not gate.is_open:
         return "MRS062" if gate.gives is None else "MRS061"
-    return "MRS060" if gate.checked else "MRS063"
+    return "MRS060" if gate.is_checked else "MRS063"
 
 
 def _weight(sr: Any, assessment: Assessment) -> list[Any]:
@@ -242,7 +242,7 @@ def _weight(sr: Any, assessment: Assessment) -> list[Any]:
     low, high = evidence.interval or (math.nan, math.nan)
     algorithm = _algorithm(sr, [
         f"{finding.words}: {finding.favors.value}; {finding.citation}"
-        for finding in assessment.findings if finding.scored
+        for finding in assessment.findings if finding.is_scored
     ])  # fmt: skip
     return [
         _number(

@@ -110,7 +110,7 @@ def _criteria(analysis: Analysis, row: Row) -> str | None:
         sides = [
             (finding.id, finding.favors)
             for finding in analysis.assessment.findings
-            if finding.scored and row.name in finding.expression
+            if finding.is_scored and row.name in finding.expression
         ]
     elif analysis.grid_assessment is not None:
         sides = [

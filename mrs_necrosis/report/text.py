@@ -162,7 +162,7 @@ def sides(findings: Iterable[Finding]) -> dict[Favors, list[Finding]]:
     """Return the scored findings by the side that they take."""
     by_side: dict[Favors, list[Finding]] = {}
     for finding in findings:
-        if finding.scored:
+        if finding.is_scored:
             by_side.setdefault(finding.favors, []).append(finding)
     return by_side
 
@@ -174,7 +174,7 @@ def _assessment(assessment: Assessment, rows: Mapping[str, Row]) -> str:
     for side, findings in sides(assessment.findings).items():
         lines.append(f"  {side.value} ({len(findings)})")
         lines += [wrap(_said(finding, rows), "    ") for finding in findings]
-    others = [f for f in assessment.findings if f.kind != "spectroscopy" and not f.scored]
+    others = [f for f in assessment.findings if f.kind != "spectroscopy" and not f.is_scored]
     if others:
         lines.append("  shown, not scored")
         lines += [

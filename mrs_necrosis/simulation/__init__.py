@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.simulation.samples import sample_path as sample_path
     from mrs_necrosis.simulation.spins import metabolite_lines as metabolite_lines
     from mrs_necrosis.simulation.tissues import cohort as cohort
+    from mrs_necrosis.simulation.tissues import tissue_classes as tissue_classes
 
 _HOME = {
     "cohort": "tissues",
@@ -19,6 +20,7 @@ _HOME = {
     "sample_path": "samples",
     "grid_phantom": "grids",
     "metabolite_lines": "spins",
+    "tissue_classes": "tissues",
 }
 
 __all__ = sorted(_HOME)
