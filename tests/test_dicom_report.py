@@ -282,6 +282,22 @@ def test_the_source_is_evidence(voxel, source):
     assert made.SeriesInstanceUID != read.SeriesInstanceUID
 
 
+def test_a_private_class_of_the_scanner_may_be_the_source(voxel, source, tmp_path):
+    private = "1.3.12.2.1107.5.9.1"  # Siemens CSA Non-Image Storage: spectra of VA to VE
+    dataset = pydicom.dcmread(source)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = private
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset.save_as(tmp_path / "voxel.IMA")
+
+    content = structured_report.structured_report(voxel, tmp_path / "voxel.IMA")
+    made = pydicom.dcmread(io.BytesIO(content))
+
+    referred = [one.value for one in made.iterall() if one.keyword == "ReferencedSOPClassUID"]
+    assert referred == [private]
+    assert (made.PatientID, made.StudyInstanceUID) == ("P1", dataset.StudyInstanceUID)
+
+
 def test_of_the_patient_only_what_an_archive_files_by_is_copied(
     voxel, grid, source, anatomy, tmp_path
 ):
@@ -380,10 +396,18 @@ def test_a_peak_table_has_numbers_without_uncertainty(source, tmp_path):
     assert (code, "Error" in words) == (0, False)
 
 
-def test_a_vendor_s_private_object_is_no_source(voxel, shared_data):
+def test_spectra_of_siemens_may_be_the_source(voxel, shared_data):
     path = shared_data / "siemens_ima" / "brain_3T_SVS_30.IMA"
 
-    with pytest.raises(FormatError, match="another object of the same study"):
+    made = pydicom.dcmread(io.BytesIO(structured_report.structured_report(voxel, path)))
+
+    assert made.StudyInstanceUID == pydicom.dcmread(path).StudyInstanceUID
+
+
+def test_a_source_whose_dates_are_none_is_refused(voxel, shared_data):
+    path = shared_data / "siemens_ima" / "spinal_cord_7T_sLASER_shortTE_WS.dcm"
+
+    with pytest.raises(FormatError, match=r"is not as DICOM wants it .*; give another object of"):
         structured_report.structured_report(voxel, path)
 
 

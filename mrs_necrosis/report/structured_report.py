@@ -74,6 +74,7 @@ _GATES: Final = {
 _BOUND_LEVEL: Final = 0.95
 _ONE_SIDED: Final = NormalDist().inv_cdf(_BOUND_LEVEL)
 
+_MR_SPECTROSCOPY: Final = "1.2.840.10008.5.1.4.1.1.4.2"
 _AREA_UNIT: Final = ("[arb'U]", "UCUM", "arbitrary unit")
 _BRAIN: Final = ("12738006", "SCT", "Brain")
 
@@ -120,6 +121,9 @@ def structured_report(
         raise SignalError(msg)
     highdicom = load_highdicom("a structured report")
     evidence = read_object(source)
+    own_class = evidence.SOPClassUID
+    if own_class.is_private:  # as that of Siemens' spectroscopy, whose parts highdicom asks for
+        evidence.SOPClassUID = _MR_SPECTROSCOPY
     # the same result of the same source is the same object
     seed = [str(evidence.SOPInstanceUID), fingerprint(analysis), kind]
     with warnings.catch_warnings():
@@ -145,10 +149,15 @@ def structured_report(
             )
         except (AttributeError, ValueError, TypeError, KeyError) as error:
             msg = (
-                f"cannot be the source of a structured report ({type(error).__name__}); give "
-                "another object of the same study, such as an image"
+                "cannot be the source of a structured report: what it says of patient and study "
+                f"is not as DICOM wants it ({type(error).__name__}); give another object of the "
+                "same study, such as an image"
             )
             raise FormatError(source, msg) from None
+        evidence.SOPClassUID = own_class
+        for element in report.iterall():
+            if element.keyword == "ReferencedSOPClassUID":
+                element.value = own_class  # nothing else is referred to
         return to_bytes(report, evidence)
 
 
