@@ -21,6 +21,8 @@ from mrs_necrosis.classifier import (
     place,
     prior_after_radiosurgery,
 )
+from mrs_necrosis.classifier.draws import Draws
+from mrs_necrosis.classifier.evidence_gates import _draws_check
 from mrs_necrosis.classifier.scoring import label_codes
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.quality import FitStatus, Quality
@@ -353,6 +355,27 @@ def test_pieces_of_a_grid_do_not_change_its_answers(monkeypatch):
     np.testing.assert_array_equal(whole.codes, pieces.codes)
     np.testing.assert_array_equal(whole.label_probability, pieces.label_probability)
     np.testing.assert_allclose(whole.interval, pieces.interval, rtol=1e-12)
+
+
+def test_evidence_leans_to_a_side_from_twofold_on():
+    values = np.array([[0.5, cho, 1.0, 1.3] for cho in np.linspace(0.8, 3.0, 60)])
+    exact = np.broadcast_to(1e-12 * np.eye(4), (60, 4, 4))
+
+    found = assess_grid(PeakAreas(PEAKS, values, exact), n_draws=20)
+
+    twofold = np.stack([-found.log_likelihood_ratio, found.log_likelihood_ratio]) >= math.log(2)
+    assert (twofold == found.leaning_probability.T).all()
+    assert 0 < twofold[0].sum() < 60 > twofold[1].sum() > 0
+    assert not twofold.any(axis=0).all()  # some lean to no side
+
+
+def test_without_evidence_there_are_no_probabilities():
+    areas = PeakAreas(("mI", "Glx"), np.ones((2, 2)), np.broadcast_to(0.01 * np.eye(2), (2, 2, 2)))
+
+    found = assess_grid(areas, n_draws=20)
+
+    for numbers in (found.interval, found.label_probability, found.leaning_probability):
+        assert np.isnan(numbers).all()
 
 
 def test_one_voxel_without_an_answer_does_not_stop_the_others():
@@ -1470,3 +1493,12 @@ def test_recurrence_may_be_read_from_two_peaks():
 
     assert found.favors == Favors.RECURRENCE
     assert gate(found, "three-peaks").is_open
+
+
+def test_a_label_that_holds_in_nine_of_ten_draws_is_kept():
+    fractions = np.array([[0.9, 0.05, 0.05], [0.89, 0.06, 0.05]])
+    draws = Draws(interval=np.zeros((2, 2)), fractions=fractions, leaning=np.zeros((2, 2)))
+
+    check = _draws_check(np.zeros(2, dtype=np.uint8), draws, Scoring())
+
+    assert check.is_closed.tolist() == [False, True]

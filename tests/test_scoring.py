@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.classifier.scoring import (
     INDETERMINATE,
     NECROSIS,
@@ -12,6 +13,7 @@ from mrs_necrosis.classifier.scoring import (
     Score,
     Scoring,
     are_opposed,
+    detected_ranges,
     judge,
     label_codes,
     score,
@@ -92,6 +94,12 @@ def test_a_criterion_that_is_left_out_does_not_dilute_its_family():
         return found.families["Cho/Cr"][0]
 
     assert family(plain, fatty) == family(plain) > 0
+
+
+def test_an_absent_peak_without_an_error_has_no_range():
+    ranges = detected_ranges(PeakAreas(("Cho", "Cr"), [[0.0, 1.0], [1.0, 0.0]]))
+
+    assert np.isnan(ranges("Cho/Cr")).all()
 
 
 @pytest.mark.parametrize(("lowest", "opposed"), [(-0.6, False), (-0.8, True)])

@@ -127,10 +127,9 @@ def prepared(
     lipid_off, by_fact = np.zeros(v, dtype=bool), np.zeros(v, dtype=bool)
     for check in checks:
         if check.takes_lipid_off:
-            closed = check.is_closed & check.is_checked
-            lipid_off |= closed
+            lipid_off |= check.is_closed
             if not check.by_threshold:
-                by_fact |= closed
+                by_fact |= check.is_closed
     return Case(
         areas=flat,
         quality=quality,

@@ -293,8 +293,7 @@ def assess_grid(
         posterior=_posterior(nominal.total, prior).reshape(shape),
         label_probability=None if draws is None else draws.fractions.reshape(*shape, 3),
         leaning_probability=None if draws is None else draws.leaning.reshape(*shape, 2),
-        closed={check.name: (check.is_closed & check.is_checked).reshape(shape)
-                for check in checks},
+        closed={check.name: check.is_closed.reshape(shape) for check in checks},
         family_scores={name: np.array(values).reshape(shape)
                        for name, values in nominal.families.items()},
         prior=prior,
@@ -369,7 +368,7 @@ def _apply(codes: NDArray[np.uint8], checks: Sequence[Check]) -> NDArray[np.uint
                         (Favors.NOT_EVALUABLE, NOT_EVALUABLE)):  # fmt: skip
         for check in checks:
             if check.gives is gives:
-                gated[check.is_closed & check.is_checked] = code
+                gated[check.is_closed] = code
     return gated
 
 

@@ -34,7 +34,7 @@ class Check:
     name : str
         As in ``Gate``.
     is_closed, is_checked : ndarray of bool, shape (V,)
-        An unchecked gate is open.
+        What is closed and not checked becomes open.
     say : callable
         From a voxel to the sentence.
     threshold, source, gives :
@@ -56,14 +56,16 @@ class Check:
     takes_lipid_off: bool = False
     by_threshold: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_closed", self.is_closed & self.is_checked)
+
     def gate(self, voxel: int) -> Gate:
         """Return the gate of one voxel."""
-        is_checked = bool(self.is_checked[voxel])
-        is_closed = bool(self.is_closed[voxel]) and is_checked
+        is_closed = bool(self.is_closed[voxel])
         return Gate(
             name=self.name,
             is_open=not is_closed,
-            is_checked=is_checked,
+            is_checked=bool(self.is_checked[voxel]),
             sentence=self.say(voxel),
             threshold=self.threshold,
             source=self.source,

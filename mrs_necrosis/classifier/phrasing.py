@@ -294,15 +294,10 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             "Another ratio stands in where the published one is not known, weighted by "
             f"{facts.case.scoring.proxy:g}: {joined(stand_ins)}."
         )
-    if any(f.is_scored and _basis(f, facts) == "model_implied" for f in found.findings):
-        names = sorted(
-            {
-                _short(f)
-                for f in found.findings
-                if f.is_scored and _basis(f, facts) == "model_implied"
-            }
-        )
-        yield f"The accuracy of {', '.join(names)} is implied by reported means, not reported."
+    scored = [finding for finding in found.findings if finding.is_scored]
+    implied = sorted({_short(one) for one in scored if _basis(one, facts) == "model_implied"})
+    if implied:
+        yield f"The accuracy of {', '.join(implied)} is implied by reported means, not reported."
 
 
 def _basis(finding: Finding, facts: Facts) -> str:
