@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from mrs_necrosis import ratio
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io import is_peak_table, read_peak_table, read_peaks
 
@@ -349,6 +350,32 @@ def test_an_error_that_cannot_be_read_is_not_one_that_is_missing(tmp_path):
 
     with pytest.raises(FormatError, match="has an sd that is no number: write it in the unit"):
         read_peaks(path)
+
+
+@pytest.mark.parametrize("value", ["0", "0.0"])
+def test_a_share_of_nothing_is_no_error(tmp_path, value):
+    path = tmp_path / "console.csv"
+    path.write_text(f"peak,value,sd\nCho,4,3%\nCr,3,3%\nLac,{value},3%\n")
+
+    # "not detected, below 0.00" would be sure of what nobody knows
+    with pytest.raises(FormatError, match="an sd of 0 or more for every peak or for none: see La"):
+        read_peaks(path)
+
+
+def test_a_bound_that_may_be_percent_is_asked_about(tmp_path):
+    path = tmp_path / "console.csv"
+    path.write_text("peak,value,CRLB\nCho,4,3\nCr,3,3\n")
+
+    with pytest.raises(FormatError, match=r"has a column crlb: write crlb \(%\), or sd in the"):
+        read_peaks(path)
+
+
+def test_a_peak_without_an_answer_needs_no_error():
+    areas = read_peaks("Cho=4±0.1 Cr=3±3% Lac=nan")
+
+    assert np.sqrt(np.diag(areas.covariance)) == pytest.approx([0.1, 0.09, np.nan], nan_ok=True)
+    assert float(ratio(areas, "Cho", "Cr").sd) > 0
+    assert ratio(areas, "Lac", "Cr").status == "not-evaluable"
 
 
 def test_names_that_consoles_print_are_known():

@@ -44,7 +44,7 @@ _NAME: Final = r"[A-Za-z][A-Za-z0-9_+./-]{0,23}"
 _VALUE: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?")
 _ASSIGNMENT: Final = re.compile(
-    rf"({_NAME})\s*=\s*({_VALUE}|nan|n/a)(?:\s*(?:±|\+-|\+/-)\s*({_VALUE}))?(?=[\s,;]|$)",
+    rf"({_NAME})\s*=\s*({_VALUE}|nan|n/a)(?:\s*(?:±|\+-|\+/-)\s*({_VALUE}\s?%?))?(?=[\s,;]|$)",
     re.IGNORECASE,
 )
 _ALIASES: Final = {
@@ -97,7 +97,7 @@ _VALUE_TITLES: Final[dict[str, Quantity]] = {
     "conc.": "molar",
 }
 _SD_TITLES: Final = frozenset({"sd", "std", "error", "uncertainty"})
-_PERCENT_TITLES: Final = frozenset({"sd", "std", "error", "uncertainty", "crlb", "crb"})
+_PERCENT_TITLES: Final = frozenset({"crlb", "crb"})
 _NO_PEAKS: Final = {
     **dict.fromkeys(
         ("te", "te_ms", "te_s", "echo_time", "echo_time_ms", "echo_time_s", "echotime"),
@@ -332,11 +332,17 @@ def _is_toml(path: Path, content: str) -> bool:
 def _assignments(text: str) -> dict[str, Any]:
     if not is_assignments(text):
         _refuse("peak values", "must be written NAME=VALUE, for example LL=108964 Cho=33671")
-    peaks = [
-        (name, _float(value), None if sd is None or sd == "" else float(sd))
-        for name, value, sd in _ASSIGNMENT.findall(text)
-    ]
-    return {"peaks": peaks}
+    found = [(name, _float(value), sd) for name, value, sd in _ASSIGNMENT.findall(text)]
+    return {"peaks": [(name, value, _deviation(sd, value)) for name, value, sd in found]}
+
+
+def _deviation(text: str, value: float | None, *, is_percent: bool = False) -> float | None:
+    """Return an error that stands beside a value, in the value's unit; None if there is none."""
+    sd = number(text.removesuffix("%"))
+    if sd is None or not (is_percent or text.endswith("%")):
+        return sd
+    # a share of nothing is not nothing: how far a peak that was not found may be off is unknown
+    return None if not value or math.isnan(value) else abs(value) * sd / 100
 
 
 def _float(text: str) -> float | None:
@@ -436,7 +442,7 @@ def _csv(path: Path, content: str) -> dict[str, Any]:
     if _NAME_TITLES & set(titles) and value_titles:
         at_name = next(at for at, title in enumerate(titles) if title in _NAME_TITLES)
         at_value = titles.index(value_titles[0])
-        at_sd, is_percent = _column_of_sd(rows[0], titles)
+        at_sd, is_percent = _column_of_sd(path, rows[0], titles)
         return {
             "peaks": [
                 _csv_row(path, row, at_name, at_value, at_sd, is_percent) for row in rows[1:]
@@ -462,13 +468,17 @@ def _csv(path: Path, content: str) -> dict[str, Any]:
     )
 
 
-def _column_of_sd(cells: Sequence[str], titles: Sequence[str]) -> tuple[int | None, bool]:
+def _column_of_sd(
+    path: Path, cells: Sequence[str], titles: Sequence[str]
+) -> tuple[int | None, bool]:
     """Return the column of the errors, and whether they are percent of the values."""
     for at, title in enumerate(titles):
         is_percent = "%" in cells[at]
-        known = _PERCENT_TITLES if is_percent else _SD_TITLES
-        if title.replace("%", "").strip() in known:
+        name = title.replace("%", "").strip()
+        if name in _SD_TITLES or (is_percent and name in _PERCENT_TITLES):
             return at, is_percent
+        if name in _PERCENT_TITLES:
+            _refuse(path, f"has a column {name}: write {name} (%), or sd in the unit of the value")
     return None, False
 
 
@@ -481,13 +491,10 @@ def _csv_row(
     text = row[at_sd] if at_sd is not None and at_sd < len(row) else ""
     if text.lower() in _ABSENT:
         return row[at_name], value, None
-    is_percent = is_percent or text.endswith("%")
-    sd = number(text.removesuffix("%"))
-    if sd is None:  # an error that nobody reads would pass for one that nobody reported
+    if number(text.removesuffix("%")) is None:
+        # an error that nobody reads would pass for one that nobody reported
         _refuse(path, "has an sd that is no number: write it in the unit of the value, or as 3%")
-    if is_percent:
-        sd = None if value is None or math.isnan(value) else abs(value) * sd / 100
-    return row[at_name], value, sd
+    return row[at_name], value, _deviation(text, value, is_percent=is_percent)
 
 
 def _built(path: Path | None, table: dict[str, Any]) -> PeakTable:
@@ -552,10 +559,21 @@ def _covariance(where: Path, table: dict[str, Any]) -> np.ndarray | None:
         return covariance
     if all(sd is None for sd in deviations):
         return None
-    wrong = [name for name, _, sd in table["peaks"] if sd is None or not 0 <= sd < _LARGEST_SD]
+    wrong = [
+        name
+        for name, value, sd in table["peaks"]
+        if not math.isnan(value) and (sd is None or not 0 <= sd < _LARGEST_SD)
+    ]
     if wrong:
         _refuse(
             where,
             f"must give an sd of 0 or more for every peak or for none: see {', '.join(wrong)}",
         )
-    return np.diag(np.array(deviations, dtype=np.float64) ** 2)
+    values = [value for _, value, _ in table["peaks"]]
+    known = [
+        math.nan if math.isnan(value) else sd for value, sd in zip(values, deviations, strict=True)
+    ]
+    covariance = np.diag(np.array(known, dtype=np.float64) ** 2)
+    lost = np.isnan(values)
+    covariance[lost] = covariance[:, lost] = math.nan
+    return covariance
