@@ -959,6 +959,12 @@ def test_bevacizumab_halves_the_evidence():
     assert after.favors == Favors.INDETERMINATE
 
 
+def test_contrast_agent_is_a_caveat():
+    found = assess(reference(), context=Context(post_contrast=True))
+
+    assert "Acquired after contrast agent, which can change choline's line." in found.caveats
+
+
 def test_one_voxel_does_not_speak_for_the_lesion():
     closed = assess(reference())
     opened = assess(reference(), context=Context(other_voxels=5))
@@ -1196,6 +1202,19 @@ def test_high_perfusion_moves_the_combination_and_not_spectroscopy():
     assert both.combined.likelihood_ratio > alone.evidence.likelihood_ratio
     assert both.favors == Favors.INDETERMINATE
     assert "spectroscopy alone: necrosis-favoring" in both.paragraph
+
+
+def test_what_perfusion_says_in_several_ways_is_averaged():
+    found = assess(reference(), context=Context(rcbv_grey=3.0, perfusion_reading="high"))
+
+    said = [
+        one.log_likelihood_ratio
+        for one in found.findings
+        if one.kind == "perfusion" and one.is_scored
+    ]
+    assert len(said) == 2
+    together = (math.log(found.evidence.likelihood_ratio) + sum(said) / 2) / 1.5
+    assert math.log(found.combined.likelihood_ratio) == pytest.approx(together)
 
 
 def test_a_perfusion_cutoff_without_specificity_is_shown_and_not_scored():

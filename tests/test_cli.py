@@ -25,6 +25,7 @@ from mrs_necrosis.cli.console import (
     EXIT_SOME_FAILED,
     EXIT_USAGE,
 )
+from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import MRSNecrosisWarning
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.report.document import schema
@@ -974,3 +975,34 @@ def test_progress_is_shown_on_a_terminal_alone(capsys, monkeypatch):
     with console.progress_bar(options) as progress:
         progress(25, 100)
     assert "25 of 100 voxels, 30 s left" in capsys.readouterr().err
+
+
+def test_simulate_takes_a_field_and_writes_a_water_reference(capsys, tmp_path):
+    water = tmp_path / "water.nii.gz"
+
+    code, _, _ = command(capsys, "simulate", "mixed", "--field", "1.5T", "--out",
+                         tmp_path / "a.nii.gz", "--water-reference", water)  # fmt: skip
+
+    assert code == 0
+    assert read(water).acquisition.field_t == pytest.approx(1.5)
+
+
+def test_simulate_makes_no_folder(capsys, tmp_path):
+    code, _, err = command(capsys, "simulate", "mixed", "--out", tmp_path / "no" / "a.nii.gz")
+
+    assert code == EXIT_OUTPUT
+    assert "the folder of a.nii.gz does not exist" in err
+
+
+def test_verbose_criteria_tell_their_notes(capsys):
+    note = next(one.note for one in load_criteria() if one.enabled and one.note)
+
+    assert note not in command(capsys, "criteria")[1]
+    assert note in command(capsys, "criteria", "-v")[1]
+
+
+def test_a_group_has_nothing_to_try(capsys, tmp_path):
+    code, out, _ = command(capsys, "bids", tmp_path, tmp_path / "out", "group", "--dry-run")
+
+    assert code == 0
+    assert "one table of all results there" in out

@@ -282,3 +282,44 @@ def test_the_same_criterion_twice_is_refused(tmp_path):
 
     with pytest.raises(FormatError, match="there twice"):
         load_criteria(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ('expression = "Cho/Cr"\ncomparator = ">"\ncutoff = 1\nany_of = []',
+         "either expression or any_of"),
+        ("any_of = []", "any_of is a list of comparisons"),
+        ("any_of = [1]", "a table was expected; got 1"),
+        ('reading = "high"\nverified = 1', "verified is a table like"),
+        ('expression = "LL/Cr"\ncomparator = ">"\ncutoff = 1\nproxy_for = "Lac/Cr + Lac/Cho"',
+         "proxy_for must be one ratio"),
+    ],
+)  # fmt: skip
+def test_an_entry_that_contradicts_itself_is_refused(tmp_path, entry, reason):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'schema = 1\n[[criterion]]\nid = "x"\nlabel = "X"\ncitation = "nowhere"\n'
+        f'side = "necrosis"\nfamily = "x"\n{entry}\n'
+    )
+
+    with pytest.raises(FormatError, match=reason):
+        load_criteria(path)
+
+
+def test_one_comparison_takes_the_place_of_several(tmp_path):
+    several = next(one for one in load_criteria() if len(one.any_of) > 1)
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        f'schema = 1\n[[criterion]]\nid = "{several.id}"\n'
+        'expression = "Cho/Cr"\ncomparator = ">"\ncutoff = 2\n'
+    )
+
+    assert by_id(path)[several.id].rule == "Cho/Cr > 2"
+
+
+def test_a_criterion_without_counts_has_no_likelihood_ratio():
+    unscored = next(one for one in load_criteria() if one.counts is None)
+
+    with pytest.raises(ValueError, match="has no counts, so it has no likelihood ratio"):
+        unscored.log_likelihood_ratios(jeffreys=0.5, cap=2.3)

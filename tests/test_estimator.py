@@ -312,3 +312,18 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch):
 
     with pytest.raises(MissingExtraError, match=r"mrs-necrosis\[learn\]"):
         _ = classifier.NecrosisClassifier
+
+
+@pytest.mark.parametrize(
+    ("parameters", "patients", "message"),
+    [
+        ({}, [1, 2], r"patients must have shape \(4,\); got \(2,\)"),
+        ({"priors": [1.0]}, None, "priors must be 2 positive numbers"),
+        ({"priors": [1.0, 0.0]}, None, "priors must be 2 positive numbers"),
+    ],
+)
+def test_what_does_not_fit_the_training_data_is_refused(parameters, patients, message):
+    with pytest.raises(ValueError, match=message):
+        NecrosisClassifier(**parameters).fit(
+            [[0.0], [0.1], [1.0], [1.1]], ["a", "a", "b", "b"], patients=patients
+        )

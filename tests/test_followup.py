@@ -225,6 +225,42 @@ def test_both_visits_have_the_day_to_day_scatter(cv, is_beyond):
     assert found.exceeds_reproducibility is is_beyond
 
 
+@pytest.mark.parametrize("appears", [True, False])
+@pytest.mark.parametrize(("cv", "is_beyond"), [(0.1, True), (2.0, False)])
+def test_a_peak_that_comes_or_goes_is_held_against_the_scatter_too(appears, cv, is_beyond):
+    gone = PeakAreas(PEAKS, [3.6, 0.01, 1.0, 1.06], np.eye(4) * 0.01**2)
+    there = PeakAreas(PEAKS, FIRST, np.eye(4) * 0.01**2)
+    order = (gone, there) if appears else (there, gone)
+    visits = [Visit(date=Date(2012 + i), areas=areas) for i, areas in enumerate(order)]
+
+    found = change(followup(visits, reproducibility={"Cho/Cr": cv}), "Cho/Cr")
+
+    assert found.exceeds_error
+    assert found.exceeds_reproducibility is is_beyond
+
+
+def test_a_ratio_that_the_data_bound_on_no_side_says_so():
+    # detected, and at this level compatible with no creatine at all
+    areas = PeakAreas(PEAKS, [3.6, 1.0, 0.31, 1.06], np.eye(4) * 0.1**2)
+
+    course = followup([Visit(date=Date(2012), areas=areas)], level=0.999)
+
+    assert "Cho/Cr 3.23 (unbounded)" in str(course)
+    assert course.series("Cho/Cr")[0].lower == -np.inf
+
+
+def test_a_lesion_outlined_at_each_visit_may_lie_elsewhere():
+    grid = PeakAreas(PEAKS, np.array([[[FIRST]]]), np.eye(4)[None, None, None] * 0.01)
+    moved = SAME["affine"] + np.array([[0, 0, 0, 50.0]] + [[0] * 4] * 3)
+    here, there = (
+        Visit(date=Date(2012 + i), areas=grid, mask=np.ones((1, 1, 1), dtype=bool),
+              **{**SAME, "affine": affine})
+        for i, affine in enumerate((SAME["affine"], moved))
+    )  # fmt: skip
+
+    assert change(followup([here, there]), "Cho/Cr").obstacles == ()
+
+
 def test_two_absent_peaks_give_no_answer():
     gone = PeakAreas(PEAKS, [3.6, 0.05, 0.05, 1], np.eye(4) * 0.05**2)
 

@@ -612,3 +612,34 @@ def test_one_lesion_stays_as_it_is():
     whole = summarize_lesion(np.ones((4, 1, 1)), grid_of([N] * 4))
 
     assert with_lesions(whole, (whole,)) is whole
+
+
+def test_without_choline_there_is_no_index():
+    areas = brain()
+    alone = PeakAreas(("Cr", "NAA"), areas.values[..., 1:])
+
+    index = cho_naa_index(alone, usable=usable(areas))
+
+    assert index.is_refused
+    assert "Cho or NAA is not among the peaks" in index.sentence
+
+
+def test_without_a_position_the_reference_is_what_looks_normal_outside_the_lesion():
+    areas = brain()
+    lesion = np.zeros((16, 16, 1), dtype=bool)
+    lesion[:4] = True
+    index = cho_naa_index(areas, usable=usable(areas))
+
+    found = contralateral_reference(areas, usable=usable(areas), lesion=lesion, index=index)
+
+    assert (found.mask == (index.normal & ~lesion)).all()
+
+
+def test_ratios_of_peaks_that_are_not_there_are_not_normalized():
+    areas = brain()
+    alone = PeakAreas(("Cho",), areas.values[..., :1])
+    chosen = usable(areas)
+
+    reference = contralateral_reference(alone, usable=chosen, chosen=chosen)
+
+    assert [one.name for one in normalized_ratios(alone, reference)] == ["Cho/nCho"]

@@ -464,3 +464,12 @@ def test_a_notebook_shows_how_many_voxels_got_which_label():
     html = analyze(made.data, preprocessing={"find_mask": False})._repr_html_()
 
     assert "<td>2 not-evaluable</td>" in html
+
+
+def test_a_field_stands_for_the_frequency_and_the_other_way_round(samples):
+    spectrum = analyze(samples / "reference_case_te144.nii.gz", field_t=3.0, model="peaks")
+    table = analyze(PEAKS, spectrometer_frequency_mhz=3 * 42.577478518)
+
+    assert spectrum.acquisition.spectrometer_frequency_mhz == pytest.approx(127.73, abs=0.01)
+    assert spectrum.fit.model.name == "peaks"
+    assert table.field_t == pytest.approx(3.0)
