@@ -899,6 +899,9 @@ def test_low_choline_and_creatine_favour_no_side():
     assert gate(enough, "low-metabolites").is_open
     assert enough.favors == Favors.NECROSIS
     assert any("below 0.7 of the other side" in text for text in enough.caveats)
+    for cho, cr in ((2.5, 1.5), (1.5, 2.1)):  # one of them is low
+        other = assess(peaks(*case), context=Context(contralateral=peaks(0.3, cho, cr, 4.0)))
+        assert gate(other, "low-metabolites").is_open
 
 
 def test_a_foreign_echo_time_is_said_and_halves_the_weight():
@@ -963,6 +966,23 @@ def test_contrast_agent_is_a_caveat():
     found = assess(reference(), context=Context(post_contrast=True))
 
     assert "Acquired after contrast agent, which can change choline's line." in found.caveats
+
+
+def test_a_finding_is_as_probable_as_its_ratio_lies_on_its_side():
+    areas = reference(cv=0.1)
+    found = assess(areas, n_draws=4000)
+
+    compared = [
+        one
+        for one in found.findings
+        if one.probability is not None and "+" not in one.expression and one.cutoff is not None
+    ]
+    for one in compared:
+        above = float(ratio(areas, *one.expression.split("/")).probability_above(one.cutoff))
+        expected = above if one.value > one.cutoff else 1 - above
+        # binomial: five sd of 4000 draws
+        assert one.probability == pytest.approx(expected, abs=0.04), one.statement
+    assert {one.is_met for one in compared} == {True, False}
 
 
 def test_one_voxel_does_not_speak_for_the_lesion():
