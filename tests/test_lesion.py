@@ -564,20 +564,37 @@ def test_lesions_that_do_not_touch_are_told_apart():
     mask[0, 11, 0] = 1  # a speck
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
 
-    found = separate_lesions(mask, least_mm3=9.0, affine=affine)
+    found = separate_lesions(mask, affine, least_mm3=9.0)
 
-    assert [int(one.sum()) for one in found] == [33, 4]
-    assert separate_lesions(np.zeros((3, 3, 3)), least_mm3=1.0, affine=affine) == ()
+    assert [int(one.sum()) for one, _ in found] == [33, 4]
+    assert separate_lesions(np.zeros((3, 3, 3)), affine, least_mm3=1.0) == ()
+
+
+def test_the_parts_of_a_mask_are_seen_as_the_whole():
+    rng = np.random.default_rng(1)
+    mask = np.zeros((40, 30, 12))
+    mask[3:17, 5:16, 1:9] = rng.uniform(0.5, 1, (14, 11, 8))
+    mask[25:36, 9:27, 3:12] = 1
+    affine = np.diag([5.0, 5.0, 5.0, 1.0])
+    affine[:3, :3] = affine[:3, :3] @ [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1.0]]
+    grid = {"shape": (10, 9, 2), "affine": np.diag([20.0, 20.0, 30.0, 1.0])}
+    grid["affine"][:3, 3] = (-60.3, 10.7, 0.1)  # no place lies between two voxels
+
+    parts = [mask_weights(*one, point_spread="box", **grid)
+             for one in separate_lesions(mask, affine, least_mm3=1.0)]  # fmt: skip
+
+    assert len(parts) == 2
+    assert sum(parts) == pytest.approx(mask_weights(mask, affine, point_spread="box", **grid))
 
 
 def test_soft_edges_of_lesions_that_meet_go_with_the_nearer_one():
     mask = np.array([0, 0.2, 1, 1, 0.3, 0.1, 0.3, 1, 0.4, 0]).reshape(10, 1, 1)
 
-    found = separate_lesions(mask, least_mm3=0.5, affine=np.eye(4))
+    first, second = separate_lesions(mask, np.eye(4), least_mm3=0.5)
 
-    assert len(found) == 2
-    assert sum(found) == pytest.approx(mask)
-    assert found[0].ravel()[[1, 4, 6]].tolist() == [0.2, 0.3, 0]
+    assert first[0].ravel() == pytest.approx([0, 0.2, 1, 1, 0.3, 0.1])
+    assert second[0].ravel() == pytest.approx([0.3, 1, 0.4])
+    assert second[1][:3, 3].tolist() == [6, 0, 0]
 
 
 @pytest.mark.parametrize(

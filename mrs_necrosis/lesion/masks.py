@@ -126,61 +126,54 @@ def mask_weights(
 
 
 def separate_lesions(
-    mask: NDArray[np.float64], *, least_mm3: float, affine: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], ...]:
-    """Return one mask for each lesion that does not touch another, the largest first.
+    mask: NDArray[np.float64], affine: NDArray[np.float64], *, least_mm3: float
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]:
+    """Return a mask and its affine for each lesion that touches no other, the largest first.
 
     Parameters
     ----------
     mask : ndarray of float64, shape (A, B, C)
         Membership, 0 to 1.
-    least_mm3 : float
-        Smaller ones are specks and are left out.
     affine : ndarray of float64, shape (4, 4)
         Mask indices to RAS+ mm.
+    least_mm3 : float
+        Smaller ones are specks and are left out.
 
     Returns
     -------
-    tuple of ndarray of float64, shape (A, B, C)
-        What belongs to a lesion by less than half goes with the lesion next to it.
+    tuple of (ndarray of float64, ndarray of float64, shape (4, 4))
+        Each mask is cut to its lesion. What belongs to a lesion by less than half goes with the
+        lesion next to it.
 
     Examples
     --------
     >>> import numpy as np
     >>> mask = np.zeros((9, 1, 1))
     >>> mask[[1, 2, 3, 6, 8]] = 1
-    >>> [int(one.sum()) for one in separate_lesions(mask, least_mm3=1, affine=np.eye(4))]
+    >>> [int(one.sum()) for one, _ in separate_lesions(mask, np.eye(4), least_mm3=1)]
     [3, 1, 1]
     """
-    from scipy.ndimage import distance_transform_edt, label
+    from scipy.ndimage import distance_transform_edt, find_objects, label
 
-    corners = np.argwhere(mask > 0)
-    if not corners.size:
-        return ()
-    box = tuple(slice(low, high + 1) for low, high in zip(*_ends(corners), strict=True))
-    inside = mask[box]
-    number, count = label(inside >= 0.5, structure=np.ones((3, 3, 3)))
-    if count == 0:
-        return (mask,)
-    if (inside[number == 0] > 0).any():
+    touching = np.ones((3, 3, 3))
+    number, count = label(mask >= 0.5, structure=touching)
+    if count > 1 and (mask[number == 0] > 0).any():
         nearest = distance_transform_edt(number == 0, return_distances=False, return_indices=True)
         number = number[tuple(nearest)]
     volume = abs(float(np.linalg.det(affine[:3, :3]))) * np.bincount(
-        number.ravel(), weights=inside.ravel(), minlength=count + 1
+        number.ravel(), weights=mask.ravel(), minlength=count + 1
     )
-    order = [int(at) for at in np.argsort(-volume[1:], kind="stable") + 1]
+    boxes = find_objects(np.where(mask > 0, number, 0))
     lesions = []
-    for at in order:
+    for at in np.argsort(-volume[1:], kind="stable") + 1:
         if volume[at] < least_mm3:
             break
-        one = np.zeros_like(mask)
-        one[box] = np.where(number == at, inside, 0.0)
-        lesions.append(one)
+        # even, so that a place between two voxels is rounded as in the whole mask
+        box = tuple(slice(one.start - one.start % 2, one.stop) for one in boxes[at - 1])
+        moved = affine.copy()
+        moved[:3, 3] += affine[:3, :3] @ [one.start for one in box]
+        lesions.append((np.where(number[box] == at, mask[box], 0.0), moved))
     return tuple(lesions)
-
-
-def _ends(corners: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    return corners.min(axis=0), corners.max(axis=0)
 
 
 def mirrored(

@@ -226,9 +226,9 @@ def own_tissue(
         weights = weights_of(mask, mask_affine)
         assert affine is not None
         least_mm3 = LEAST_LESION * abs(float(np.linalg.det(affine[:3, :3])))
-        apart = separate_lesions(mask, least_mm3=least_mm3, affine=mask_affine)
+        apart = separate_lesions(mask, mask_affine, least_mm3=least_mm3)
         if len(apart) > 1:
-            seen = (weights_of(one, mask_affine) for one in apart)
+            seen = (weights_of(*one) for one in apart)
             each = tuple(one for one in seen if one.sum() >= LEAST_LESION)
     chosen = None
     if around.reference is not None:
