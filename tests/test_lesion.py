@@ -660,3 +660,23 @@ def test_ratios_of_peaks_that_are_not_there_are_not_normalized():
     reference = contralateral_reference(alone, usable=chosen, chosen=chosen)
 
     assert [one.name for one in normalized_ratios(alone, reference)] == ["Cho/nCho"]
+
+
+@pytest.mark.parametrize("count", [5, 8, 20])
+def test_a_reference_of_few_voxels_knows_how_little_it_knows(count):
+    rng = np.random.default_rng(4)
+    draws, truth = 1500, 2.0  # Cho of the lesion over that of normal tissue
+    inside = 0
+    for _ in range(draws):
+        values = np.array([1.0, 1.0, 1.7]) * (1 + 0.1 * rng.standard_normal((count + 1, 1, 1, 3)))
+        values[-1] = [truth, 0.8, 0.9]
+        covariance = np.broadcast_to(np.eye(3) * 0.01**2, (count + 1, 1, 1, 3, 3))
+        areas = PeakAreas(NAMES, values, covariance)
+        chosen = np.ones((count + 1, 1, 1), dtype=bool)
+        chosen[-1] = False
+        found = contralateral_reference(areas, usable=usable(areas), chosen=chosen)
+        over_normal = next(r for r in normalized_ratios(areas, found) if r.name == "Cho/nCho")
+        inside += bool(over_normal.interval(0.95).contains(truth)[-1, 0, 0])
+
+    # 88, 91 and 94 % as if five voxels knew the scatter
+    assert inside / draws == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / draws))

@@ -224,8 +224,8 @@ class Reference:
     Parameters
     ----------
     areas : PeakAreas or None
-        values (K,), with the covariance of the mean (scatter of the voxels over their number);
-        None if refused.
+        values (K,), with the covariance of the mean: the scatter of the voxels over their number,
+        widened for how well few voxels know it; None if refused.
     mask : ndarray of bool, shape (X, Y, Z)
         The voxels.
     is_refused : bool
@@ -322,6 +322,8 @@ def contralateral_reference(
         return Reference(areas=None, mask=mask, is_refused=True, sentence=sentence)
     members = areas.values[mask]
     covariance = np.atleast_2d(np.cov(members, rowvar=False)) / count
+    # the scatter of few voxels is itself unsure: the variance of Student's t
+    covariance *= (count - 1) / max(count - 3, 1)
     mean = PeakAreas(areas.names, members.mean(axis=0), covariance, areas.unit, areas.quantity)
     sentence = f"normalised to the mean of {count} voxels: {origin}"
     return Reference(areas=mean, mask=mask, is_refused=False, sentence=sentence)
