@@ -326,6 +326,15 @@ def test_normal_tissue_beneath_the_scalp_is_not_called_necrosis_for_its_lipid():
     assert found.closed["near-normal"].tolist() == [True, False]
 
 
+def test_beneath_the_scalp_the_lipid_of_the_tissue_is_unknown():
+    # with little lipid such metabolites are near-normal; that it is little cannot be seen there
+    areas = PeakAreas(PEAKS, [[0.1, 1.2, 1.0, 1.1]] * 2)
+
+    found = assess_grid(areas, near_skull=np.array([True, False]))
+
+    assert found.closed["near-normal"].tolist() == [False, True]
+
+
 def test_beneath_the_scalp_normal_means_normal_within_the_error():
     # Cho/NAA 0.93 +- 0.09: above the limit of 0.92, but not surely
     values = np.array([[10.0, 1.49, 1.0, 1.6]])
@@ -887,6 +896,16 @@ def test_the_other_side_sets_what_is_normal():
 
     assert not gate(assess(peaks(0.2, 1.2, 1, 1.0), context=like_the_case), "near-normal").is_open
     assert gate(assess(peaks(0.2, 1.2, 1, 1.0), context=unlike), "near-normal").is_open
+
+
+@pytest.mark.parametrize(("naa", "is_open"), [(1.8, False), (1.2, True)])
+def test_beside_lipid_naa_tells_normal_tissue_by_the_other_side(naa, is_open):
+    # Cho/NAA is that of the other side; its NAA/Cr is 2, and 1.3 times less is still unchanged
+    other = Context(contralateral=peaks(0.3, 1.0, 1.0, 2.0))
+
+    found = assess(peaks(3.0, 0.5 * naa, 1.0, naa), context=other)
+
+    assert gate(found, "near-normal").is_open is is_open
 
 
 def test_low_choline_and_creatine_favour_no_side():
