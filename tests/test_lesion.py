@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -116,6 +118,47 @@ def test_sd_of_the_index_is_the_scatter_over_repeated_measurements(correlation):
     # 256 voxels of 300 repeats: the mean ratio is known to far better than the 10 % allowed,
     # which is for the linear propagation
     assert np.mean(np.mean(claimed, axis=0) / observed) == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_spread_and_its_own_error_are_those_of_a_line():
+    areas = brain(shape=(6, 6, 1), sd=1e-9)
+    values = areas.values.copy()
+    n = 35
+    values[0, 0, 0] = [5.0, 1.0, np.delete(values[..., 2].ravel(), 0).mean()]
+
+    normal = usable(areas)
+    normal[0, 0, 0] = False
+
+    index = cho_naa_index(
+        PeakAreas(NAMES, values, areas.covariance),
+        usable=usable(areas),
+        presumed_normal=normal,
+        removal_sd=10.0,
+    )
+
+    assert index.normal.sum() == n
+    cho, naa = values[index.normal][:, 0], values[index.normal][:, 2]
+    slope, intercept = np.polyfit(naa, cho, 1)
+    residual = cho - intercept - slope * naa
+    assert index.spread == pytest.approx(np.sqrt((residual**2).sum() / (n - 2)))
+    # at the mean NAA the line is known to spread / sqrt(n); the spread to 1 / sqrt(2 (n - 2))
+    z = index.value[0, 0, 0]
+    assert index.sd[0, 0, 0] == pytest.approx(np.sqrt(1 / n + z**2 / (2 * (n - 2))), rel=1e-6)
+
+
+def test_a_minority_on_a_line_is_no_normal_tissue():
+    areas = brain(sd=1e-9)
+    values = areas.values.copy()
+    # ever higher above the line, so that what is cut off leaves more to be cut off
+    values[..., 0] += 1e-3 * np.exp(np.random.default_rng(0).uniform(0, 12, values.shape[:3]))
+
+    index = cho_naa_index(PeakAreas(NAMES, values), usable=usable(areas))
+
+    assert index.is_refused
+    found = int(
+        re.search(r"only (\d+) of 256 usable voxels lie on a common line", index.sentence)[1]
+    )
+    assert 64 <= found < 128
 
 
 def test_too_few_normal_voxels_are_refused_with_a_reason():
@@ -279,7 +322,10 @@ def test_reference_is_the_normal_mirror_image_of_the_lesion():
     assert not reference.is_refused
     assert not (reference.mask & ~tumour[::-1]).any()
     assert reference.mask.sum() >= 12
-    np.testing.assert_allclose(reference.areas.values, areas.values[reference.mask].mean(axis=0))
+    members = areas.values[reference.mask]
+    np.testing.assert_allclose(reference.areas.values, members.mean(axis=0))
+    # the error of a mean of n voxels
+    np.testing.assert_allclose(reference.areas.covariance, np.cov(members.T) / len(members))
     assert "mirror image" in reference.sentence
 
 
@@ -317,8 +363,12 @@ def test_a_reference_of_too_few_voxels_is_refused():
     assert normalized_ratios(areas, few) == ()
 
 
-def test_normalised_ratios_are_one_in_the_reference_and_hold_both_errors():
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_normalised_ratios_are_one_in_the_reference_and_hold_both_errors(correlation):
     areas = brain(seed=7)
+    covariance = areas.covariance.copy()
+    covariance[..., 0, 1] = covariance[..., 1, 0] = correlation * 0.02**2  # of Cho and Cr
+    areas = PeakAreas(NAMES, areas.values, covariance)
     chosen = np.zeros((16, 16, 1), dtype=bool)
     chosen[8:, :4] = True
     reference = contralateral_reference(areas, usable=usable(areas), chosen=chosen)

@@ -324,7 +324,7 @@ def _upright_check(areas: PeakAreas) -> Check:
             Favors.NOT_EVALUABLE, threshold, source,
         )  # fmt: skip
     value, sd = _stacked(areas, names)
-    inverted = (value < 0) & (value <= -DETECTION_SD * sd)
+    inverted = value < -DETECTION_SD * sd
 
     def sentence(i: int) -> str:
         found = [name for name, where in zip(names, inverted[:, i], strict=True) if where]

@@ -29,7 +29,7 @@ def _kernel(n: int, fine: int, point_spread: PointSpread) -> NDArray[np.float64]
     """Return the response of n voxels to ``n * fine`` places along one axis; rows sum to one."""
     place = (np.arange(n * fine) + 0.5) / fine - 0.5
     distance = place[None, :] - np.arange(n)[:, None]
-    if point_spread == "box" or n == 1:
+    if point_spread == "box":
         response = (np.abs(distance) < 0.5).astype(np.float64)
     else:
         k = np.arange(n) - n // 2
