@@ -43,6 +43,35 @@ _TERM = re.compile(
 )
 
 
+_KINDS: Final = {
+    "gbm": "glioma",
+    "glioblastoma": "glioma",
+    "glioblastoma multiforme": "glioma",
+    "astrocytoma": "glioma",
+    "oligodendroglioma": "glioma",
+    "gliomas": "glioma",
+    "high grade glioma": "glioma",
+    "low grade glioma": "glioma",
+    "hgg": "glioma",
+    "lgg": "glioma",
+    "metastases": "metastasis",
+    "brain metastasis": "metastasis",
+    "brain metastases": "metastasis",
+}
+
+
+def populations_of(word: str) -> frozenset[str]:
+    """Return a population as it was given and, where it is of one, the wider kind of tumour.
+
+    Examples
+    --------
+    >>> sorted(populations_of("Glioblastoma"))
+    ['Glioblastoma', 'glioma']
+    """
+    plain = re.sub(r"[\s_-]+", " ", word.strip().lower())
+    return frozenset({word, _KINDS.get(plain, plain)})
+
+
 def te_class(echo_time_s: float) -> TEClass:
     """Return the class of an echo time: published cut-offs do not leave their class.
 

@@ -1115,7 +1115,7 @@ def test_every_gate_has_a_threshold_and_a_source_also_where_it_cannot_be_checked
 
 
 def test_a_population_that_no_criterion_names_is_said():
-    found = assess(reference(), context=Context(population="metastases"))
+    found = assess(reference(), context=Context(population="meningioma"))
 
     assert any(
         text.startswith("No criterion was measured in the population") and "metastasis" in text
@@ -1501,6 +1501,26 @@ def test_a_peak_that_was_not_given_is_not_called_undetected(names, sentence):
     found = assess(PeakAreas(names, np.arange(1.0, len(names) + 1)))
 
     assert gate(found, "absent-peaks").sentence.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("GBM", "glioma"),
+        ("glioblastoma", "glioma"),
+        ("high-grade glioma", "glioma"),
+        ("Glioma", "glioma"),
+        ("brain metastases", "metastasis"),
+    ],
+)
+def test_a_kind_of_tumour_is_of_its_population(word, kind):
+    def judged(population):
+        return assess(reference(), context=Context(population=population))
+
+    # a glioblastoma is a glioma: criteria of gliomas counted half
+    assert judged(word).evidence == judged(kind).evidence
+    assert "No criterion was measured in the population" not in str(judged(word))
+    assert judged("meningioma").evidence != judged(kind).evidence
 
 
 def test_an_echo_time_is_told_in_four_digits():

@@ -63,7 +63,7 @@ class Context:
     ----------
     population : str or None
         ``"glioma"``, ``"metastasis"``, ``"glioblastoma_pseudoprogression"``, …: compared with the
-        population of each criterion.
+        population of each criterion. A glioblastoma, or another glioma by name, is a glioma.
     months_since_irradiation : float or None
         From the last irradiation of the site to the spectrum.
     after_bevacizumab : bool or None

@@ -17,7 +17,7 @@ from mrs_necrosis.classifier.context import (
     NARLOCH_PRIORS,
     prior_after_radiosurgery,
 )
-from mrs_necrosis.criteria import LIPID_FAMILY, te_class
+from mrs_necrosis.criteria import LIPID_FAMILY, populations_of, te_class
 from mrs_necrosis.errors import joined
 from mrs_necrosis.quality import FitStatus
 
@@ -202,7 +202,7 @@ def _case_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
     known = sorted(
         {name for one in facts.case.criteria for name in one.criterion.applies_to.population}
     )
-    if context.population is not None and context.population not in known:
+    if context.population is not None and not populations_of(context.population) & set(known):
         yield (
             "No criterion was measured in the population that was given, so each counts less; "
             f"known are {joined(known)}."
@@ -217,7 +217,7 @@ def _case_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             "The prior is that of metastases after radiosurgery (Narloch 2017); whether this is "
             "one was not said."
         )
-    if months is not None and context.population == "metastasis":
+    if months is not None and "metastasis" in populations_of(context.population or ""):
         when = "up to" if months <= NARLOCH_MONTHS else "more than"
         is_used = found.evidence.prior == prior_after_radiosurgery(months)
         use = "that is the prior here" if is_used else "that can serve as the prior"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrs_necrosis.criteria import te_class
+from mrs_necrosis.criteria import populations_of, te_class
 from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def _population_fits(criterion: Criterion, population: str | None) -> bool | Non
     published = criterion.applies_to
     if population is None or not published.population:
         return None
-    if population in published.population:
+    if populations_of(population) & set(published.population):
         return True
     return None if published.has_mixed_population else False
 

@@ -160,10 +160,12 @@ def prior_of(options: argparse.Namespace) -> float:
     if options.prior != "narloch":
         return float(options.prior)
     from mrs_necrosis.classifier import prior_after_radiosurgery
+    from mrs_necrosis.criteria import populations_of
 
     if options.months_since_irradiation is None:
         options.parser.error("--prior narloch needs --months-since-irradiation")
-    if options.population not in {None, "metastasis"}:
+    population = options.population
+    if population is not None and "metastasis" not in populations_of(population):
         options.parser.error("--prior narloch is of metastases, not of another --population")
     return prior_after_radiosurgery(options.months_since_irradiation)
 
