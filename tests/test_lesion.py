@@ -730,3 +730,10 @@ def test_a_reference_of_few_voxels_knows_how_little_it_knows(count):
 
     # 88, 91 and 94 % as if five voxels knew the scatter
     assert inside / draws == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / draws))
+
+
+def test_a_lesion_that_only_touches_its_voxels_has_its_size_all_the_same():
+    found = summarize_lesion(np.full((4, 1, 1), 0.04), grid_of([N, N, R, N]))
+
+    assert found.n_voxels == pytest.approx(0.16)
+    assert found.favors == Favors.NOT_EVALUABLE

@@ -392,3 +392,14 @@ def test_a_lesion_elsewhere_is_said():
 
     assert result.lesion is None
     assert any("does not touch the grid" in note for note in result.notes)
+
+
+def test_a_number_too_large_for_a_map_is_no_answer_and_an_open_end_stays_one():
+    values = Map("x", np.array([[[1e39, np.inf, -np.inf, 1.0]]]), "", "").values
+
+    np.testing.assert_array_equal(values, np.float32([[[np.nan, np.inf, -np.inf, 1.0]]]))
+
+
+@pytest.mark.parametrize("top", [255, 256, 65535, 65536])
+def test_a_code_keeps_its_value_whatever_its_size(top):
+    assert Map("x", np.array([[[0, top]]]), "", "", kind="bits").values.max() == top
