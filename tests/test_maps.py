@@ -12,7 +12,7 @@ from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.maps import Map, label_maps, ratio_maps, write_maps
-from mrs_necrosis.maps.grid import Anatomy, Surroundings, grid_result, own_tissue
+from mrs_necrosis.maps.grid import Anatomy, Surroundings, _membership, grid_result, own_tissue
 from mrs_necrosis.maps.map import LABEL_CODES, RATIO_CODES, standard_maps
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import RatioStatus, ratio
@@ -403,3 +403,27 @@ def test_a_number_too_large_for_a_map_is_no_answer_and_an_open_end_stays_one():
 @pytest.mark.parametrize("top", [255, 256, 65535, 65536])
 def test_a_code_keeps_its_value_whatever_its_size(top):
     assert Map("x", np.array([[[0, top]]]), "", "", kind="bits").values.max() == top
+
+
+def test_each_gate_has_a_bit_of_its_own():
+    closed = {f"gate-{n}": np.array([[[bool(n & 1), n > 2, n == 4]]]) for n in range(5)}
+    labels = np.full((1, 1, 3), "indeterminate")
+
+    gates = label_maps(labels, closed_gates=closed)[-1]
+
+    assert gates.values.ravel().tolist() == [0b01010, 0b11000, 0b10000]
+    assert gates.key == {1 << n: f"gate-{n}: closed" for n in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("values", "membership"),
+    [
+        ([0.0, 1.0, 3.0], [0.0, 1.0, 1.0]),  # labels
+        ([0.0, 0.4, 1.0], [0.0, 0.4, 1.0]),  # shares
+        ([-0.1, 0.4, 1.2], [0.0, 0.4, 1.0]),  # shares that were resampled
+        ([0.0, 0.4, 2.7], [0.0, 1.0, 1.0]),  # labels that were resampled
+        ([np.nan, 1.0, 0.0], [0.0, 1.0, 0.0]),
+    ],
+)
+def test_a_mask_is_of_labels_or_of_shares(values, membership):
+    assert _membership(np.array(values)).tolist() == membership
