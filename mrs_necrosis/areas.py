@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,54 @@ from mrs_necrosis.constants import LL_PARTS
 
 Quantity = Literal["area", "height", "molar"]
 QUANTITIES: tuple[Quantity, ...] = ("area", "height", "molar")
+_ALIASES: Final = {
+    "cho": "Cho",
+    "tcho": "Cho",
+    "choline": "Cho",
+    "gpc+pch": "Cho",
+    "pch+gpc": "Cho",
+    "cr": "Cr",
+    "tcr": "Cr",
+    "creatine": "Cr",
+    "cr+pcr": "Cr",
+    "pcr+cr": "Cr",
+    "naa": "NAA",
+    "tnaa": "NAA",
+    "naa+naag": "NAA",
+    "naag+naa": "NAA",
+    "n-acetylaspartate": "NAA",
+    "n-acetyl-aspartate": "NAA",
+    "ll": "LL",
+    "lip+lac": "LL",
+    "lac+lip": "LL",
+    "lip/lac": "LL",
+    "lac/lip": "LL",
+    "lipid+lactate": "LL",
+    "lipid/lactate": "LL",
+    "lipids+lactate": "LL",
+    "lipids/lactate": "LL",
+    "lip": "Lip",
+    "lipid": "Lip",
+    "lipids": "Lip",
+    "lac": "Lac",
+    "lactate": "Lac",
+    "mi": "mI",
+    "ins": "mI",
+    "myo-inositol": "mI",
+    "myoinositol": "mI",
+    "glx": "Glx",
+    "glu+gln": "Glx",
+}
+_NO_PEAKS: Final = {
+    **dict.fromkeys(
+        ("te", "te_ms", "te_s", "echo_time", "echo_time_ms", "echo_time_s", "echotime"),
+        "is the echo time and no peak: write echo_time_ms in a TOML file, or give --echo-time",
+    ),
+    **dict.fromkeys(
+        ("b0", "b0_t", "field", "field_t", "field_strength"),
+        "is the field and no peak: write field_t in a TOML file, or give --field",
+    ),
+}
 
 DETECTION_SD = 3.0
 """A peak is detected when its area is at least this many standard deviations."""
@@ -308,6 +356,47 @@ def _noise(areas: PeakAreas) -> NDArray[np.float64]:
         np.diagonal(areas.covariance, axis1=-2, axis2=-1)
     )
     return noise
+
+
+def known_peak(title: str) -> str | None:
+    """Return the peak that a title names in one of the usual spellings, or None."""
+    return _ALIASES.get(title.strip().lower())
+
+
+def peak_called(name: str) -> str:
+    """Return the peak that a printed name stands for; a name that is not known stays.
+
+    Parameters
+    ----------
+    name : str
+        As a console or a person writes it.
+
+    Returns
+    -------
+    str
+        Such as ``"Cho"`` for ``"tCho"``.
+
+    Raises
+    ------
+    ValueError
+        If it is no peak but a ratio, the echo time or the field.
+
+    Examples
+    --------
+    >>> peak_called("GPC+PCh"), peak_called("Ala")
+    ('Cho', 'Ala')
+    """
+    if name.lower() in _NO_PEAKS:
+        msg = f"{name}, which {_NO_PEAKS[name.lower()]}"
+        raise ValueError(msg)
+    known = known_peak(name) or name
+    if "/" in known:
+        msg = (
+            "ratios where peaks are needed: give the peaks, or their ratios to creatine as "
+            "Cho=1.14 Cr=1 NAA=1.06"
+        )
+        raise ValueError(msg)
+    return known
 
 
 def as_printed(areas: PeakAreas) -> PeakAreas:

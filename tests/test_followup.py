@@ -78,6 +78,28 @@ def test_day_to_day_scatter_makes_a_change_less_certain():
     assert change(followup(visits), "Cho/Cr").exceeds_reproducibility is None
 
 
+@pytest.mark.parametrize(
+    ("peaks", "message"),
+    [
+        ("TE = 144, Cho = 3, Cr = 2", "visit 1: peaks has TE, which is the echo time and no peak"),
+        ("'Cho/Cr' = 1.4", "visit 1: peaks has ratios where peaks are needed"),
+    ],
+)
+def test_what_is_no_peak_of_a_visit_is_refused(tmp_path, peaks, message):
+    timeline = tmp_path / "timeline.toml"
+    timeline.write_text(f"[[visits]]\ndate = '2012'\npeaks = {{ {peaks} }}\n")
+
+    with pytest.raises(FormatError, match=message):
+        read_timeline(timeline)
+
+
+def test_peaks_of_a_visit_may_have_the_names_of_consoles(tmp_path):
+    timeline = tmp_path / "timeline.toml"
+    timeline.write_text("[[visits]]\ndate = '2012'\npeaks = { Choline = 3, tCr = 2 }\n")
+
+    assert read_timeline(timeline).visits[0].areas.names == ("Cho", "Cr")
+
+
 def test_the_same_measurement_twice_is_noticed():
     twice = followup([visit("2012-09", FIRST), visit("2013-01", FIRST)])
     close = followup([visit("2012-09", FIRST), visit("2013-01", [3.61, *FIRST[1:]])])

@@ -389,8 +389,11 @@ def test_names_that_consoles_print_are_known():
     [
         ("Cho/Cr=1.14 NAA/Cr=1.06", "ratios where peaks are needed: .*as Cho=1.14 Cr=1 NAA=1.06"),
         # ignored, it would leave a net value to be judged as LL
-        ("TE=144 LL=5 Cho=3 Cr=2", "has TE, which is the echo time and no peak: give echo_time_s"),
-        ("field=3 LL=5 Cho=3 Cr=2", "has field, which is the field and no peak: give field_t="),
+        (
+            "TE=144 LL=5 Cho=3 Cr=2",
+            "has TE, which is the echo time and no peak: write echo_time_ms",
+        ),
+        ("field=3 LL=5 Cho=3 Cr=2", "has field, which is the field and no peak: write field_t"),
     ],
 )
 def test_what_is_no_peak_is_not_taken_for_one(text, message):

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mrs_necrosis.areas import known_peak
 from mrs_necrosis.cohort import dataset
 from mrs_necrosis.cohort.unit import Unit
 from mrs_necrosis.errors import FormatError
-from mrs_necrosis.io.peak_table import known_peak
 
 if TYPE_CHECKING:
     import os

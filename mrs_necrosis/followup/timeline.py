@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mrs_necrosis.areas import PeakAreas, as_printed
+from mrs_necrosis.areas import PeakAreas, as_printed, peak_called
 from mrs_necrosis.arguments import check_path
 from mrs_necrosis.constants import FIELD_T
 from mrs_necrosis.criteria import te_class
@@ -197,7 +197,12 @@ def _read_peaks(entry: dict[str, Any], echo_time_s: float | None) -> PeakAreas |
             raise ValueError(msg)
         covariance = np.diag([float(errors[name]) ** 2 for name in peaks])
     is_net = echo_time_s is not None and te_class(echo_time_s) == "long"
-    names = tuple("LL_net" if name == "LL" and is_net else name for name in peaks)
+    try:
+        called = [peak_called(name) for name in peaks]
+    except ValueError as error:
+        msg = f"peaks has {error}"
+        raise ValueError(msg) from None
+    names = tuple("LL_net" if name == "LL" and is_net else name for name in called)
     values = np.array(list(peaks.values()), dtype=float)
     return as_printed(PeakAreas(names, values, covariance, _word("peaks_unit", entry)))
 

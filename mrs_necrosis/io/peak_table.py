@@ -29,7 +29,14 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 
-from mrs_necrosis.areas import QUANTITIES, PeakAreas, Quantity, as_printed
+from mrs_necrosis.areas import (
+    QUANTITIES,
+    PeakAreas,
+    Quantity,
+    as_printed,
+    known_peak,
+    peak_called,
+)
 from mrs_necrosis.arguments import check_range, check_type
 from mrs_necrosis.constants import FIELD_T, PROTON_MHZ_PER_TESLA
 from mrs_necrosis.criteria import te_class
@@ -47,44 +54,6 @@ _ASSIGNMENT: Final = re.compile(
     rf"({_NAME})\s*=\s*({_VALUE}|nan|n/a)(?:\s*(?:±|\+-|\+/-)\s*({_VALUE}\s?%?))?(?=[\s,;]|$)",
     re.IGNORECASE,
 )
-_ALIASES: Final = {
-    "cho": "Cho",
-    "tcho": "Cho",
-    "choline": "Cho",
-    "gpc+pch": "Cho",
-    "pch+gpc": "Cho",
-    "cr": "Cr",
-    "tcr": "Cr",
-    "creatine": "Cr",
-    "cr+pcr": "Cr",
-    "pcr+cr": "Cr",
-    "naa": "NAA",
-    "tnaa": "NAA",
-    "naa+naag": "NAA",
-    "naag+naa": "NAA",
-    "n-acetylaspartate": "NAA",
-    "n-acetyl-aspartate": "NAA",
-    "ll": "LL",
-    "lip+lac": "LL",
-    "lac+lip": "LL",
-    "lip/lac": "LL",
-    "lac/lip": "LL",
-    "lipid+lactate": "LL",
-    "lipid/lactate": "LL",
-    "lipids+lactate": "LL",
-    "lipids/lactate": "LL",
-    "lip": "Lip",
-    "lipid": "Lip",
-    "lipids": "Lip",
-    "lac": "Lac",
-    "lactate": "Lac",
-    "mi": "mI",
-    "ins": "mI",
-    "myo-inositol": "mI",
-    "myoinositol": "mI",
-    "glx": "Glx",
-    "glu+gln": "Glx",
-}
 _NAME_TITLES: Final = frozenset({"peak", "name", "metabolite"})
 _VALUE_TITLES: Final[dict[str, Quantity]] = {
     "value": "area",
@@ -98,16 +67,6 @@ _VALUE_TITLES: Final[dict[str, Quantity]] = {
 }
 _SD_TITLES: Final = frozenset({"sd", "std", "error", "uncertainty"})
 _PERCENT_TITLES: Final = frozenset({"crlb", "crb"})
-_NO_PEAKS: Final = {
-    **dict.fromkeys(
-        ("te", "te_ms", "te_s", "echo_time", "echo_time_ms", "echo_time_s", "echotime"),
-        "is the echo time and no peak: give echo_time_s=... (on the command line --echo-time)",
-    ),
-    **dict.fromkeys(
-        ("b0", "b0_t", "field", "field_t", "field_strength"),
-        "is the field and no peak: give field_t=... (on the command line --field)",
-    ),
-}
 _MOLAR: Final = re.compile(r"\bmm(?:ol)?\b")
 _IN_BRACKETS: Final = re.compile(r"\s*[(\[][^)\]]*[)\]]")
 _TOML_KEYS: Final = (
@@ -296,11 +255,6 @@ def is_peak_table(source: str | PathLike[str] | Sequence[str]) -> bool:
     return True
 
 
-def known_peak(title: str) -> str | None:
-    """Return the peak that a title names in one of the usual spellings, or None."""
-    return _ALIASES.get(title.strip().lower())
-
-
 def is_assignments(text: str | PathLike[str]) -> bool:
     """Return whether a text is peaks and values on the command line, not the name of a file."""
     if not isinstance(text, str) or len(text) > _LARGEST:
@@ -453,7 +407,7 @@ def _csv(path: Path, content: str) -> dict[str, Any]:
                 else _VALUE_TITLES[value_titles[0]]
             ),
         }
-    if sum(title.partition("/")[0] in _ALIASES for title in titles) >= 2:
+    if sum(known_peak(title.partition("/")[0]) is not None for title in titles) >= 2:
         if len(rows) > 2:
             _refuse(
                 path,
@@ -508,15 +462,10 @@ def _built(path: Path | None, table: dict[str, Any]) -> PeakTable:
             _refuse(where, "has a peak whose name is no short word of letters")
         if value is None:
             _refuse(where, "has a peak without a number")
-        if name.lower() in _NO_PEAKS:
-            _refuse(where, f"has {name}, which {_NO_PEAKS[name.lower()]}")
-        known = _ALIASES.get(name.lower(), name)
-        if "/" in known:
-            _refuse(
-                where,
-                "has ratios where peaks are needed: give the peaks, or their ratios to creatine "
-                "as Cho=1.14 Cr=1 NAA=1.06",
-            )
+        try:
+            known = peak_called(name)
+        except ValueError as error:
+            _refuse(where, f"has {error}")
         names.append("LL_net" if is_net and known == "LL" else known)
     if len(set(names)) != len(names):
         _refuse(where, "names a peak twice")
