@@ -427,3 +427,24 @@ def test_each_gate_has_a_bit_of_its_own():
 )
 def test_a_mask_is_of_labels_or_of_shares(values, membership):
     assert _membership(np.array(values)).tolist() == membership
+
+
+def test_what_the_lesion_reaches_into_is_not_taken_as_normal():
+    mask = tumour_mask()
+    values = mask.values.astype(float)
+    beside = (0, 0, 0)
+    values[beside] = 0.2  # a fifth of that voxel
+
+    *_, own = whole_grid(lesion=Anatomy(values, mask.affine), point_spread="box")[:2]
+
+    assert own.lesion_weights[beside] == pytest.approx(0.2)
+    assert not own.index.normal[beside]
+
+
+@pytest.mark.parametrize(("affine", "code"), [(np.diag([-8.0, 8.0, 8.0, 1.0]), 1), (None, 0)])
+def test_a_viewer_is_told_whether_the_place_is_known(tmp_path, affine, code):
+    (path,) = write_maps(tmp_path, "x", [Map("y", np.ones((2, 2, 1)), "", "")], affine=affine)
+
+    header = nibabel.load(path).header
+
+    assert (int(header["qform_code"]), int(header["sform_code"])) == (code, code)
