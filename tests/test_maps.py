@@ -448,3 +448,13 @@ def test_a_viewer_is_told_whether_the_place_is_known(tmp_path, affine, code):
     header = nibabel.load(path).header
 
     assert (int(header["qform_code"]), int(header["sform_code"])) == (code, code)
+
+
+def test_an_open_end_does_not_decide_a_viewers_colours(tmp_path):
+    values = np.array([-np.inf, -1.0, *np.linspace(0, 1, 100), np.inf, np.nan]).reshape(-1, 1, 1)
+    (path,) = write_maps(tmp_path, "x", [Map("y", values, "", "")], affine=None)
+
+    header = nibabel.load(path).header
+
+    low, high = np.percentile(values[np.isfinite(values)], [2, 98])
+    assert [float(header["cal_min"]), float(header["cal_max"])] == pytest.approx([low, high])
