@@ -603,3 +603,7 @@ def test_a_date_is_taken_as_python_has_it():
     assert Visit(date=day).date == Visit(date="2012-09-14").date == Date(2012, 9, 14)
     with pytest.raises(ValueError, match="a date is written 2012, 2012-09 or 2012-09-14"):
         Visit(date="yesterday")
+
+
+def test_the_last_day_of_a_leap_year_is_of_that_year():
+    assert 2012.99 < Date.parse("2012-12-31").decimal_year < 2013.0
