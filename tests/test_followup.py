@@ -175,6 +175,8 @@ def test_ll_needs_an_echo_time_of_both_or_of_neither():
 
     assert change(course, "Cho/Cr").factor is not None
     assert change(course, "LL/Cr").factor is None
+    neither = followup([visit("2012-09", FIRST), visit("2012-12", SECOND)])
+    assert change(neither, "LL/Cr").factor == pytest.approx(2.6 / 3.6)
 
 
 def test_heights_are_not_compared_with_areas():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -384,17 +385,19 @@ def _change(before: Visit, after: Visit, name: str, level: float, scatter: float
     assert before.areas is not None
     assert after.areas is not None
     obstacles, unknowns = comparability(before, after)
-    same = {"ratio": name, "before": before.date, "after": after.date, "level": level}
+    change = partial(
+        Change, ratio=name, before=before.date, after=after.date, level=level, unknowns=unknowns
+    )
     if any(name.startswith("LL") for name in name.split("/")):
         te = {before.echo_time_s, after.echo_time_s}
         if None in te and len(te) > 1:
             obstacles = (*obstacles, "LL depends on the echo time, which is known of one only")
     if obstacles:
-        return Change(**same, obstacles=obstacles, unknowns=unknowns)  # type: ignore[arg-type]
+        return change(obstacles=obstacles)
     first, second = _log_range(before.areas, name, level), _log_range(after.areas, name, level)
     z = _z(level)
     if first is None or second is None:
-        return Change(**same, unknowns=unknowns)  # type: ignore[arg-type]
+        return change()
     factor = interval = exceeds = beyond = None
     if first.value is not None and second.value is not None:
         step = second.value - first.value
@@ -408,20 +411,18 @@ def _change(before: Visit, after: Visit, name: str, level: float, scatter: float
         # a bound against an interval, or against another bound: both at their far ends
         low, high = second.low - first.high, second.high - first.low
         if low == -math.inf and high == math.inf:
-            return Change(**same, unknowns=unknowns)  # type: ignore[arg-type]
+            return change()
         interval = math.exp(low), math.inf if high == math.inf else math.exp(high)
         if scatter is not None:
             extra = z * math.sqrt(2) * scatter
             beyond = low > extra or high < -extra
     if interval is not None:
         exceeds = interval[0] > 1 or interval[1] < 1
-    return Change(
-        **same,  # type: ignore[arg-type]
+    return change(
         factor=factor,
         interval=interval,
         exceeds_error=exceeds,
         exceeds_reproducibility=beyond,
-        unknowns=unknowns,
     )
 
 
