@@ -25,7 +25,7 @@ from mrs_necrosis.arguments import (
 from mrs_necrosis.constants import PEAK_PPM, STANDARD_RATIOS
 from mrs_necrosis.errors import SignalError
 from mrs_necrosis.inputs import CAN_BE_GIVEN, check_given, check_position, read_input, surroundings
-from mrs_necrosis.provenance import known_of, origin, provenance_of
+from mrs_necrosis.provenance import context_values, origin, provenance_of
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.ratios import standard_ratios
 from mrs_necrosis.spectra import Spectra, SpectralData
@@ -208,7 +208,7 @@ def analyze(
         "prior": prior,
         "level": level,
         "seed": seed,
-        "context": known_of(context),
+        "context": context_values(context),
     }
     single = areas.values.size == len(areas.names)
     of_voxel = of_grid = maps = None

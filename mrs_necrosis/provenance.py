@@ -95,7 +95,7 @@ def provenance_of(
     }
 
 
-def known_of(context: Context | None) -> dict[str, Any]:
+def context_values(context: Context | None) -> dict[str, Any]:
     """Return what a context says in numbers and words."""
     if context is None:
         return {}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def quantity(units: dict[str, float], what: str, example: str) -> Callable[[str], float]:
+def quantity_value(units: dict[str, float], what: str, example: str) -> Callable[[str], float]:
     """Return a parser of a number with a unit."""
 
     def parse(text: str) -> float:
@@ -28,9 +28,9 @@ def quantity(units: dict[str, float], what: str, example: str) -> Callable[[str]
     return parse
 
 
-TIME = quantity({"ms": 1e-3, "s": 1.0, "us": 1e-6}, "a time", "30ms or 0.03s")
-FIELD = quantity({"T": 1.0, "": 1.0}, "a field", "3T")
-FREQUENCY = quantity({"MHz": 1.0, "": 1.0}, "a frequency", "127.7MHz")
+TIME = quantity_value({"ms": 1e-3, "s": 1.0, "us": 1e-6}, "a time", "30ms or 0.03s")
+FIELD = quantity_value({"T": 1.0, "": 1.0}, "a field", "3T")
+FREQUENCY = quantity_value({"MHz": 1.0, "": 1.0}, "a frequency", "127.7MHz")
 
 
 def path_value(text: str) -> Path:

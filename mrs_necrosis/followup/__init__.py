@@ -5,7 +5,8 @@ compared only if they can be: same echo time, field, sequence, scanner and place
 to differ is compared, and said to be unknown.
 """
 
-from mrs_necrosis.followup.course import Change, FollowUp, Point, followup
+from mrs_necrosis.followup.comparison import followup
+from mrs_necrosis.followup.course import Change, FollowUp, Point
 from mrs_necrosis.followup.dates import Date
 from mrs_necrosis.followup.timeline import read_timeline
 from mrs_necrosis.followup.visits import Timeline, Treatment, Visit
