@@ -239,6 +239,8 @@ def test_a_peak_over_itself_is_one_without_error():
 
     assert (one.value, one.sd) == (1.0, 0.0)
     assert (one.interval().lower, one.interval().upper) == (1.0, 1.0)
+    above = [float(one.probability_above(cutoff)) for cutoff in (0.99, 1.0, 1.01)]
+    assert above == pytest.approx([1.0, 0.0, 0.0])
 
 
 def test_signed_lactate_has_the_symmetric_interval():
