@@ -324,8 +324,11 @@ def test_reference_is_the_normal_mirror_image_of_the_lesion():
     assert reference.mask.sum() >= 12
     members = areas.values[reference.mask]
     np.testing.assert_allclose(reference.areas.values, members.mean(axis=0))
-    # the error of a mean of n voxels
-    np.testing.assert_allclose(reference.areas.covariance, np.cov(members.T) / len(members))
+    # the error of a mean of n voxels, whose scatter n voxels know as Student's t says
+    n = len(members)
+    np.testing.assert_allclose(
+        reference.areas.covariance, np.cov(members.T) / n * (n - 1) / (n - 3)
+    )
     assert "mirror image" in reference.sentence
 
 
