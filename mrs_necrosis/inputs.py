@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.areas import QUANTITIES, PeakAreas, as_printed
 from mrs_necrosis.arguments import check_number, check_range, check_type
@@ -18,14 +19,12 @@ from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.spectra import Spectra, SpectralData
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mrs_necrosis.io import PeakTable
     from mrs_necrosis.lesion.masks import PointSpread
     from mrs_necrosis.maps.grid import Surroundings
 
-    Image = str | os.PathLike[str] | tuple[NDArray[Any], NDArray[np.float64]]
-
+Image = str | os.PathLike[str] | tuple[NDArray[Any], NDArray[np.float64]]
+"""An image: a file, or an array and its affine."""
 
 Input = (
     str | os.PathLike[str] | SpectralData | Spectra | PeakAreas | Mapping[str, float]

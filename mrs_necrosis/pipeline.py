@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,30 +23,35 @@ from mrs_necrosis.arguments import (
     check_type,
     check_whole,
 )
+from mrs_necrosis.classifier.context import Context
 from mrs_necrosis.constants import PEAK_PPM, STANDARD_RATIOS
+from mrs_necrosis.criteria import Criterion
 from mrs_necrosis.errors import SignalError
-from mrs_necrosis.inputs import CAN_BE_GIVEN, check_given, check_position, read_input, surroundings
+from mrs_necrosis.fitting.model import Model
+from mrs_necrosis.fitting.pieces import Executor
+from mrs_necrosis.inputs import (
+    CAN_BE_GIVEN,
+    Image,
+    Input,
+    check_given,
+    check_position,
+    read_input,
+    surroundings,
+)
+from mrs_necrosis.lesion.masks import PointSpread
 from mrs_necrosis.provenance import context_values, origin, provenance_of
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.ratios import standard_ratios
 from mrs_necrosis.spectra import Spectra, SpectralData
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
-
     from mrs_necrosis.areas import PeakAreas
-    from mrs_necrosis.classifier import Context, GridAssessment
-    from mrs_necrosis.criteria import Criterion
-    from mrs_necrosis.fitting import Fit, Model
-    from mrs_necrosis.fitting.pieces import Executor
-    from mrs_necrosis.inputs import Image, Input
-    from mrs_necrosis.lesion.masks import PointSpread
+    from mrs_necrosis.classifier import GridAssessment
+    from mrs_necrosis.fitting import Fit
     from mrs_necrosis.maps.grid import GridResult, Surroundings
     from mrs_necrosis.spectra import Acquisition
 
-    Progress = Callable[[int, int], None]
-
+Progress = Callable[[int, int], None]
 
 _LOGGER = logging.getLogger(__name__)
 
