@@ -59,6 +59,15 @@ def test_the_reference_case_is_read_from_a_file(tmp_path, name, text):
     assert is_peak_table(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "latin-1"])
+def test_a_table_of_a_spreadsheet_is_read_in_its_encoding(tmp_path, encoding):
+    path = tmp_path / "case.csv"
+    text = "peak\tvalue\t°\nLL\t108964\t\nCho\t33671\t\nCr\t29534\t\nNAA\t31278\t\n"
+    path.write_bytes(text.encode(encoding))
+
+    assert as_dict(read_peaks(path)) == CASE
+
+
 def test_a_toml_table_carries_its_context(tmp_path):
     path = tmp_path / "case.toml"
     path.write_text(

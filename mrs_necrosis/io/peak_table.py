@@ -17,6 +17,7 @@ criterion applies to it.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
 import re
@@ -271,6 +272,8 @@ def _content(source: Source) -> str:
         source.fail("is no peak table: it is compressed")
     if source.size > _LARGEST:
         source.fail(f"is too large for a peak table: {source.size} bytes")
+    if source.head[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:  # a spreadsheet's text
+        return source.content.decode("utf-16", errors="replace")
     if not source.is_text:
         source.fail("is no peak table: it is not text")
     return decode(source.content)
