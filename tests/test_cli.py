@@ -615,6 +615,13 @@ def test_a_label_holds_nothing_that_a_terminal_or_a_page_could_obey(capsys, tmp_
 CANARY = "Canary^Patricia"
 
 
+def test_standard_input_is_no_file_called_minus(capsys):
+    code, _, err = command(capsys, "analyze", "-")
+
+    assert code == EXIT_USAGE
+    assert "standard input is not read: give a file" in err
+
+
 def test_verbose_says_what_each_step_did(capsys):
     code, _, err = command(capsys, "analyze", sample_path(SPECTRUM), "-v")
     quiet = command(capsys, "analyze", sample_path(SPECTRUM))[2]

@@ -57,6 +57,8 @@ def inputs_of(
     inputs: list[Input] = []
     peaks: list[str] = []
     for number, text in enumerate(words):
+        if text == "-":  # most formats are read here and there, or lie in two files
+            parser.error("standard input is not read: give a file")
         if _PEAK.fullmatch(text) is None or Path(text).exists():
             inputs.append(Input(text, text, references.get(number)))
             continue
