@@ -436,7 +436,8 @@ def as_printed(areas: PeakAreas) -> PeakAreas:
     found = [i for i in range(k) if values[i] > noise[i]]
     if found:
         high, low = max(found, key=values.item), min(found, key=values.item)
-        quotient = values[high] / values[low]
+        with np.errstate(over="ignore"):
+            quotient = values[high] / values[low]
         if quotient > LARGEST_QUOTIENT:
             msg = (
                 f"the areas of {areas.names[high]} and {areas.names[low]} differ by a factor of "

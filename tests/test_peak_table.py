@@ -146,6 +146,11 @@ def test_sums_of_metabolites_are_known_by_their_parts():
     assert areas.names == ("Cho", "Cr", "NAA", "Glx")
 
 
+def test_absurd_values_are_refused_without_a_warning():
+    with pytest.raises(FormatError, match="differ by a factor of inf"):
+        read_peaks("Cho=1e300 Cr=1e-300 NAA=1")
+
+
 def test_no_text_at_all_is_no_table():
     with pytest.raises(FormatError, match="must be written NAME=VALUE"):
         read_peaks("")
