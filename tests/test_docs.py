@@ -76,6 +76,17 @@ def test_the_table_of_inputs_of_its_page_is_one(tmp_path):
     assert all(f"`{name}`" in page or name in table for name in TABLE_COLUMNS)
 
 
+def test_the_table_of_peaks_of_its_page_is_one(tmp_path):
+    page = (DOCS / "cohorts.md").read_text("utf-8")
+    path = tmp_path / "peaks.csv"
+    path.write_text(re.search(r"```text\n(label.*?)```", page, re.DOTALL)[1], encoding="utf-8")
+
+    first, second = table_units(path)
+
+    assert (first.name, first.peaks) == ("p01", "LL=108964 Cho=33671 Cr=29534 NAA=31278")
+    assert (second.peaks, second.given) == ("Cho=2.6 Cr=1.1 NAA=0.9", {"echo_time_s": 0.144})
+
+
 def test_every_public_name_is_documented():
     found = {id(defined(name)) for _, name in documented()}
 
