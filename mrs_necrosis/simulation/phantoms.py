@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
@@ -343,27 +343,24 @@ def phantom(
     fid = measured(
         clean * eddy, deviation, time_s, rng, receive, averages, drift_hz, phase_jitter_rad
     )
-    dims = ("DIM_COIL",) * (coils > 1) + ("DIM_DYN",) * (averages > 1)
+    of_coils = ("DIM_COIL",) * (coils > 1)
+    same: dict[str, Any] = {
+        "acquisition": acquisition, "affine": affine, "source_format": "simulation",
+    }  # fmt: skip
     water = None
     if water_reference:
         amplitude = np.full((n_voxels, 1), _WATER_OVER_LARGEST * largest.max())
         line = amplitude * damping(time_s) * eddy
         water_fid = measured(line, deviation, time_s, rng, receive, 1, 0.0, 0.0)
         water = SpectralData(
-            fid=water_fid.reshape(*grid, *water_fid.shape[1:]),
-            dims=("DIM_COIL",) * (coils > 1),
-            acquisition=acquisition,
-            affine=affine,
-            source_format="simulation",
+            fid=water_fid.reshape(*grid, *water_fid.shape[1:]), dims=of_coils, **same
         )
     data = SpectralData(
         fid=fid.reshape(*grid, *fid.shape[1:]),
-        dims=dims,
-        acquisition=acquisition,
-        affine=affine,
+        dims=of_coils + ("DIM_DYN",) * (averages > 1),
         water=water,
         history=(Step("phantom", {"tissue": tissue if isinstance(tissue, str) else "areas"}),),
-        source_format="simulation",
+        **same,
     )
 
     parameters = {
@@ -376,20 +373,31 @@ def phantom(
         "lipid_width": lipid_width,
         "lipid_shift_ppm": lipid_shift_ppm,
     }
-    truth = Truth(
+    kept = components if keep_components else {}
+    return Phantom(data, _truth(grid, parts, deviation, reached, parameters, kept))
+
+
+def _truth(
+    grid: tuple[int, int, int],
+    parts: Mapping[str, NDArray[np.float64]],
+    noise_sd: NDArray[np.float64],
+    snr: NDArray[np.float64],
+    parameters: Mapping[str, NDArray[np.float64]],
+    components: Mapping[str, NDArray[np.complex128]],
+) -> Truth:
+    """Lay what was flat on the grid."""
+    return Truth(
         areas=with_sums({name: value.reshape(grid) for name, value in parts.items()}),
-        noise_sd=read_only(deviation.reshape(grid), np.float64),
-        snr=read_only(reached.reshape(grid), np.float64),
+        noise_sd=read_only(noise_sd.reshape(grid), np.float64),
+        snr=read_only(snr.reshape(grid), np.float64),
         parameters={
             name: read_only(value.reshape(grid), np.float64) for name, value in parameters.items()
         },
         components={
-            name: read_only(value.reshape(*grid, n_samples), np.complex128)
+            name: read_only(value.reshape(*grid, -1), np.complex128)
             for name, value in components.items()
-            if keep_components
         },
     )
-    return Phantom(data, truth)
 
 
 def _check_size(grid: tuple[int, int, int], coils: int, averages: int, n_samples: int) -> None:
