@@ -95,42 +95,51 @@ def dataset_units(
             root, f"has no _svs or _mrsi file in any sub-*/[ses-*/]mrs folder{filtered}"
         )
     twins = Counter(one.base for one in found)
-    units = []
-    for one in found:
-        levels = [f"{key}-{one.entities[key]}" for key in ("sub", "ses") if key in one.entities]
-        links = [_uri("raw", root, path) for path in (one.path, one.water, one.anatomy) if path]
-        if one.lesion is not None:
-            links += [
-                _uri(name, folder, one.lesion)
-                for name, folder in folders.items()
-                if one.lesion.is_relative_to(folder)
-            ][:1]
-        units.append(
-            Unit(
-                name=one.base,
-                source=one.path,
-                water=one.water,
-                anatomy=one.anatomy,
-                lesion=one.lesion,
-                folder="/".join([*levels, "mrs"]),
-                figures=f"{levels[0]}/figures",
-                suffix=one.suffix,
-                # sub-01_svs and sub-01_mrsi would give the same names
-                tag=one.suffix if twins[one.base] > 1 and one.suffix == "mrsi" else "",
-                participant=levels[0],
-                session=levels[1] if len(levels) > 1 else None,
-                metadata=one.metadata,
-                sources=tuple(links),
-                notes=one.notes,
-                problem=one.problem,
-            )
-        )
+    # sub-01_svs and sub-01_mrsi would give the same names
+    units = [
+        _unit(one, one.suffix if twins[one.base] > 1 and one.suffix == "mrsi" else "",
+              _links(one, root, folders))
+        for one in found
+    ]  # fmt: skip
     if not deidentify:
         return units
     # a participant is called the same whichever sessions are chosen
     chosen = sessions or filter_file is not None
     everything = dataset.find(root, participants=participants) if chosen else found
     return _deidentified(units, everything)
+
+
+def _unit(one: dataset.Acquired, tag: str, links: tuple[str, ...]) -> Unit:
+    levels = [f"{key}-{one.entities[key]}" for key in ("sub", "ses") if key in one.entities]
+    return Unit(
+        name=one.base,
+        source=one.path,
+        water=one.water,
+        anatomy=one.anatomy,
+        lesion=one.lesion,
+        folder="/".join([*levels, "mrs"]),
+        figures=f"{levels[0]}/figures",
+        suffix=one.suffix,
+        tag=tag,
+        participant=levels[0],
+        session=levels[1] if len(levels) > 1 else None,
+        metadata=one.metadata,
+        sources=links,
+        notes=one.notes,
+        problem=one.problem,
+    )
+
+
+def _links(one: dataset.Acquired, root: Path, derivatives: Mapping[str, Path]) -> tuple[str, ...]:
+    """Return the BIDS URIs of what a unit is made of."""
+    links = [_uri("raw", root, path) for path in (one.path, one.water, one.anatomy) if path]
+    if one.lesion is not None:
+        links += [
+            _uri(name, folder, one.lesion)
+            for name, folder in derivatives.items()
+            if one.lesion.is_relative_to(folder)
+        ][:1]
+    return tuple(links)
 
 
 def _uri(name: str, root: Path, path: Path) -> str:
