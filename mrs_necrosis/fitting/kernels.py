@@ -30,7 +30,10 @@ from mrs_necrosis.fitting.lanes import (
     turn,
 )
 from mrs_necrosis.fitting.model import GAUSS_RATE
-from mrs_necrosis.fitting.varpro import FIRM
+from mrs_necrosis.fitting.varpro import FIRM, LEAST_CURVED, NEAR
+
+IMPORTED: Final = "c07c8b951531"
+"""Digest of what is compiled in from other files; the compiler's cache looks at this one alone."""
 
 _RESTART: Final = 64
 _PI: Final = float(np.pi)
@@ -688,6 +691,25 @@ def _bounded(curvature, slope, theta, low, high, damping, trial):
 
 
 @njit(**_OPTIONS)
+def _correct(curvature, moved, before, after):
+    """Let the curvature say by how much the last step has changed the slope; see ``varpro``."""
+    n = moved.size
+    curved = np.zeros(n)
+    assumed, true = 0.0, 0.0
+    for p in range(n):
+        for q in range(n):
+            curved[p] += curvature[p, q] * moved[q]
+        assumed += curved[p] * moved[p]
+        true += (before[p] - after[p]) * moved[p]
+    if not true > LEAST_CURVED * assumed:
+        return
+    for p in range(n):
+        for q in range(n):
+            curvature[p, q] += (before[p] - after[p]) * (before[q] - after[q]) / true
+            curvature[p, q] -= curved[p] * curved[q] / assumed
+
+
+@njit(**_OPTIONS)
 def _minimise_voxel(
     plan, data, theta, low, high, precision, pull, shrink, aim, most, tolerance, gram, smooth,
     found,
@@ -740,10 +762,13 @@ def _minimise_voxel(
             explained = _explained(plan, amplitudes, columns, modes, shrink)
             _derivatives(plan, theta, amplitudes, explained, slopes)
             cross, square = _inner(columns, slopes, False), _inner(slopes, slopes, True)
+            before = slope
             curvature, slope, slope_modes = _reduced(
                 plan, theta, shrink, aim, modes, slopes, cross, square, amplitudes, kept, upper
             )
             if iteration > 0:
+                if predicted < NEAR:
+                    _correct(curvature, moved, before, slope)
                 damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
                 growth = 2.0
         else:
