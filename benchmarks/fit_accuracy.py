@@ -88,11 +88,11 @@ def true_model(acquisition, lipid_shape="asymmetric"):
     )
 
 
-def without_priors(model, beside=("CrCH2", "LacCH")):
+def without_priors(model, beside=("CrCH2", "LacCH", "NAAasp")):
     """Return the model without what only priors keep apart from the rest.
 
-    That is creatine's CH2 and lactate's CH beside their CH3, the other division of a PRESS's echo
-    time, and T2 beside each line's own width.
+    That is creatine's CH2, lactate's CH and NAA's coupled lines beside their CH3, the other
+    division of a PRESS's echo time, and T2 beside each line's own width.
     """
     extra = [name for name in model.names if name in beside or name.endswith("echo")]
     kept = tuple(p for p in model.parameters if p.name != "T2:lorentz_hz")

@@ -69,7 +69,7 @@ def told(model: Model) -> Model:
 
 
 KNOWLEDGE: dict[str, Callable[[Model], Model]] = {
-    "shapes": lambda model: told_widths(told(model)).without("CrCH2", "LacCH"),
+    "shapes": lambda model: told_widths(told(model)).without("CrCH2", "LacCH", "NAAasp"),
     "creatine": lambda model: told_widths(told(model)),
     "widths": told,
     "lipids": told_macromolecules,

@@ -692,3 +692,25 @@ def test_a_search_that_runs_out_of_iterations_says_so(monkeypatch):
     spectra = phantom("mixed", np.random.default_rng(0), snr=60, shift_hz=8.0).spectra
 
     assert fit(spectra, backend="numpy").quality.status.item() == FitStatus.NOT_CONVERGED
+
+
+@pytest.mark.parametrize("echo_time_s", [0.03, 0.144])
+def test_singlets_alone_have_the_ratios_they_were_made_with(echo_time_s):
+    # what a first test of such a package is made of: no coupled lines of NAA, no macromolecules
+    acquisition = replace(ACQUISITION, echo_time_s=echo_time_s)
+    rng = np.random.default_rng(12)
+    t = np.arange(N) * acquisition.dwell_time_s
+    lines = [(3.21, 1.1), (3.027, 1.0), (3.913, 2 / 3), (2.01, 2.0)]
+    hz = acquisition.spectrometer_frequency_mhz
+    fid = sum(
+        area * np.exp((2j * np.pi * (ppm - 4.65) * hz - np.pi * 5) * t) for ppm, area in lines
+    )
+    noise = rng.normal(size=(12, N, 2)).view(complex)[..., 0]
+    fid = fid + np.abs(np.fft.fft(fid)).max() / 200 / np.sqrt(N) * noise
+
+    areas = fit(Spectra(fid=fid.reshape(12, 1, 1, N), acquisition=acquisition)).areas
+
+    for name, true in (("Cho/Cr", 1.1), ("NAA/Cr", 2.0), ("Cho/NAA", 0.55)):
+        found = ratio(areas, *name.split("/"))
+        assert np.median(found.value) == pytest.approx(true, rel=0.04)
+        assert found.interval(0.95).contains(np.full(found.value.shape, true)).mean() > 0.9
