@@ -20,19 +20,21 @@ from mrs_necrosis.arguments import (
     check_whole,
 )
 from mrs_necrosis.errors import FitError
-from mrs_necrosis.fitting.model import Model, areas_of, default_model, misshapen
-from mrs_necrosis.fitting.pieces import PIECE, run
-from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd, prepare
+from mrs_necrosis.fitting.echo import suited_model
+from mrs_necrosis.fitting.model import Model, areas_of, misshapen
+from mrs_necrosis.fitting.optimum import (
+    at_wall,
+    noise_in_fit,
+    noise_unit,
+    optimise,
+    residual_ratio,
+    root_diagonal,
+)
+from mrs_necrosis.fitting.pieces import PIECE, run, some_of
+from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.fitting.solver import choose_backend, solver_for
-from mrs_necrosis.fitting.start import other_starts, starting_values
-from mrs_necrosis.fitting.varpro import (
-    MOST_ITERATIONS,
-    TOLERANCE,
-    rotation,
-    row_by_row,
-    time_columns,
-)
+from mrs_necrosis.fitting.varpro import rotation, row_by_row, time_columns
 from mrs_necrosis.processors import available_processors
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.spectra import Spectra
@@ -44,47 +46,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.pieces import Executor
-    from mrs_necrosis.fitting.posterior import Posterior
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.solver import Backend, BackendName, Solver
-    from mrs_necrosis.fitting.varpro import State
 
 CHUNKS = {"numpy": 16, "compiled": 64}
 """Voxels that are fitted together; more do not fit the processor's cache and are slower."""
-
-FIRST_DIMENSIONS = 10.0
-"""Dimensions of the baseline while its stiffness is not yet known."""
-
-FIRST_ITERATIONS = 10
-"""Iterations of the first search, before anything is known of the baseline."""
-
-LOOSE_REACH = 10.0
-"""Size, in scales, of the ties between lipids while nothing is known of them."""
-
-LOUD = 1.3
-"""Residual over noise beyond which the model's own error counts as noise (assumed)."""
-
-LEAST_NOISE = 5e-4
-"""Noise is taken to be at least this share of the largest point: no model is better."""
 
 UNEXPLAINED_SD = 8.0
 """A residual line of so many standard deviations is an unexpected peak (assumed)."""
 
 UNEXPLAINED_SHARE = 0.10
 """… if its area is also such a share of the largest of NAA, Cr and Cho (assumed)."""
-
-NEGATIVE_SD = 0.5
-"""A component that comes out more negative than so many standard deviations gets a normal prior
-around zero with its own standard deviation: it may stay negative, within its error."""
-
-FIRST_TOLERANCE = 0.1
-"""The first search stops when the next step is predicted to lower chi-square by less."""
-
-SECOND_LOOK = ((FIRST_ITERATIONS, FIRST_TOLERANCE), (MOST_ITERATIONS, TOLERANCE))
-"""Iterations and tolerance of a search from another start: roughly, then to the end."""
-
-BROAD_TRIALS = ((0.05, 0.05), (0.15, 0.15), (0.4, 0.3))
-"""Starting widths of the lipids, as fractions of their boxes."""
 
 
 def fit(
@@ -105,7 +77,7 @@ def fit(
     spectra : Spectra
         Of V = X Y Z voxels.
     model : Model or None
-        ``default_model(spectra.acquisition)`` by default.
+        ``suited_model(spectra)`` by default.
     backend : {"auto", "numpy", "compiled"}
         Which solver minimises; see ``solver.choose_backend``.
     threads : int or None
@@ -154,7 +126,7 @@ def fit(
     check_progress(progress)
     check_executor(executor)
     check_path("keep", keep, optional=True)
-    model = default_model(spectra.acquisition) if model is None else model
+    model = suited_model(spectra) if model is None else model
     # for the whole of it: the limit is the process's, and of two threads that each set it the
     # first to end would lift it for the other
     with threadpool_limits(limits=1, user_api="blas"):
@@ -172,7 +144,7 @@ def fit(
         if threads is None:
             threads = 1 if executor is not None else available_processors()
         how = (chosen_backend, threads, CHUNKS[chosen_backend] if chunk is None else chunk)
-        work = ((problem, _some(spectra, fid, rows), *how) for rows in chosen)
+        work = ((problem, some_of(spectra, rows), *how) for rows in chosen)
         done, folder = 0, None if keep is None else Path(keep)
         for rows, found in zip(
             chosen, run(work, _solve, executor=executor, keep=folder), strict=True
@@ -184,16 +156,6 @@ def fit(
             if progress is not None:
                 progress(done, at.size)
         return result_of(spectra, problem, out, status, sd, grid, backend=chosen_backend)
-
-
-def _some(spectra: Spectra, fid: NDArray[np.complex128], rows: NDArray[np.intp]) -> Spectra:
-    """Return some voxels as a grid of their own."""
-    stated = spectra.noise_sd
-    return Spectra(
-        fid=fid[rows][:, None, None],
-        acquisition=spectra.acquisition,
-        noise_sd=None if stated is None else stated.reshape(-1)[rows][:, None, None],
-    )
 
 
 def _solve(
@@ -263,35 +225,6 @@ def _status_before(fid: NDArray[np.complex128], mask: NDArray[np.bool_]) -> NDAr
     return status
 
 
-def noise_in_fit(spectra: Spectra, problem: Problem) -> NDArray[np.float64]:
-    """Return the noise per in-band point of the samples that the fit uses, shape (V,)."""
-    with np.errstate(invalid="ignore"):
-        full = noise_sd(spectra).ravel()
-    scaled: NDArray[np.float64] = full * np.sqrt(problem.time_s.size / spectra.n_samples)
-    return scaled
-
-
-def noise_unit(band: NDArray[np.complex128], sd: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what the data are divided by, shape (V,): the noise, but some of it in any case.
-
-    Data without noise have nothing to weigh with, and no model is better than ``LEAST_NOISE``.
-    """
-    unit: NDArray[np.float64] = np.maximum(
-        np.where(np.isfinite(sd), sd, 0.0), LEAST_NOISE * np.abs(band).max(axis=1)
-    )
-    return unit
-
-
-def _scale_of(problem: Problem, amplitudes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the unit of the amplitudes' priors, shape (V,); it is never zero."""
-    names = problem.model.names
-    members = [names.index(name) for name in problem.model.scale] or list(range(len(names)))
-    summed = np.maximum(amplitudes[:, members], 0.0).sum(axis=1)
-    floor = 0.02 * np.abs(amplitudes).max(axis=1) + 1e-12
-    scale: NDArray[np.float64] = np.maximum(summed, floor)
-    return scale
-
-
 def _fit_chunk(
     problem: Problem,
     solver: Solver,
@@ -320,7 +253,7 @@ def _fit_chunk(
     covariance = post.covariance[:, :k, :k]
     covariance = (covariance + np.swapaxes(covariance, 1, 2)) / 2
     # what the model leaves over beyond the noise widens every error
-    ratio = _ratio_of(found.residual)
+    ratio = residual_ratio(found.residual)
     widen = np.maximum(ratio, 1.0) ** 2
     covariance *= widen[:, None, None]
     for matrix in misshapen(problem.model):
@@ -336,11 +269,11 @@ def _fit_chunk(
         problem,
         found.residual * found.loudness[:, None],
         state.amplitudes * found.loudness[:, None],
-        _root_diagonal(post.covariance)[:, :k] * found.loudness[:, None],
+        root_diagonal(post.covariance)[:, :k] * found.loudness[:, None],
         theta,
     )
     finite = np.isfinite(post.mean).all(axis=1) & np.isfinite(post.covariance).all(axis=(1, 2))
-    walls = _at_wall(problem, theta, found.box)
+    walls = at_wall(problem, theta, found.box)
     status[at] = np.where(
         finite,
         np.where(
@@ -350,208 +283,6 @@ def _fit_chunk(
         ),
         FitStatus.FAILED,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Optimum:
-    """Where the search ended in V voxels, and the objective that it minimised there.
-
-    Parameters
-    ----------
-    begun : tuple of ndarray of float64, shapes (V, P) and (V, K)
-        Parameters and amplitudes at the start, before anything was known.
-    state : State
-        At the optimum.
-    box : tuple of ndarray of float64, shapes (V, P)
-        Lower and upper bounds of the nonlinear parameters.
-    converged : ndarray of bool, shape (V,)
-        False where the search ran out of iterations.
-    precision, pull : ndarray of float64, shapes (V, K, K) and (V, K)
-        Prior of the amplitudes.
-    shrink : ndarray of float64, shape (V, B)
-        What the baseline takes of each mode.
-    aim : ndarray of float64, shape (V, P)
-        Means of the parameters' priors, see ``varpro.aim_of``.
-    posterior : Posterior
-        Averaged over the baseline's stiffness.
-    loudness : ndarray of float64, shape (V,)
-        By how much more than the noise the data were divided in the end, because the model
-        leaves so much over. All but ``begun`` is in that unit.
-    residual : ndarray of complex128, shape (V, M)
-        What the model leaves over.
-    """
-
-    begun: tuple[NDArray[np.float64], NDArray[np.float64]]
-    state: State
-    box: tuple[NDArray[np.float64], NDArray[np.float64]]
-    converged: NDArray[np.bool_]
-    precision: NDArray[np.float64]
-    pull: NDArray[np.float64]
-    shrink: NDArray[np.float64]
-    aim: NDArray[np.float64]
-    posterior: Posterior
-    loudness: NDArray[np.float64]
-    residual: NDArray[np.complex128]
-
-
-def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> Optimum:
-    """Find the optimum of every voxel.
-
-    The search runs twice: with a middling baseline, then with what was learnt from that; where a
-    lipid may lie in the wrong valley, once more from the other one.
-
-    Parameters
-    ----------
-    problem : Problem
-        The shared part.
-    solver : Solver
-        Of that problem.
-    data : ndarray of complex128, shape (V, M)
-        In-band points in units of the noise.
-
-    Returns
-    -------
-    Optimum
-        Under the priors and the stiffness that the data chose.
-    """
-    v, k = data.shape[0], len(problem.model.components)
-    index = np.arange(k)
-    precision, pull = np.zeros((v, k, k)), np.zeros((v, k))
-    # before anything is known: a ridge that only keeps matrices regular
-    precision[:, index, index] = 1e-6 + 1.0 / np.abs(data).max(axis=1)[:, None] ** 2
-    table = problem.candidates()
-    middling = np.abs(table.sum(axis=1) - FIRST_DIMENSIONS).argmin()
-    shrink = np.broadcast_to(table[middling], (v, table.shape[1]))
-    theta, box, begun, sd = starting_values(
-        problem, solver, data, precision, pull, shrink, BROAD_TRIALS
-    )
-
-    # how much lipid there is beyond macromolecules, before lipids are tied to each other
-    scale = _scale_of(problem, begun)
-    precision, pull, _ = amplitude_prior(problem, scale, begun, sd, least_reach=LOOSE_REACH)
-    _, first, _ = solver.eliminate(data, theta, precision, pull, shrink)
-
-    scale = _scale_of(problem, first)
-    precision, pull, widened = amplitude_prior(problem, scale, first, sd)
-    state, _ = solver.minimise(
-        data,
-        theta,
-        box,
-        precision,
-        pull,
-        shrink,
-        most_iterations=FIRST_ITERATIONS,
-        tolerance=FIRST_TOLERANCE,
-    )
-    post = solver.average(state, _stuck(state.theta, box), precision, pull)
-
-    # where the model leaves over more than noise, that is the noise the priors compete with
-    loudness = np.maximum(_ratio_of(_residual(problem, solver, data, state, post)), 1.0)
-    loudness = np.where(loudness > LOUD, loudness, 1.0)
-    data = data / loudness[:, None]
-    amplitudes = state.amplitudes / loudness[:, None]
-    sd = _root_diagonal(post.covariance)[:, :k]
-    scale = _scale_of(problem, amplitudes)
-    widened /= loudness[:, None]
-    precision, pull, _ = amplitude_prior(problem, scale, amplitudes, sd, widened)
-    # areas are not negative beyond their error: pull those that are back to it
-    negative = post.mean[:, :k] < -NEGATIVE_SD * sd
-    precision[:, index, index] += np.where(negative, sd**-2.0, 0.0)
-    shrink = table[post.weight.argmax(axis=1)]
-    aim = solver.aim(state.theta, precision, shrink)
-    state, converged = solver.minimise(data, state.theta, box, precision, pull, shrink, aim)
-    weighing = (precision, pull, shrink, aim)
-    _look_elsewhere(problem, solver, data, box, weighing, state, converged)
-    post = solver.average(state, _stuck(state.theta, box), precision, pull, aim)
-    residual = _residual(problem, solver, data, state, post)
-    begun_at = (theta, begun)
-    return Optimum(
-        begun_at, state, box, converged, precision, pull, shrink, aim, post, loudness, residual
-    )
-
-
-def _look_elsewhere(
-    problem: Problem,
-    solver: Solver,
-    data: NDArray[np.complex128],
-    box: tuple[NDArray[np.float64], NDArray[np.float64]],
-    weighing: tuple[NDArray[np.float64], ...],
-    state: State,
-    converged: NDArray[np.bool_],
-) -> None:
-    """Search again where another valley may be deeper, and keep in ``state`` what is lower.
-
-    A rough search shows which starts lead lower: most come back to where the search was.
-    """
-    for at, start in other_starts(problem, state.theta.copy(), box):
-        for iterations, tolerance in SECOND_LOOK:
-            other, done = solver.minimise(
-                data[at],
-                start,
-                (box[0][at], box[1][at]),
-                *(one[at] for one in weighing),
-                most_iterations=iterations,
-                tolerance=tolerance,
-            )
-            lower = other.objective < state.objective[at]
-            at, start = at[lower], other.theta[lower]
-            if at.size == 0:
-                break
-        else:
-            state.put(at, other, lower)
-            converged[at] = done[lower]
-
-
-def _residual(
-    problem: Problem,
-    solver: Solver,
-    data: NDArray[np.complex128],
-    state: State,
-    post: Posterior,
-) -> NDArray[np.complex128]:
-    """Return what the model leaves over at the optimum, shape (V, M)."""
-    taken = row_by_row(post.weight, problem.candidates())
-    left: NDArray[np.complex128] = rotation(problem, state.theta) * data
-    left -= solver.spectrum(state.theta, state.amplitudes)
-    left -= row_by_row(row_by_row(left, problem.modes) * taken, problem.modes.T)
-    return left
-
-
-def _ratio_of(residual: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Return the residual over the unit of the data, shape (V,)."""
-    ratio: NDArray[np.float64] = np.sqrt((np.abs(residual) ** 2).mean(axis=1) / 2)
-    return ratio
-
-
-def _root_diagonal(covariance: NDArray[Any]) -> NDArray[np.float64]:
-    deviation: NDArray[np.float64] = np.sqrt(
-        np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 1e-300)
-    )
-    return deviation
-
-
-def _stuck(
-    theta: NDArray[np.float64], box: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> NDArray[np.bool_]:
-    return (theta <= box[0]) | (theta >= box[1])
-
-
-def _at_wall(
-    problem: Problem,
-    theta: NDArray[np.float64],
-    box: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> NDArray[np.bool_]:
-    """Return whether a global shift, width or phase lies at a wall that is not physical."""
-    lower, upper = theta <= box[0], theta >= box[1]
-    # a purely Gaussian line is a fine answer
-    lower[:, problem.index("lorentz")] = False
-    watched = [
-        p
-        for p, parameter in enumerate(problem.model.parameters)
-        if ":" not in parameter.name and parameter.kind != "gauss2"
-    ]
-    found: NDArray[np.bool_] = np.any((lower | upper)[:, watched], axis=1)
-    return found
 
 
 def parts_of(
@@ -679,7 +410,7 @@ def result_of(
         values.reshape(*grid, len(names)),
         covariance.reshape(*grid, len(names), len(names)),
     )
-    notes = []
+    notes = list(model.assumed)
     if spectra.acquisition.echo_time_s is None:
         areas, inverted = upright(areas)
         if inverted.any():

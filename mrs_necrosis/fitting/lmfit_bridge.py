@@ -19,12 +19,12 @@ import numpy as np
 
 from mrs_necrosis.fitting.engine import (
     VoxelArrays,
-    noise_in_fit,
     of_areas,
     parts_of,
     result_of,
     tallest,
 )
+from mrs_necrosis.fitting.optimum import noise_in_fit
 from mrs_necrosis.fitting.residuals import voxel_objective
 from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.quality import FitStatus
@@ -179,7 +179,7 @@ def lmfit_problem(
     spectra : Spectra
         Of any grid.
     model : Model or None
-        ``default_model(spectra.acquisition)`` by default.
+        ``suited_model(spectra)`` by default.
     voxel : tuple of int
         Index along X, Y, Z.
 

@@ -229,6 +229,8 @@ class Model:
         Components whose summed areas are the unit of the amplitudes' priors.
     source : str
         Where the lines come from, for the report.
+    assumed : tuple of str
+        Sentences on what was taken for granted because nobody told it; a ``Fit`` notes them.
     """
 
     name: str
@@ -238,6 +240,7 @@ class Model:
     range_ppm: tuple[float, float] = (0.2, 4.2)
     scale: tuple[str, ...] = ()
     source: str = ""
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for kind, items in (("component", self.components), ("parameter", self.parameters)):
@@ -278,7 +281,9 @@ class Model:
         return tuple(item.name for item in self.components)
 
     def without(self, *names: str) -> Model:
-        """Return the model without some components, and without what acts on them alone.
+        """Return the model without some components, their parts and what acts on them alone.
+
+        A part has no area of its own and is tied to a component, as ``LacCH`` to ``Lac``.
 
         Raises
         ------
@@ -289,9 +294,10 @@ class Model:
         if unknown:
             msg = f"no component {sorted(unknown)}; there are {', '.join(self.names)}"
             raise KeyError(msg)
-        kept = tuple(item for item in self.components if item.name not in names)
-        kept = tuple(replace(c, tied_to="") if c.tied_to in names else c for c in kept)
-        kept = tuple(replace(c, under="") if c.under in names else c for c in kept)
+        gone = {*names, *(c.name for c in self.components if not c.area and c.tied_to in names)}
+        kept = tuple(item for item in self.components if item.name not in gone)
+        kept = tuple(replace(c, tied_to="") if c.tied_to in gone else c for c in kept)
+        kept = tuple(replace(c, under="") if c.under in gone else c for c in kept)
         return self._with_components(kept)
 
     def with_components(self, *components: Component) -> Model:
@@ -468,7 +474,7 @@ def default_model(
         Field, sequence and echo time decide what is visible and how coupled spins look.
     kind : {"auto", "metabolites", "peaks"}
         Linear combination of whole metabolites, or free peaks. ``"auto"`` takes metabolites
-        where the echo time is known and peaks where it is not.
+        where the echo time is known and peaks where it is not; ``suited_model`` asks the spectra.
     baseline : Baseline or None
         Another than the default.
 

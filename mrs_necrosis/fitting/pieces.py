@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 import mrs_necrosis
+from mrs_necrosis.spectra import Spectra
 from mrs_necrosis.staging import write_atomically
 
 if TYPE_CHECKING:
@@ -139,3 +140,13 @@ def _load(path: Path) -> Arrays | None:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None  # not there, or damaged: it is done again
+
+
+def some_of(spectra: Spectra, rows: NDArray[np.intp]) -> Spectra:
+    """Return some voxels, by their place in the flat grid, as a grid of their own."""
+    stated = spectra.noise_sd
+    return Spectra(
+        fid=spectra.fid.reshape(-1, spectra.n_samples)[rows][:, None, None],
+        acquisition=spectra.acquisition,
+        noise_sd=None if stated is None else stated.reshape(-1)[rows][:, None, None],
+    )

@@ -17,8 +17,9 @@ from scipy.fft import fft
 from threadpoolctl import threadpool_limits
 
 from mrs_necrosis.errors import FitError
-from mrs_necrosis.fitting.engine import noise_in_fit, noise_unit, optimise
-from mrs_necrosis.fitting.model import GAUSS_RATE, default_model
+from mrs_necrosis.fitting.echo import suited_model
+from mrs_necrosis.fitting.model import GAUSS_RATE
+from mrs_necrosis.fitting.optimum import noise_in_fit, noise_unit, optimise
 from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.fitting.varpro import rotation, time_columns
@@ -153,7 +154,7 @@ def voxel_objective(
     spectra : Spectra
         Of any grid.
     model : Model or None
-        ``default_model(spectra.acquisition)`` by default.
+        ``suited_model(spectra)`` by default.
     voxel : tuple of int
         Index along X, Y, Z.
 
@@ -174,7 +175,7 @@ def voxel_objective(
     if not (np.isfinite(fid).all() and np.abs(fid).any()):
         msg = f"voxel {voxel} is zero or not finite: there is nothing to fit"
         raise FitError(msg)
-    problem = prepare(spectra, default_model(spectra.acquisition) if model is None else model)
+    problem = prepare(spectra, suited_model(spectra) if model is None else model)
     k = len(problem.model.components)
     solver = NumpySolver(problem)
     with threadpool_limits(limits=1, user_api="blas"):

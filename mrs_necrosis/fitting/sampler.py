@@ -94,7 +94,7 @@ def sample(
     spectra : Spectra
         Of any grid.
     model : Model or None
-        ``default_model(spectra.acquisition)`` by default.
+        ``suited_model(spectra)`` by default.
     voxel : tuple of int
         Index along X, Y, Z.
     rng : numpy.random.Generator
