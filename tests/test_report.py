@@ -467,13 +467,14 @@ def test_groups_and_baseline_make_up_the_fit():
     assert list(groups) == ["Cho", "Cr", "NAA", "Lac", "Lip", "MM"]
 
 
-def test_what_is_missing_of_creatines_line_is_drawn_with_it():
+@pytest.mark.parametrize(("whole", "part"), [("Cr", "CrCH2"), ("NAA", "NAAasp"), ("Lac", "LacCH")])
+def test_what_is_missing_of_a_metabolites_lines_is_drawn_with_it(whole, part):
     curves = made_curves(np.linspace(0.0, 4.6, 600), np.zeros(600))
 
-    groups = figure.grouped(curves, {"mI": "CrCH2"})
+    groups = figure.grouped(curves, {"mI": part})
 
-    both = curves.components["Cr"] + curves.components["mI"]
-    np.testing.assert_array_equal(groups["Cr"], both.real)
+    both = curves.components[whole] + curves.components["mI"]
+    np.testing.assert_array_equal(groups[whole], both.real)
     assert not {"mI", "other"} & set(groups)
 
 

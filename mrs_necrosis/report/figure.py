@@ -64,8 +64,8 @@ STYLE: Any = {
 _DPI = 200
 _GROUPS = {
     "mI": ("mI", "mIecho"), "Cho": ("Cho",), "Cr": ("Cr", "CrCH2"),
-    "Glx": ("Glx", "Glu", "Gln", "Gluecho", "Glnecho"), "NAA": ("NAA", "NAAecho"),
-    "Lac": ("Lac",), "Lip": ("Lip13", "Lip09", "Lip20", "LL"),
+    "Glx": ("Glx", "Glu", "Gln", "Gluecho", "Glnecho"), "NAA": ("NAA", "NAAasp", "NAAecho"),
+    "Lac": ("Lac", "LacCH"), "Lip": ("Lip13", "Lip09", "Lip20", "LL"),
 }  # fmt: skip
 _NAMED = ("mI", "Cho", "Cr", "NAA")
 
