@@ -57,6 +57,17 @@ def suited_model(
         If the nucleus is known and is not 1H, or there is no such kind.
     FitError
         If no model can be laid under these spectra.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import numpy as np
+    >>> from mrs_necrosis.simulation import phantom
+    >>> made = phantom("normal_white_matter", np.random.default_rng(1), echo_time_s=0.144)
+    >>> unknown = replace(made.spectra.acquisition, echo_time_s=None)
+    >>> model = suited_model(replace(made.spectra, acquisition=unknown))
+    >>> "coupled spins were fitted as in a PRESS of 140 ms" in model.assumed[0]
+    True
     """
     acquisition = spectra.acquisition
     from mrs_necrosis.simulation.spins import known_sequence
