@@ -17,13 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrs_necrosis.fitting.engine import (
-    VoxelArrays,
-    of_areas,
-    parts_of,
-    result_of,
-    tallest,
-)
+from mrs_necrosis.fitting.assembly import VoxelArrays, of_areas, parts_of, result_of
+from mrs_necrosis.fitting.diagnosis import tallest
 from mrs_necrosis.fitting.optimum import noise_in_fit
 from mrs_necrosis.fitting.residuals import voxel_objective
 from mrs_necrosis.fitting.solver import NumpySolver

@@ -266,21 +266,3 @@ def _stuck(
     theta: NDArray[np.float64], box: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> NDArray[np.bool_]:
     return (theta <= box[0]) | (theta >= box[1])
-
-
-def at_wall(
-    problem: Problem,
-    theta: NDArray[np.float64],
-    box: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> NDArray[np.bool_]:
-    """Return whether a global shift, width or phase lies at a wall that is not physical."""
-    lower, upper = theta <= box[0], theta >= box[1]
-    # a purely Gaussian line is a fine answer
-    lower[:, problem.index("lorentz")] = False
-    watched = [
-        p
-        for p, parameter in enumerate(problem.model.parameters)
-        if ":" not in parameter.name and parameter.kind != "gauss2"
-    ]
-    found: NDArray[np.bool_] = np.any((lower | upper)[:, watched], axis=1)
-    return found
