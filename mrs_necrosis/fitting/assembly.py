@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.fft import fft
@@ -18,6 +18,8 @@ from mrs_necrosis.fitting.varpro import rotation, row_by_row, time_columns
 from mrs_necrosis.quality import FitStatus, Quality
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.problem import Problem
@@ -29,6 +31,7 @@ class VoxelArrays:
     """Results of V voxels while they are collected; NaN until there is one.
 
     The covariance is that of the areas: that of all components would take most of the memory.
+    ``sd`` is the noise per in-band point.
     """
 
     amplitudes: NDArray[np.float64]
@@ -38,6 +41,8 @@ class VoxelArrays:
     residual: NDArray[np.float64]
     unexplained: NDArray[np.float64]
     tallest: NDArray[np.float64]
+    sd: NDArray[np.float64]
+    status: NDArray[np.uint8]
 
     @classmethod
     def empty(cls, voxels: int, problem: Problem) -> VoxelArrays:
@@ -45,14 +50,25 @@ class VoxelArrays:
         k, p = len(problem.model.components), len(problem.kind)
         areas = len(areas_of(problem.model)[0])
         return cls(
-            np.full((voxels, k), np.nan),
-            np.full((voxels, areas, areas), np.nan),
-            np.full((voxels, p), np.nan),
-            np.full((voxels, problem.roughness.size), np.nan),
-            np.full(voxels, np.nan),
-            np.full(voxels, np.nan),
-            np.full(voxels, np.nan),
+            amplitudes=np.full((voxels, k), np.nan),
+            covariance=np.full((voxels, areas, areas), np.nan),
+            theta=np.full((voxels, p), np.nan),
+            taken=np.full((voxels, problem.roughness.size), np.nan),
+            residual=np.full(voxels, np.nan),
+            unexplained=np.full(voxels, np.nan),
+            tallest=np.full(voxels, np.nan),
+            sd=np.full(voxels, np.nan),
+            status=np.full(voxels, FitStatus.MASKED, dtype=np.uint8),
         )
+
+    def by_name(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays under their names."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def put(self, rows: NDArray[np.intp], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what another's ``by_name`` gave for some of the voxels."""
+        for name, array in arrays.items():
+            getattr(self, name)[rows] = array
 
 
 def parts_of(
@@ -83,14 +99,11 @@ def result_of(
     spectra: Spectra,
     problem: Problem,
     out: VoxelArrays,
-    status: NDArray[np.uint8],
-    sd: NDArray[np.float64],
-    grid: tuple[int, int, int],
     *,
     backend: str,
 ) -> Fit:
-    """Make a Fit of what was collected; ``sd`` is the noise per in-band point, shape (V,)."""
-    model = problem.model
+    """Make a Fit of what was collected."""
+    model, grid = problem.model, spectra.grid
     names, combine = areas_of(model)
     values = row_by_row(out.amplitudes, combine.T)
     covariance = out.covariance
@@ -112,12 +125,12 @@ def result_of(
     areas = areas.with_ll()
     parameter_names = tuple(p.name for p in model.parameters)
     column = {name: out.theta[:, i] for i, name in enumerate(parameter_names)}
-    zero = np.zeros(len(status))
+    zero = np.zeros(len(out.status))
     width = voigt_width(column.get("lorentz_hz", zero), column.get("gauss2_hz2", zero))
     width = np.where(np.isnan(out.theta).all(axis=1), np.nan, width)
     mhz = spectra.acquisition.spectrometer_frequency_mhz
     reference = spectra.acquisition.reference_or_water_ppm
-    full_sd = sd * np.sqrt(spectra.n_samples / problem.time_s.size)
+    full_sd = out.sd * np.sqrt(spectra.n_samples / problem.time_s.size)
     with np.errstate(invalid="ignore", divide="ignore"):
         snr = out.tallest / full_sd
     quality = Quality(
@@ -125,7 +138,7 @@ def result_of(
         linewidth_hz=width.reshape(grid),
         linewidth_ppm=(width / mhz).reshape(grid),
         residual_ratio=out.residual.reshape(grid),
-        status=status.reshape(grid),
+        status=out.status.reshape(grid),
         unexplained_ppm=(reference + out.unexplained / mhz).reshape(grid),
         reference_confidence=spectra.reference_confidence,
         water_ratio=spectra.water_ratio,

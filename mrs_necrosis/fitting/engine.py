@@ -121,13 +121,8 @@ def fit(
     # first to end would lift it for the other
     with threadpool_limits(limits=1, user_api="blas"):
         problem = prepare(spectra, model)
-        grid = spectra.grid
-        fid = spectra.fid.reshape(-1, spectra.n_samples)
         todo = np.ravel(spectra.voxels_to_fit)
-        voxels = fid.shape[0]
-        out = VoxelArrays.empty(voxels, problem)
-        status = np.full(voxels, FitStatus.MASKED, dtype=np.uint8)
-        sd = np.full(voxels, np.nan)
+        out = VoxelArrays.empty(todo.size, problem)
         at = np.flatnonzero(todo)
         chosen = [at[start : start + PIECE] for start in range(0, at.size, PIECE)]
         chosen_backend = choose_backend(backend, at.size)
@@ -139,13 +134,11 @@ def fit(
         for rows, found in zip(
             chosen, run(work, _solve, executor=executor, keep=folder), strict=True
         ):
-            for name in VoxelArrays.__slots__:
-                getattr(out, name)[rows] = found[name]
-            status[rows], sd[rows] = found["status"], found["sd"]
+            out.put(rows, found)
             done += rows.size
             if progress is not None:
                 progress(done, at.size)
-        return result_of(spectra, problem, out, status, sd, grid, backend=chosen_backend)
+        return result_of(spectra, problem, out, backend=chosen_backend)
 
 
 def _solve(
@@ -153,34 +146,29 @@ def _solve(
 ) -> dict[str, NDArray[Any]]:
     """Fit the voxels of one piece; importable by the workers of an executor."""
     fid = spectra.fid.reshape(-1, spectra.n_samples)
-    status = _status_before(fid, np.ones(fid.shape[0], dtype=bool))
-    todo = np.flatnonzero(status == FitStatus.OK)
     out = VoxelArrays.empty(fid.shape[0], problem)
+    out.status = _status_before(fid)
+    todo = np.flatnonzero(out.status == FitStatus.OK)
     solver = solver_for(problem, backend, threads)
     with threadpool_limits(limits=1, user_api="blas"):
-        sd = noise_in_fit(spectra, problem)
-        sd[todo] = noise_unit(problem.in_band(fid[todo]), sd[todo])
+        out.sd = noise_in_fit(spectra, problem)
+        out.sd[todo] = noise_unit(problem.in_band(fid[todo]), out.sd[todo])
         for start in range(0, todo.size, chunk):
             at = todo[start : start + chunk]
             # a voxel that failed is NaN in the compiled solver, and its arithmetic goes on
             with np.errstate(invalid="ignore", over="ignore"):
-                _fit_chunk(problem, solver, fid[at], sd[at], out, at, status)
-    bad = ~np.isin(status, [s for s in FitStatus if s.has_areas])
+                _fit_chunk(problem, solver, fid[at], out, at)
+    bad = ~np.isin(out.status, [s for s in FitStatus if s.has_areas])
     out.amplitudes[bad] = np.nan
     out.covariance[bad] = np.nan
     out.theta[bad] = np.nan
-    return {name: getattr(out, name) for name in VoxelArrays.__slots__} | {
-        "status": status,
-        "sd": sd,
-    }
+    return out.by_name()
 
 
-def _status_before(fid: NDArray[np.complex128], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _status_before(fid: NDArray[np.complex128]) -> NDArray[np.uint8]:
     status = np.full(fid.shape[0], FitStatus.OK, dtype=np.uint8)
-    status[~mask] = FitStatus.MASKED
-    finite = np.isfinite(fid).all(axis=1)
-    status[mask & ~finite] = FitStatus.NOT_FINITE
-    status[mask & finite & ~np.abs(fid).any(axis=1)] = FitStatus.NO_SIGNAL
+    status[~fid.any(axis=1)] = FitStatus.NO_SIGNAL
+    status[~np.isfinite(fid).all(axis=1)] = FitStatus.NOT_FINITE
     return status
 
 
@@ -188,22 +176,20 @@ def _fit_chunk(
     problem: Problem,
     solver: Solver,
     fid: NDArray[np.complex128],
-    sd: NDArray[np.float64],
     out: VoxelArrays,
     at: NDArray[np.intp],
-    status: NDArray[np.uint8],
 ) -> None:
-    """Fit some voxels and write them to their places in ``out``."""
-    data = problem.in_band(fid)
+    """Fit some voxels and write them to their places in ``out``, which has their noise."""
+    data, sd = problem.in_band(fid), out.sd[at]
     try:
         found = optimise(problem, solver, data / sd[:, None])
     except np.linalg.LinAlgError:
         if at.size == 1:
-            status[at] = FitStatus.FAILED
+            out.status[at] = FitStatus.FAILED
             return
         for i in range(at.size):
             one = slice(i, i + 1)
-            _fit_chunk(problem, solver, fid[one], sd[one], out, at[one], status)
+            _fit_chunk(problem, solver, fid[one], out, at[one])
         return
     state, post = found.state, found.posterior
     k = state.amplitudes.shape[1]
@@ -233,7 +219,7 @@ def _fit_chunk(
     )
     finite = np.isfinite(post.mean).all(axis=1) & np.isfinite(post.covariance).all(axis=(1, 2))
     walls = at_wall(problem, theta, found.box)
-    status[at] = np.where(
+    out.status[at] = np.where(
         finite,
         np.where(
             found.converged,

@@ -127,16 +127,9 @@ class LmfitProblem:
             slope = self._slopes(result)
             widen = max(float(ratio[0]), 1.0) ** 2
             out.covariance[:] = of_areas(problem, (slope @ covariance @ slope.T * widen)[None])
-        status = FitStatus.OK if result.success else FitStatus.NOT_CONVERGED
-        return result_of(
-            objective.spectra,
-            problem,
-            out,
-            np.array([status], dtype=np.uint8),
-            noise_in_fit(objective.spectra, problem),
-            (1, 1, 1),
-            backend="lmfit",
-        )
+        out.status[0] = FitStatus.OK if result.success else FitStatus.NOT_CONVERGED
+        out.sd = noise_in_fit(objective.spectra, problem)
+        return result_of(objective.spectra, problem, out, backend="lmfit")
 
     @property
     def _unit(self) -> NDArray[np.float64]:
