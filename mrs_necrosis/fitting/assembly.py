@@ -11,7 +11,7 @@ from scipy.fft import fft
 
 from mrs_necrosis.areas import PeakAreas, upright
 from mrs_necrosis.errors import FitError
-from mrs_necrosis.fitting.diagnosis import notes_on, voigt_width
+from mrs_necrosis.fitting.diagnosis import linewidth_hz, notes_on
 from mrs_necrosis.fitting.model import areas_of
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.fitting.varpro import rotation, row_by_row, time_columns
@@ -124,9 +124,7 @@ def result_of(
             )
     areas = areas.with_ll()
     parameter_names = tuple(p.name for p in model.parameters)
-    column = {name: out.theta[:, i] for i, name in enumerate(parameter_names)}
-    zero = np.zeros(len(out.status))
-    width = voigt_width(column.get("lorentz_hz", zero), column.get("gauss2_hz2", zero))
+    width = linewidth_hz(problem, out.theta, 0.0)
     width = np.where(np.isnan(out.theta).all(axis=1), np.nan, width)
     mhz = spectra.acquisition.spectrometer_frequency_mhz
     reference = spectra.acquisition.reference_or_water_ppm
@@ -169,10 +167,7 @@ def _curves_at(
         raise FitError(msg)
     parts = parts_of(problem, problem.in_band(fid), theta, amplitudes, out.taken[at])
     phased, columns, baseline = (part[0] for part in parts)
-    shift = 0.0
-    names = [p.name for p in problem.model.parameters]
-    if "shift_hz" in names:
-        shift = float(theta[0, names.index("shift_hz")])
+    shift = problem.column(theta, "shift_hz", 0.0)[0]
     acquisition = spectra.acquisition
     ppm = acquisition.reference_or_water_ppm + (
         (problem.frequency_hz - shift) / acquisition.spectrometer_frequency_mhz

@@ -19,6 +19,9 @@ UNEXPLAINED_SD = 8.0
 UNEXPLAINED_SHARE = 0.10
 """… if its area is also such a share of the largest of NAA, Cr and Cho (assumed)."""
 
+LIKELY_WIDTH_HZ = 6.0
+"""Width of such a line where the model has none of its own (assumed)."""
+
 
 def at_wall(
     problem: Problem,
@@ -51,16 +54,9 @@ def unexplained_hz(
     so that it is not called NAA.
     """
     model = problem.model
-    names = [p.name for p in model.parameters]
     v = residual.shape[0]
-    shift = np.zeros(v)
-    if "shift_hz" in names:
-        shift = theta[:, names.index("shift_hz")]
-    width = np.full(v, 6.0)
-    if "lorentz_hz" in names and "gauss2_hz2" in names:
-        width = voigt_width(
-            theta[:, names.index("lorentz_hz")], theta[:, names.index("gauss2_hz2")]
-        )
+    shift = problem.column(theta, "shift_hz", 0.0)
+    width = linewidth_hz(problem, theta, LIKELY_WIDTH_HZ)
     step = problem.frequency_hz[1] - problem.frequency_hz[0]
     reach = 24
     offset = np.arange(-reach, reach + 1) * step
@@ -92,6 +88,15 @@ def _line_hz(problem: Problem, component: int) -> float:
     """Return the frequency of a single-line component, relative to the band's start."""
     samples = problem.basis[component]
     return float(np.angle(samples[1] / samples[0]) / (2 * np.pi * problem.time_s[1]))
+
+
+def linewidth_hz(
+    problem: Problem, theta: NDArray[np.float64], unknown: float
+) -> NDArray[np.float64]:
+    """Return the full width at half maximum that all lines share, shape (V,)."""
+    return voigt_width(
+        problem.column(theta, "lorentz_hz", unknown), problem.column(theta, "gauss2_hz2", 0.0)
+    )
 
 
 def voigt_width(

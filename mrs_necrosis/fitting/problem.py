@@ -109,6 +109,13 @@ class Problem:
         """Return the positions of the parameters of one kind."""
         return [i for i, k in enumerate(self.kind) if k == kind]
 
+    def column(self, theta: NDArray[np.float64], name: str, unknown: float) -> NDArray[np.float64]:
+        """Return one parameter of V voxels, shape (V,); ``unknown`` where the model lacks it."""
+        names = [parameter.name for parameter in self.model.parameters]
+        if name not in names:
+            return np.full(len(theta), unknown)
+        return theta[:, names.index(name)]
+
     def shrinkage(self, dimensions: float) -> NDArray[np.float64]:
         """Return how much of each mode the baseline takes, shape (B,)."""
         return shrinkage_of(self.roughness, dimensions)
