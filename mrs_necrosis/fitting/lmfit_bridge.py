@@ -164,10 +164,8 @@ def lmfit_problem(
 
     Parameters
     ----------
-    spectra : Spectra
-        Of any grid.
-    model : Model or None
-        ``suited_model(spectra)`` by default.
+    spectra, model
+        As in ``fit``.
     voxel : tuple of int
         Index along X, Y, Z.
 

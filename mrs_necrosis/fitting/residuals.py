@@ -151,10 +151,8 @@ def voxel_objective(
 
     Parameters
     ----------
-    spectra : Spectra
-        Of any grid.
-    model : Model or None
-        ``suited_model(spectra)`` by default.
+    spectra, model
+        As in ``fit``.
     voxel : tuple of int
         Index along X, Y, Z.
 

@@ -91,10 +91,8 @@ def sample(
 
     Parameters
     ----------
-    spectra : Spectra
-        Of any grid.
-    model : Model or None
-        ``suited_model(spectra)`` by default.
+    spectra, model
+        As in ``fit``.
     voxel : tuple of int
         Index along X, Y, Z.
     rng : numpy.random.Generator
