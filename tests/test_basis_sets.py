@@ -137,6 +137,11 @@ def test_a_measured_macromolecule_spectrum_replaces_the_models_own():
     assert not [name for name in kept if name.startswith("MM") and name != "MM"]
 
 
+def test_coupled_lines_of_a_basis_set_are_taken_as_they_are():
+    assert "NAAasp" in default_model(ACQUISITION).names
+    assert "NAAasp" not in model_from_basis(own_set(), ACQUISITION).names
+
+
 @pytest.mark.parametrize("name", ["-CrCH2", "CrCH2"])
 def test_a_given_correction_of_creatine_does_not_stand_beside_the_models_own(name):
     given = own_set()

@@ -216,6 +216,8 @@ def model_from_basis(
             (item.name.startswith("MM") and measured)
             or (item.name.startswith("Lip") and not keep_lipids)
             or (others == "drop" and not item.name.startswith(("MM", "Lip")))
+            # coupled lines that were made for this sequence are as they should be
+            or (item.name == "NAAasp" and "NAA" in clean)
         )
     ]
     if gone:
