@@ -6,7 +6,7 @@ import pytest
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.simulation.phantoms import phantom
-from mrs_necrosis.simulation.signal import voigt_widths_hz
+from mrs_necrosis.simulation.signal import voigt_width_hz, voigt_widths_hz
 from mrs_necrosis.simulation.tissues import (
     cohort,
     relaxed,
@@ -226,6 +226,7 @@ def test_voigt_widths_add_up_at_both_ends():
 
     assert lorentz == pytest.approx([0.0, 2.5, 5.0])
     assert gauss[[0, 2]] == pytest.approx([5.0, 0.0], abs=0.02)
+    assert voigt_width_hz(lorentz, gauss**2) == pytest.approx(5.0, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["gaussians", "process"])

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrs_necrosis.simulation.signal import voigt_width_hz
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -94,32 +96,9 @@ def linewidth_hz(
     problem: Problem, theta: NDArray[np.float64], unknown: float
 ) -> NDArray[np.float64]:
     """Return the full width at half maximum that all lines share, shape (V,)."""
-    return voigt_width(
+    return voigt_width_hz(
         problem.column(theta, "lorentz_hz", unknown), problem.column(theta, "gauss2_hz2", 0.0)
     )
-
-
-def voigt_width(
-    lorentz_hz: NDArray[np.float64], gauss2_hz2: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the full width at half maximum of a Voigt line, in Hz.
-
-    Olivero & Longbothum, J. Quant. Spectrosc. Radiat. Transf. 17, 233 (1977).
-
-    Parameters
-    ----------
-    lorentz_hz, gauss2_hz2 : ndarray of float64
-        Lorentzian width and squared Gaussian width.
-
-    Returns
-    -------
-    ndarray of float64
-        Accurate to 0.02 %.
-    """
-    width: NDArray[np.float64] = 0.5346 * lorentz_hz + np.sqrt(
-        0.2166 * lorentz_hz**2 + np.maximum(gauss2_hz2, 0.0)
-    )
-    return width
 
 
 def tallest(

@@ -38,6 +38,8 @@ BaselineKind = Literal["gaussians", "process"]
 
 _FWHM_TO_DECAY: Final = math.pi**2 / (4 * math.log(2))
 
+_VOIGT_LORENTZ, _VOIGT_SQUARE = 0.5346, 0.2166  # see voigt_width_hz
+
 _CHUNK: Final = 512  # voxels at once, which bounds the memory
 _TAYLOR_ORDER: Final = 6  # of the begin time, on lines around _TAYLOR_PPM
 _TAYLOR_PPM: Final = 2.8
@@ -81,8 +83,7 @@ def voigt_widths_hz(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     r"""Return the Lorentzian and Gaussian widths of a Voigt line.
 
-    Solves the approximation :math:`W = 0.5346\,L + \sqrt{0.2166\,L^2 + G^2}` (Olivero and
-    Longbothum, J. Quant. Spectrosc. Radiat. Transfer 17, 233 (1977); good to 0.02 %).
+    Solves the approximation of ``voigt_width_hz``.
 
     Parameters
     ----------
@@ -98,8 +99,32 @@ def voigt_widths_hz(
     """
     width = np.asarray(linewidth_hz, dtype=np.float64)
     lorentz = width * np.asarray(lorentz_share, dtype=np.float64)
-    square = (width - 0.5346 * lorentz) ** 2 - 0.2166 * lorentz**2
+    square = (width - _VOIGT_LORENTZ * lorentz) ** 2 - _VOIGT_SQUARE * lorentz**2
     return lorentz, np.sqrt(np.maximum(square, 0.0))
+
+
+def voigt_width_hz(
+    lorentz_hz: NDArray[np.float64], gauss2_hz2: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    r"""Return the full width at half maximum of a Voigt line.
+
+    The approximation :math:`W = 0.5346\,L + \sqrt{0.2166\,L^2 + G^2}` (Olivero and Longbothum,
+    J. Quant. Spectrosc. Radiat. Transfer 17, 233 (1977); good to 0.02 %).
+
+    Parameters
+    ----------
+    lorentz_hz, gauss2_hz2 : ndarray of float64
+        Lorentzian width L and squared Gaussian width.
+
+    Returns
+    -------
+    ndarray of float64
+        W.
+    """
+    width: NDArray[np.float64] = _VOIGT_LORENTZ * lorentz_hz + np.sqrt(
+        _VOIGT_SQUARE * lorentz_hz**2 + np.maximum(gauss2_hz2, 0.0)
+    )
+    return width
 
 
 @lru_cache(maxsize=32)
