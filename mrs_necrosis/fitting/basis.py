@@ -149,36 +149,20 @@ def model_from_basis(
     FitError
         If the basis set is of another field, is mirrored, or holds nothing known.
     """
-    mhz = acquisition.spectrometer_frequency_mhz
-    if abs(basis.spectrometer_frequency_mhz / mhz - 1) > 0.005:
-        msg = (
-            f"the basis set is for {basis.spectrometer_frequency_mhz:.2f} MHz, the data are of "
-            f"{mhz:.2f} MHz; take one simulated at the data's field"
-        )
-        raise FitError(msg)
+    _check_field(basis, acquisition)
     template = default_model(acquisition, kind="metabolites") if model is None else model
     known = {item.name: item for item in template.components}
-    given = zip(basis.names, basis.fids, strict=True)
-    named = {ALIASES.get(name, name): fid for name, fid in given if name not in NOT_NEEDED}
     reference = WATER_PPM if basis.reference_ppm is None else basis.reference_ppm
     count = basis.fids.shape[1]
     time_s = np.linspace(0.0, (count - 1) * basis.dwell_time_s, count)
-    clean, notes = {}, [f"basis set of {len(named)} spectra given by the user"]
-    stripped = []
-    for name, fid in named.items():
-        clean[name], had = _without_reference_peak(fid, time_s, mhz, reference)
-        if had:
-            stripped.append(name)
-    if stripped:
-        notes.append(f"reference singlet at 0 ppm removed from {len(stripped)} of them")
+    notes: list[str] = []
+    clean = _cleaned(basis, acquisition, time_s, reference, notes)
     matches = {
         name: compare(fid, known[name], time_s, basis.spectrometer_frequency_mhz, reference)
         for name, fid in clean.items()
         if name in known and known[name].fid is None
     }
     offset, phase, scales = _settle(matches, tuple(clean), notes)
-    widths = [matches[name].linewidth_hz for name in ANCHORS if name in matches]
-    own_width = float(np.median(widths))
     echo = basis.echo_time_s
     if echo and acquisition.echo_time_s and abs(echo - acquisition.echo_time_s) > 0.002:
         notes.append(
@@ -189,24 +173,11 @@ def model_from_basis(
     for name, fid in clean.items():
         sampled = _resampled(fid, basis, reference - offset, acquisition)
         if name == "MM":
-            sampled = sampled / np.abs(sampled[0])
-            new.append(Component(name, "MM", "mm", fid=sampled))
-            continue
-        sampled = sampled * np.exp(-1j * phase) / scales[name]
-        old = known.get(name)
-        if old is None:
-            mean, sd = UNKNOWN_PRIOR
-            like = known[ANCHORS[0]]
-            new.append(
-                Component(
-                    name, name, "metabolite", prior_mean=mean, prior_sd=sd,
-                    shape_sd=like.shape_sd, alike=like.alike, fid=sampled,
-                )
-            )  # fmt: skip
+            new.append(Component(name, "MM", "mm", fid=sampled / np.abs(sampled[0])))
         else:
-            new.append(replace(old, shift_ppm=(), weight=(), gauss_ppm=(), fid=sampled))
-    measured = "MM" in clean
+            new.append(_component(name, sampled * np.exp(-1j * phase) / scales[name], known))
     made = template.with_components(*new)
+    measured = "MM" in clean
     keep_lipids = not measured if lipids is None else lipids
     gone = [
         item.name
@@ -222,14 +193,63 @@ def model_from_basis(
     ]
     if gone:
         made = made.without(*gone)
-    for parameter in made.parameters:
-        if parameter.name == "lorentz_hz" and own_width > 0:
-            # what the basis set's lines already have comes off the data's linewidth
-            low = parameter.lower - own_width
-            start = max(parameter.start - own_width, low)
-            made = made.with_parameter(replace(parameter, lower=low, start=start))
-            notes.append(f"its lines have {own_width:.1f} Hz of their own")
+    made = _narrowed(made, matches, notes)
     return replace(made, name="basis", source="; ".join(notes))
+
+
+def _check_field(basis: BasisSet, acquisition: Acquisition) -> None:
+    mhz = acquisition.spectrometer_frequency_mhz
+    if abs(basis.spectrometer_frequency_mhz / mhz - 1) > 0.005:
+        msg = (
+            f"the basis set is for {basis.spectrometer_frequency_mhz:.2f} MHz, the data are of "
+            f"{mhz:.2f} MHz; take one simulated at the data's field"
+        )
+        raise FitError(msg)
+
+
+def _cleaned(
+    basis: BasisSet,
+    acquisition: Acquisition,
+    time_s: NDArray[np.float64],
+    reference_ppm: float,
+    notes: list[str],
+) -> dict[str, NDArray[np.complex128]]:
+    """Return the set's FIDs by the library's names, without reference singlets."""
+    given = zip(basis.names, basis.fids, strict=True)
+    named = {ALIASES.get(name, name): fid for name, fid in given if name not in NOT_NEEDED}
+    notes.append(f"basis set of {len(named)} spectra given by the user")
+    mhz = acquisition.spectrometer_frequency_mhz
+    clean, stripped = {}, 0
+    for name, fid in named.items():
+        clean[name], had = _without_reference_peak(fid, time_s, mhz, reference_ppm)
+        stripped += had
+    if stripped:
+        notes.append(f"reference singlet at 0 ppm removed from {stripped} of them")
+    return clean
+
+
+def _component(name: str, fid: NDArray[np.complex128], known: dict[str, Component]) -> Component:
+    """Return the model's component with another FID, or a new one for a new metabolite."""
+    if name in known:
+        return replace(known[name], shift_ppm=(), weight=(), gauss_ppm=(), fid=fid)
+    mean, sd = UNKNOWN_PRIOR
+    like = known[ANCHORS[0]]
+    return Component(
+        name, name, "metabolite", prior_mean=mean, prior_sd=sd,
+        shape_sd=like.shape_sd, alike=like.alike, fid=fid,
+    )  # fmt: skip
+
+
+def _narrowed(model: Model, matches: dict[str, Match], notes: list[str]) -> Model:
+    """Return the model with what the set's lines already have off the data's linewidth."""
+    own = float(np.median([matches[name].linewidth_hz for name in ANCHORS if name in matches]))
+    for parameter in model.parameters:
+        if parameter.name == "lorentz_hz" and own > 0:
+            low = parameter.lower - own
+            start = max(parameter.start - own, low)
+            notes.append(f"its lines have {own:.1f} Hz of their own")
+            return model.with_parameter(replace(parameter, lower=low, start=start))
+    return model
 
 
 def compare(
