@@ -460,6 +460,52 @@ def _amplitude_prior(entry: dict[str, Any]) -> dict[str, Any]:
     return prior
 
 
+def _components(table: dict[str, Any], acquisition: Acquisition) -> Iterator[Component]:
+    """Give the components that are visible, with what is wrong with the shape of narrow lines."""
+    entries = (*table["component"], *_macromolecules(table))
+    wrong = float(table["narrow_shape_sd"])
+    for entry in _at_echo_time(entries, acquisition.echo_time_s):
+        if "other_echoes_of" in entry:
+            if not _division_is_unknown(acquisition):
+                continue
+            item = _other_echoes(entry, acquisition)
+        elif "missing_of" in entry:
+            item = _missing(entry, acquisition)
+        elif "lines" in entry:
+            item = _free(entry)
+        else:
+            item = _metabolite(entry, acquisition)
+        is_broad = item.shape in table["broad_shapes"]
+        yield item if is_broad else replace(item, shape_sd=wrong, alike="narrow")
+
+
+def _parameters(
+    table: dict[str, Any], components: Iterable[Component], acquisition: Acquisition
+) -> Iterator[Parameter]:
+    """Give the nonlinear parameters that act on any of the components."""
+    shapes = tuple(dict.fromkeys(item.shape for item in components))
+    narrow = tuple(s for s in shapes if s not in table["broad_shapes"])
+    mhz = acquisition.spectrometer_frequency_mhz
+    for entry in _at_echo_time(table["parameter"], acquisition.echo_time_s):
+        acts = entry["shapes"]
+        acting = {"all": shapes, "narrow": narrow}[acts] if isinstance(acts, str) else tuple(acts)
+        # widths and shifts may be stated in ppm, so that they follow the field
+        scale = {"ppm": mhz, "ppm2": mhz**2}.get(entry["unit"], 1.0)
+        sd = entry.get("sd")
+        parameter = Parameter(
+            entry["name"],
+            entry["kind"],
+            acting,
+            entry["start"] * scale,
+            None if sd is None else sd * scale,
+            entry["lower"] * scale,
+            entry["upper"] * scale,
+            tuple(entry.get("factors", ())),
+        ).among(shapes)
+        if parameter.shapes:
+            yield parameter
+
+
 def default_model(
     acquisition: Acquisition,
     *,
@@ -500,48 +546,11 @@ def default_model(
     if kind not in {"auto", "metabolites", "peaks"}:
         msg = f"kind must be 'auto', 'metabolites' or 'peaks'; got {kind!r}"
         raise ValueError(msg)
-    echo_time = acquisition.echo_time_s
     if kind == "auto":
-        kind = "peaks" if echo_time is None else "metabolites"
+        kind = "peaks" if acquisition.echo_time_s is None else "metabolites"
     table = _priors(kind)
-    components = []
-    for entry in _at_echo_time((*table["component"], *_macromolecules(table)), echo_time):
-        if "other_echoes_of" in entry:
-            if _division_is_unknown(acquisition):
-                components.append(_other_echoes(entry, acquisition))
-        elif "missing_of" in entry:
-            components.append(_missing(entry, acquisition))
-        elif "lines" in entry:
-            components.append(_free(entry))
-        else:
-            components.append(_metabolite(entry, acquisition))
+    components = tuple(_components(table, acquisition))
     mhz = acquisition.spectrometer_frequency_mhz
-    shapes = tuple(dict.fromkeys(item.shape for item in components))
-    narrow = tuple(s for s in shapes if s not in table["broad_shapes"])
-    wrong = float(table["narrow_shape_sd"])
-    components = [
-        replace(item, shape_sd=wrong, alike="narrow") if item.shape in narrow else item
-        for item in components
-    ]
-    parameters = []
-    for entry in _at_echo_time(table["parameter"], echo_time):
-        acts = entry["shapes"]
-        acting = {"all": shapes, "narrow": narrow}[acts] if isinstance(acts, str) else tuple(acts)
-        # widths and shifts may be stated in ppm, so that they follow the field
-        scale = {"ppm": mhz, "ppm2": mhz**2}.get(entry["unit"], 1.0)
-        sd = entry.get("sd")
-        parameter = Parameter(
-            entry["name"],
-            entry["kind"],
-            acting,
-            entry["start"] * scale,
-            None if sd is None else sd * scale,
-            entry["lower"] * scale,
-            entry["upper"] * scale,
-            tuple(entry.get("factors", ())),
-        ).among(shapes)
-        if parameter.shapes:
-            parameters.append(parameter)
     # structure as narrow as lines is no baseline, and lines are as broad in Hz at any field
     finest = max(table["baseline_dimensions"]) * min(1.0, mhz / table["baseline_mhz"])
     dimensions = tuple(d for d in table["baseline_dimensions"] if d <= max(finest, 8.0))
@@ -550,8 +559,8 @@ def default_model(
     names = {item.name for item in components}
     return Model(
         name=kind,
-        components=tuple(components),
-        parameters=tuple(parameters),
+        components=components,
+        parameters=tuple(_parameters(table, components, acquisition)),
         baseline=baseline or Baseline(dimensions),
         range_ppm=(low, high),
         scale=tuple(name for name in table["scale"] if name in names),
