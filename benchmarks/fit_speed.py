@@ -83,7 +83,7 @@ def _row(label: str, spectra: Spectra, model: Model, lmfit_count: int) -> tuple[
     chosen = problems[:lmfit_count]
     found = []
     lmfit = _cpu_ms(
-        lambda: found.extend(p.minimise(max_nfev=20000, method="leastsq") for p in chosen)
+        lambda: found.extend(p.minimize(max_nfev=20000, method="leastsq") for p in chosen)
     )
     lmfit /= len(chosen)
     search = _search_ms(chosen)

@@ -59,7 +59,7 @@ def main() -> None:
                     rivals.append(_trf(problem, start))
                 ours = o.chi_square(o.optimum)
                 if voxel < given.lmfit // 4:
-                    result = problem.minimise(
+                    result = problem.minimize(
                         problem.parameters(at_optimum=True), max_nfev=4000, method="leastsq"
                     )
                     slow.append(ours - result.chisqr)

@@ -70,7 +70,7 @@ def test_lmfit_ends_at_the_same_optimum(problem):
     o = problem.objective
 
     # its numerical derivatives: independent of ours
-    result = problem.minimise(problem.parameters(at_optimum=True), method="least_squares")
+    result = problem.minimize(problem.parameters(at_optimum=True), method="least_squares")
 
     assert abs(result.chisqr - o.chi_square(o.optimum)) < 0.1
     back = problem.as_fit(result)
@@ -86,7 +86,7 @@ def test_a_constraint_of_the_users_own_holds_and_reaches_the_covariance(problem)
     parameters = problem.parameters(at_optimum=True)
     parameters["area_Cho"].expr = "0.9 * area_Cr - area_Ch"
 
-    back = problem.as_fit(problem.minimise(parameters, method="least_squares"))
+    back = problem.as_fit(problem.minimize(parameters, method="least_squares"))
 
     areas = back.areas
     cho, cr = areas.index("Cho"), areas.index("Cr")

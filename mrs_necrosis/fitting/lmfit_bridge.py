@@ -50,7 +50,7 @@ class LmfitProblem:
     >>> problem = lmfit_problem(spectra)                              # doctest: +SKIP
     >>> parameters = problem.parameters()                             # doctest: +SKIP
     >>> parameters["area_PCr"].expr = "0.7 * area_Cr"                 # doctest: +SKIP
-    >>> fit = problem.as_fit(problem.minimise(parameters))            # doctest: +SKIP
+    >>> fit = problem.as_fit(problem.minimize(parameters))            # doctest: +SKIP
     """
 
     objective: VoxelObjective
@@ -72,8 +72,8 @@ class LmfitProblem:
         """Return the rows whose squares add up to the objective."""
         return self.objective.rows(self._variables(parameters))
 
-    def minimise(self, parameters: lmfit.Parameters | None = None, **options: Any) -> Any:
-        """Minimise with ``lmfit.minimize``.
+    def minimize(self, parameters: lmfit.Parameters | None = None, **options: Any) -> Any:
+        """Minimize with ``lmfit.minimize``.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class LmfitProblem:
         Parameters
         ----------
         result : lmfit.minimizer.MinimizerResult
-            Of ``minimise``, or of lmfit with ``scale_covar=False``.
+            Of ``minimize``, or of lmfit with ``scale_covar=False``.
 
         Returns
         -------
