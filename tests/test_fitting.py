@@ -8,6 +8,7 @@ import pytest
 
 from mrs_necrosis import Acquisition, PeakAreas, Spectra, ratio
 from mrs_necrosis.areas import DETECTION_SD
+from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting import Baseline, Parameter, default_model, fit
 from mrs_necrosis.fitting.model import areas_of, misshapen
 from mrs_necrosis.fitting.optimum import _look_elsewhere
@@ -186,6 +187,9 @@ def test_hopeless_voxels_get_a_status_and_disturb_nothing():
     assert result.status.ravel().tolist() == expected
     assert np.isnan(result.areas.values[1:]).all()
     np.testing.assert_array_equal(result.areas.values[0], alone.areas.values[0])
+    for voxel, status in enumerate(expected[1:], 1):
+        with pytest.raises(FitError, match=f"has no fit: {status.sentence}"):
+            result.curves((voxel, 0, 0))
 
 
 def test_curves_add_up():

@@ -163,7 +163,7 @@ def _curves_at(
     fid = spectra.fid[voxel][None]
     theta, amplitudes = out.theta[at][None], out.amplitudes[at][None]
     if np.isnan(theta).any():
-        msg = f"voxel {voxel} has no fit: {FitStatus(FitStatus.FAILED).sentence}"
+        msg = f"voxel {voxel} has no fit: {FitStatus(out.status[at]).sentence}"
         raise FitError(msg)
     parts = parts_of(problem, problem.in_band(fid), theta, amplitudes, out.taken[at])
     phased, columns, baseline = (part[0] for part in parts)
