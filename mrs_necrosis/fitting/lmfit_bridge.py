@@ -19,7 +19,7 @@ import numpy as np
 
 from mrs_necrosis.fitting.assembly import VoxelArrays, of_areas, parts_of, result_of
 from mrs_necrosis.fitting.diagnosis import tallest
-from mrs_necrosis.fitting.optimum import noise_in_fit
+from mrs_necrosis.fitting.optimum import noise_in_fit, residual_ratio
 from mrs_necrosis.fitting.residuals import voxel_objective
 from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.quality import FitStatus
@@ -115,7 +115,7 @@ class LmfitProblem:
             problem, objective.data[None], theta, amplitudes, objective.shrink[None]
         )
         left = phased - columns.sum(axis=1) - baseline
-        ratio = np.sqrt((np.abs(left) ** 2).mean(axis=1) / 2)
+        ratio = residual_ratio(left)
         out.amplitudes[0] = x[:k] * objective.unit
         out.theta[0] = x[k:]
         out.taken[0] = objective.shrink
