@@ -114,7 +114,7 @@ def analyze(
     preprocessing : mapping or None
         Keyword arguments of ``preprocess``.
     model : Model, "metabolites", "peaks" or None
-        Chosen from the acquisition if None.
+        ``fitting.suited_model`` of the spectra if None.
     fit_range_ppm : tuple of float or None
         Fit only this, because something was taken out of the rest of the data; nothing is said
         of peaks outside it.

@@ -121,7 +121,7 @@ def add_analyze(parser: argparse.ArgumentParser) -> None:
                                 help=f"{does} (auto)")  # fmt: skip
     processing.add_argument(
         "--model", choices=("auto", "metabolites", "peaks"), default="auto",
-        help="whole metabolites, free peaks, or by what is known of the echo time (auto)",
+        help="whole metabolites (auto, too) or free peaks",
     )  # fmt: skip
     processing.add_argument(
         "--fit-range", nargs=2, type=number_value(-5, 15), metavar=("LOW", "HIGH"),
