@@ -162,10 +162,9 @@ def test_what_comes_back_from_a_worker_cannot_be_changed_either(way):
     "name",
     ["Acquisition", "SpectralData", "Spectra", "PeakAreas", "Quality", "Ratio", "Criterion",
      "Assessment", "read", "write_nifti_mrs", "read_peaks", "preprocess", "ratio", "assess",
-     "load_criteria", "analyze"],
+     "load_criteria", "analyze", "fit", "Fit"],
 )  # fmt: skip
 def test_hints_can_be_asked_for_by_other_libraries(name):
-    # fit and Fit name types whose modules are loaded only when they are needed
     thing = getattr(mrs_necrosis, name)
 
     hints = typing.get_type_hints(thing)

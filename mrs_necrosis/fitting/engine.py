@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,24 +28,20 @@ from mrs_necrosis.fitting.optimum import (
     residual_ratio,
     root_diagonal,
 )
-from mrs_necrosis.fitting.pieces import PIECE, run, some_of
+from mrs_necrosis.fitting.pieces import PIECE, Executor, run, some_of
 from mrs_necrosis.fitting.problem import prepare
-from mrs_necrosis.fitting.solver import choose_backend, solver_for
+from mrs_necrosis.fitting.result import Fit
+from mrs_necrosis.fitting.solver import Backend, choose_backend, solver_for
 from mrs_necrosis.fitting.varpro import row_by_row
 from mrs_necrosis.processors import available_processors
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.spectra import Spectra
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from os import PathLike
-
     from numpy.typing import NDArray
 
-    from mrs_necrosis.fitting.pieces import Executor
     from mrs_necrosis.fitting.problem import Problem
-    from mrs_necrosis.fitting.result import Fit
-    from mrs_necrosis.fitting.solver import Backend, BackendName, Solver
+    from mrs_necrosis.fitting.solver import BackendName, Solver
 
 CHUNKS = {"numpy": 16, "compiled": 64}
 """Voxels that are fitted together; more do not fit the processor's cache and are slower."""

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mrs_necrosis.quality import FitStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.areas import PeakAreas
-    from mrs_necrosis.fitting.model import Model
-    from mrs_necrosis.quality import Quality
-    from mrs_necrosis.spectra import Spectra
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.fitting.model import Model
+from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.spectra import Spectra
 
 
 @dataclass(frozen=True, slots=True, eq=False)
