@@ -52,7 +52,6 @@ SENTENCES = (
     ("README.md", r"([\d.]+) % for tCho/tCr", "real_files", r"Cho/Cr  own +([\d.]+)"),
     ("README.md", r"([\d.]+) % for Ins/tCr", "real_files", r"mI/Cr   own +([\d.]+)"),
     ("README.md", r"([\d.]+) % for Glx/tCr", "real_files", r"Glx/Cr  own +([\d.]+)"),
-    ("README.md", r"not in tissue, ([\d.]+) % for", "real_files", r"NAA/Cr  equal T2 +([\d.]+)"),
     ("README.md", r"integration: (\d+) %", "real_files", r"NAA/Cr  integration +([\d.]+)"),
     ("README.md", r"tion: \d+ % and (\d+) %", "real_files", r"Cho/Cr  integration +([\d.]+)"),
     ("README.md", r"([\d,]+) spectra per group", "evidence", r"label, (\d+) spectra per group"),
