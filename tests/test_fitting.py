@@ -733,3 +733,14 @@ def test_macromolecules_may_be_narrower_than_the_models():
     width = found.parameters[..., found.parameter_names.index("mm:gauss2_hz2")]
     assert np.median(width) < -70
     assert np.median(ratio(found.areas, "NAA", "Cr").value) == pytest.approx(0.35 / 0.27, rel=0.03)
+
+
+@pytest.mark.parametrize("mhz", [123.2, 297.2, 400.3])
+def test_lines_at_the_narrow_end_of_their_box_are_numbers_at_any_field(mhz):
+    acquisition = replace(ACQUISITION, spectrometer_frequency_mhz=mhz, dwell_time_s=2e-4)
+    spectra = Spectra(fid=np.ones((1, 1, 1, 4096)), acquisition=acquisition)
+
+    problem = prepare(spectra, default_model(acquisition))
+
+    with np.errstate(over="raise", invalid="raise"):
+        assert np.isfinite(time_columns(problem, problem.lower[None])).all()
