@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from mrs_necrosis.fitting.model import Model, default_model
 from mrs_necrosis.fitting.optimum import noise_in_fit, noise_unit, optimise
-from mrs_necrosis.fitting.pieces import some_of
+from mrs_necrosis.fitting.pieces import PIECE, some_of
 from mrs_necrosis.fitting.posterior import log_evidence
 from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.solver import choose_backend, solver_for
@@ -69,9 +69,9 @@ def suited_model(
     >>> "coupled spins were fitted as in a PRESS of 140 ms" in model.assumed[0]
     True
     """
-    acquisition = spectra.acquisition
     from mrs_necrosis.simulation.spins import known_sequence
 
+    acquisition = spectra.acquisition
     if acquisition.echo_time_s is not None or kind == "peaks":
         return default_model(acquisition, kind=kind)
     rows = _strongest(spectra)
@@ -103,9 +103,13 @@ def suited_model(
 def _strongest(spectra: Spectra) -> NDArray[np.intp]:
     """Return the voxels that say most of metabolites."""
     rows = np.flatnonzero(spectra.voxels_to_fit)
-    fids = spectra.fid.reshape(-1, spectra.n_samples)[rows]
     asked = (spectra.ppm > ASKED_PPM[0]) & (spectra.ppm < ASKED_PPM[1])
-    energy = (np.abs(np.fft.fftshift(np.fft.fft(fids), axes=1)[:, asked]) ** 2).sum(axis=1)
+    flat = spectra.fid.reshape(-1, spectra.n_samples)
+    energy = np.zeros(rows.size)
+    for start in range(0, rows.size, PIECE):
+        some = slice(start, start + PIECE)
+        lines = np.fft.fftshift(np.fft.fft(flat[rows[some]]), axes=1)[:, asked]
+        energy[some] = (np.abs(lines) ** 2).sum(axis=1)
     energy = np.where(np.isfinite(energy), energy, 0.0)
     order = np.argsort(-energy, kind="stable")[:MOST_VOXELS]
     strongest: NDArray[np.intp] = rows[order[energy[order] > 0]]

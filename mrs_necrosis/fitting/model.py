@@ -327,8 +327,8 @@ class Model:
         )
 
 
-LEAST_GAUSS2_HZ2: Final = -500.0
-"""What would make lines narrower by more overflows before the longest FID ends (0.55 s)."""
+LEAST: Final = {"gauss2": -500.0}
+"""Least value of a kind: lines narrowed by more overflow before the longest FID ends (0.55 s)."""
 
 OF_UNKNOWN: Final = "_of_unknown_echo"
 """Ends the name of a prior's value that holds where the echo time is unknown."""
@@ -501,9 +501,7 @@ def _parameters(
             acting,
             entry["start"] * scale,
             None if sd is None else sd * scale,
-            max(entry["lower"] * scale, LEAST_GAUSS2_HZ2)
-            if entry["kind"] == "gauss2"
-            else entry["lower"] * scale,
+            max(entry["lower"] * scale, LEAST.get(entry["kind"], -np.inf)),
             entry["upper"] * scale,
             tuple(entry.get("factors", ())),
         ).among(shapes)
