@@ -184,6 +184,8 @@ def _left_out_checks(
         held = None if draws is None else _held(draws, found)
         kept = _keeps(codes[asked], found, held, case.scoring)
         if others is not None:
+            # the draw rule withholds the label of all where that of the spectrum does not hold
+            kept &= _keeps(found, found, held, case.scoring)
             found = others.codes(nominal.total, opposed, case.scoring)
             held = others.held(found, draws, case.scoring)
             kept &= _keeps(together[asked], found, held, case.scoring)
