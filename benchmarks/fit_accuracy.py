@@ -18,6 +18,7 @@ import numpy as np
 
 from mrs_necrosis import preprocess, ratio
 from mrs_necrosis.fitting import Baseline, Component, Model, Parameter, default_model, fit
+from mrs_necrosis.fitting.objective import Objective
 from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.varpro import evaluate, normal_equations
 from mrs_necrosis.simulation.phantoms import phantom
@@ -114,12 +115,15 @@ def folded(model, given):
 def free_covariance(problem, data, theta):
     """Return the components' covariance without any prior, shape (V, K, K)."""
     v, k = data.shape[0], len(problem.model.components)
-    precision = np.tile(np.eye(k) * FREE, (v, 1, 1))
-    pull = np.zeros((v, k))
-    shrink = np.tile(problem.candidates(), (v, 1))
-    free = replace(problem, sd=np.full_like(problem.sd, np.inf))
-    state = evaluate(free, data, theta, precision, pull, shrink)
-    hessian, _, _ = normal_equations(free, state, precision, pull, shrink)
+    objective = Objective(
+        replace(problem, sd=np.full_like(problem.sd, np.inf)),
+        data,
+        precision=np.tile(np.eye(k) * FREE, (v, 1, 1)),
+        pull=np.zeros((v, k)),
+        shrink=np.tile(problem.candidates(), (v, 1)),
+        aim=np.tile(problem.start, (v, 1)),
+    )
+    hessian, _, _ = normal_equations(objective, evaluate(objective, theta))
     return np.linalg.inv(hessian)[:, :k, :k]
 
 

@@ -27,6 +27,7 @@ from mrs_necrosis import Spectra
 from mrs_necrosis.fitting import Model, default_model, fit
 from mrs_necrosis.fitting.compiled import CompiledSolver
 from mrs_necrosis.fitting.lmfit_bridge import LmfitProblem, lmfit_problem
+from mrs_necrosis.fitting.objective import Box, Objective
 from mrs_necrosis.fitting.residuals import VoxelObjective
 
 
@@ -53,17 +54,17 @@ def _search_ms(problems: list[LmfitProblem]) -> float:
     first = objectives[0]
     k = len(first.problem.model.components)
     solver = CompiledSolver(first.problem)
-    data = np.stack([o.data for o in objectives])
     theta = np.stack([np.clip(o.start, o.lower, o.upper)[k:] for o in objectives])
-    box = tuple(
-        np.stack([getattr(o, name)[k:] for o in objectives]) for name in ("lower", "upper")
+    box = Box(*(np.stack([getattr(o, side)[k:] for o in objectives]) for side in Box._fields))
+    objective = Objective(
+        first.problem,
+        data=np.stack([o.data for o in objectives]),
+        precision=np.stack([o.prior_root.T @ o.prior_root for o in objectives]),
+        pull=np.stack([o.prior_root.T @ o.prior_target for o in objectives]),
+        shrink=np.stack([o.shrink for o in objectives]),
+        aim=np.stack([o.aim for o in objectives]),
     )
-    precision = np.stack([o.prior_root.T @ o.prior_root for o in objectives])
-    pull = np.stack([o.prior_root.T @ o.prior_target for o in objectives])
-    shrink, aim = (np.stack([getattr(o, name) for o in objectives]) for name in ("shrink", "aim"))
-    return _cpu_ms(
-        lambda: solver.minimise(data, theta, box, precision, pull, shrink, aim), 5
-    ) / len(problems)
+    return _cpu_ms(lambda: solver.minimise(objective, theta, box), 5) / len(problems)
 
 
 def _row(label: str, spectra: Spectra, model: Model, lmfit_count: int) -> tuple[float, float]:

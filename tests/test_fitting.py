@@ -11,6 +11,7 @@ from mrs_necrosis.areas import DETECTION_SD
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting import Baseline, Parameter, default_model, fit
 from mrs_necrosis.fitting.model import areas_of, misshapen
+from mrs_necrosis.fitting.objective import Box, Objective
 from mrs_necrosis.fitting.optimum import _look_elsewhere
 from mrs_necrosis.fitting.problem import noise_sd, prepare
 from mrs_necrosis.fitting.solver import NumpySolver
@@ -98,23 +99,49 @@ def test_gradient_is_the_derivative_of_the_objective():
     problem = prepare(spectra, model)
     data = problem.in_band(spectra.fid[0, 0]) / 0.1
     k = len(model.components)
-    precision, pull = np.eye(k)[None] * 1e-3, np.zeros((1, k))
-    shrink = problem.shrinkage(8.0)[None]
+    objective = Objective(
+        problem,
+        data,
+        precision=np.eye(k)[None] * 1e-3,
+        pull=np.zeros((1, k)),
+        shrink=problem.shrinkage(8.0)[None],
+        aim=problem.start[None],
+    )
     theta = problem.start[None] + 0.3 * np.nan_to_num(problem.sd, posinf=0.3)
 
-    def objective(x):
-        return evaluate(problem, data, x, precision, pull, shrink).objective[0]
+    def chi_square(x):
+        return evaluate(objective, x).chi_square[0]
 
-    state = evaluate(problem, data, theta, precision, pull, shrink)
-    _, gradient, _ = normal_equations(problem, state, precision, pull, shrink)
+    _, gradient, _ = normal_equations(objective, evaluate(objective, theta))
 
     for p, name in enumerate(q.name for q in model.parameters):
         step = 1e-5 * (problem.upper[p] - problem.lower[p])
         up, down = theta.copy(), theta.copy()
         up[0, p] += step
         down[0, p] -= step
-        numeric = -(objective(up) - objective(down)) / (4 * step)
+        numeric = -(chi_square(up) - chi_square(down)) / (4 * step)
         assert gradient[0, k + p] == pytest.approx(numeric, rel=1e-3, abs=1e-4), name
+
+
+def test_some_rows_of_an_objective_are_their_own_objective():
+    spectra, model = made_of_the_model(3, 30)
+    problem, k = prepare(spectra, model), len(model.components)
+    theta = np.tile(problem.start, (3, 1))
+    objective = Objective(
+        problem,
+        problem.in_band(spectra.fid.reshape(3, N)),
+        precision=np.eye(k) * np.array([1e-3, 1e-2, 1e-1])[:, None, None],
+        pull=np.zeros((3, k)),
+        shrink=problem.candidates()[:3],
+        aim=theta + np.arange(3)[:, None],
+    )
+    at = np.array([2, 0])
+
+    some = evaluate(objective.rows(at), theta[at])
+
+    whole = evaluate(objective, theta).rows(at)
+    for name in whole.__slots__:
+        np.testing.assert_array_equal(getattr(some, name), getattr(whole, name))
 
 
 def test_priors_aim_at_half_of_what_integrating_over_amplitudes_moves():
@@ -122,15 +149,20 @@ def test_priors_aim_at_half_of_what_integrating_over_amplitudes_moves():
     problem = prepare(spectra, model)
     data = problem.in_band(spectra.fid[0, 0]) / 0.1
     k = len(model.components)
-    precision = np.eye(k)[None] * 1e-3
-    shrink = problem.shrinkage(8.0)[None]
     theta = problem.start[None]
+    objective = Objective(
+        problem,
+        data,
+        precision=np.eye(k)[None] * 1e-3,
+        pull=np.zeros((1, k)),
+        shrink=problem.shrinkage(8.0)[None],
+        aim=theta,
+    )
 
-    aim = aim_of(problem, theta, precision, shrink)[0]
+    aim = aim_of(objective, theta)[0]
 
     def log_root_determinant(x):
-        state = evaluate(problem, data, x, precision, np.zeros((1, k)), shrink)
-        hessian, _, _ = normal_equations(problem, state, precision, np.zeros((1, k)), shrink)
+        hessian, _, _ = normal_equations(objective, evaluate(objective, x))
         return 0.5 * np.linalg.slogdet(hessian[0, :k, :k])[1]
 
     for p, parameter in enumerate(model.parameters):
@@ -299,7 +331,7 @@ def test_what_priors_hold_is_not_looked_for_elsewhere():
     theta = problem.start[None].copy()
     held = [names.index(f"{shape}:gauss2_hz2") for shape in ("m09", "mm")]
     theta[0, held] = problem.lower[held]
-    box = problem.lower[None], problem.upper[None]
+    box = Box(problem.lower[None], problem.upper[None])
 
     assert list(other_starts(problem, theta, box)) == []
 
@@ -310,7 +342,7 @@ def test_a_metabolite_far_from_its_place_is_looked_for_on_the_other_side():
     place = [p.name for p in model.parameters].index("mI:shift_hz")
     theta = np.tile(problem.start, (2, 1))
     theta[:, place] = np.array([-1.9, -4.0]) * problem.sd[place]
-    box = np.tile(problem.lower, (2, 1)), np.tile(problem.upper, (2, 1))
+    box = Box(np.tile(problem.lower, (2, 1)), np.tile(problem.upper, (2, 1)))
 
     ((at, start),) = other_starts(problem, theta, box)
 
@@ -321,23 +353,28 @@ def test_a_metabolite_far_from_its_place_is_looked_for_on_the_other_side():
 def test_the_deeper_valley_is_found_and_kept():
     spectra, model = made_of_the_model(3, 40)
     problem, k = prepare(spectra, model), len(model.components)
-    solver = NumpySolver(problem)
     data = problem.in_band(spectra.fid.reshape(3, N))
     data = data / np.abs(data).max(axis=1, keepdims=True) * 200
     names = [p.name for p in model.parameters]
     theta = fit(spectra, model).parameters.reshape(3, -1).copy()
     place, width = names.index("lip13:shift_hz"), names.index("lip13:gauss2_hz2")
     theta[:2, place], theta[:2, width] = problem.lower[place], problem.lower[width]
-    box = np.tile(problem.lower, (3, 1)), np.tile(problem.upper, (3, 1))
-    shrink = np.tile(problem.candidates()[3], (3, 1))
-    weighing = np.tile(1e-2 * np.eye(k), (3, 1, 1)), np.zeros((3, k)), shrink
-    lost = evaluate(problem, data, theta, *weighing)
-    before = lost.objective.copy()
+    box = Box(np.tile(problem.lower, (3, 1)), np.tile(problem.upper, (3, 1)))
+    objective = Objective(
+        problem,
+        data,
+        precision=np.tile(1e-2 * np.eye(k), (3, 1, 1)),
+        pull=np.zeros((3, k)),
+        shrink=np.tile(problem.candidates()[3], (3, 1)),
+        aim=np.tile(problem.start, (3, 1)),
+    )
+    lost = evaluate(objective, theta)
+    before = lost.chi_square.copy()
 
-    _look_elsewhere(problem, solver, data, box, weighing, lost, np.zeros(3, dtype=bool))
+    _look_elsewhere(NumpySolver(problem), objective, box, lost, np.zeros(3, dtype=bool))
 
-    assert (lost.objective <= before).all()
-    assert (before - lost.objective)[:2].min() > 10
+    assert (lost.chi_square <= before).all()
+    assert (before - lost.chi_square)[:2].min() > 10
     np.testing.assert_array_equal(lost.theta[2], theta[2])
 
 
@@ -691,10 +728,10 @@ def test_a_spectrum_whose_peaks_lie_beyond_the_bounds_says_so():
 def test_a_search_that_runs_out_of_iterations_says_so(monkeypatch):
     minimise = NumpySolver.minimise
 
-    def impatient(self, *arguments, **limits):
-        return minimise(self, *arguments, **{**limits, "most_iterations": 2})
+    def impatient(*arguments, **limits):
+        return minimise(*arguments, **{**limits, "most_iterations": 2})
 
-    monkeypatch.setattr(NumpySolver, "minimise", impatient)
+    monkeypatch.setattr(NumpySolver, "minimise", staticmethod(impatient))
     spectra = phantom("mixed", np.random.default_rng(0), snr=60, shift_hz=8.0).spectra
 
     assert fit(spectra, backend="numpy").quality.status.item() == FitStatus.NOT_CONVERGED

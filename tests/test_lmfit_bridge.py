@@ -8,6 +8,7 @@ from mrs_necrosis import Spectra
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting import default_model, fit
 from mrs_necrosis.fitting.lmfit_bridge import lmfit_problem
+from mrs_necrosis.fitting.objective import Objective
 from mrs_necrosis.fitting.residuals import voxel_objective
 from mrs_necrosis.fitting.varpro import evaluate
 
@@ -28,12 +29,12 @@ def test_rows_are_the_objective_of_the_solver(problem):
     precision, pull = o.prior_root.T @ o.prior_root, o.prior_root.T @ o.prior_target
     constant = o.prior_target @ o.prior_target
 
-    solver = evaluate(
-        o.problem, o.data[None], o.optimum[None, k:], precision[None], pull[None],
-        o.shrink[None], o.aim[None],
-    )  # fmt: skip
+    objective = Objective(
+        o.problem, *(a[None] for a in (o.data, precision, pull, o.shrink, o.aim))
+    )
+    found = evaluate(objective, o.optimum[None, k:]).chi_square[0]
 
-    assert o.chi_square(o.optimum) == pytest.approx(solver.objective[0] + constant, rel=1e-9)
+    assert o.chi_square(o.optimum) == pytest.approx(found + constant, rel=1e-9)
 
 
 def test_jacobian_is_the_derivative_of_the_rows(problem):

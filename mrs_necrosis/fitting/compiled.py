@@ -24,6 +24,7 @@ from mrs_necrosis.fitting.kernels import (
 )
 from mrs_necrosis.fitting.lanes import LANES, places_of, radices_of, twiddles_of
 from mrs_necrosis.fitting.model import GAUSS_RATE, default_model
+from mrs_necrosis.fitting.objective import Box, Objective
 from mrs_necrosis.fitting.posterior import TRUST, Posterior
 from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.varpro import INTEGRATED, MOST_ITERATIONS, TOLERANCE, State
@@ -214,43 +215,29 @@ class CompiledSolver:
                 job.result()
 
     def eliminate(
-        self,
-        data: NDArray[np.complex128],
-        theta: NDArray[np.float64],
-        precision: NDArray[np.float64],
-        pull: NDArray[np.float64],
-        shrink: NDArray[np.float64],
+        self, objective: Objective, theta: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return objective, amplitudes and their sd; see ``varpro.eliminate``."""
-        voxels = data.shape[0]
-        objective = np.empty(voxels)
+        """Return chi-square, amplitudes and their sd; see ``varpro.eliminate``."""
+        voxels = theta.shape[0]
+        chi_square = np.empty(voxels)
         amplitudes, sd = np.empty((2, voxels, self.plan.k))
+        given = (objective.data, theta, objective.precision, objective.pull, objective.shrink)
         self._spread(
-            linear_range,
-            voxels,
-            self.plan,
-            *map(_flat_copy, (data, theta, precision, pull, shrink)),
-            objective,
-            amplitudes,
-            sd,
+            linear_range, voxels, self.plan, *map(_flat_copy, given), chi_square, amplitudes, sd
         )
-        return objective, amplitudes, sd
+        return chi_square, amplitudes, sd
 
     def minimise(
         self,
-        data: NDArray[np.complex128],
+        objective: Objective,
         theta: NDArray[np.float64],
-        box: tuple[NDArray[np.float64], NDArray[np.float64]],
-        precision: NDArray[np.float64],
-        pull: NDArray[np.float64],
-        shrink: NDArray[np.float64],
-        aim: NDArray[np.float64] | None = None,
+        box: Box,
         *,
         most_iterations: int = MOST_ITERATIONS,
         tolerance: float = TOLERANCE,
     ) -> tuple[State, NDArray[np.bool_]]:
         """Minimise in every voxel; see ``varpro.minimise``. A voxel that fails is NaN."""
-        voxels, total = data.shape[0], self.plan.k + self.plan.p + 1
+        voxels, total = theta.shape[0], self.plan.k + self.plan.p + 1
         state = State(
             np.array(theta, dtype=np.float64),
             np.empty(voxels),
@@ -259,47 +246,33 @@ class CompiledSolver:
             np.empty((voxels, total, 2 * self.problem.roughness.size)),
         )
         end = np.empty(voxels, dtype=np.int64)
-        low, high, precision, pull, shrink = map(_flat_copy, (*box, precision, pull, shrink))
+        weighing = (objective.precision, objective.pull, objective.shrink, objective.aim)
         self._spread(
-            minimise_range, voxels, self.plan, _flat_copy(data), state.theta, low, high,
-            precision, pull, shrink, self._aim(aim, voxels), most_iterations, tolerance,
-            state.gram, state.smooth, state.amplitudes, state.objective, end,
+            minimise_range, voxels, self.plan, _flat_copy(objective.data), state.theta,
+            *map(_flat_copy, (*box, *weighing)), most_iterations, tolerance,
+            state.gram, state.smooth, state.amplitudes, state.chi_square, end,
         )  # fmt: skip
         return state, end == 1
 
-    def _aim(self, aim: NDArray[np.float64] | None, voxels: int) -> NDArray[np.float64]:
-        return np.tile(self.plan.start, (voxels, 1)) if aim is None else _flat_copy(aim)
-
-    def aim(
-        self,
-        theta: NDArray[np.float64],
-        precision: NDArray[np.float64],
-        shrink: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def aim(self, objective: Objective, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return where the priors of the parameters aim; see ``varpro.aim_of``."""
         aim = np.empty(theta.shape)
-        arguments = map(_flat_copy, (theta, precision, shrink))
-        self._spread(aim_range, theta.shape[0], self.plan, *arguments, INTEGRATED, aim)
+        given = map(_flat_copy, (theta, objective.precision, objective.shrink))
+        self._spread(aim_range, theta.shape[0], self.plan, *given, INTEGRATED, aim)
         return aim
 
-    def average(
-        self,
-        state: State,
-        stuck: NDArray[np.bool_],
-        precision: NDArray[np.float64],
-        pull: NDArray[np.float64],
-        aim: NDArray[np.float64] | None = None,
-    ) -> Posterior:
+    def average(self, objective: Objective, state: State, stuck: NDArray[np.bool_]) -> Posterior:
         """Average over the stiffness of the baseline; see ``posterior.average``."""
         voxels, n = state.theta.shape[0], self.plan.k + self.plan.p
         candidates = np.ascontiguousarray(self.problem.candidates())
         made = Posterior(
             np.empty((voxels, n)), np.empty((voxels, n, n)), np.empty((voxels, len(candidates)))
         )
+        given = (stuck, objective.precision, objective.pull, objective.aim)
         self._spread(
             average_range, voxels, self.plan, candidates, TRUST, state.theta, state.amplitudes,
-            state.gram, state.smooth, _flat_copy(stuck), _flat_copy(precision), _flat_copy(pull),
-            self._aim(aim, voxels), made.mean, made.covariance, made.weight,
+            state.gram, state.smooth, *map(_flat_copy, given), made.mean, made.covariance,
+            made.weight,
         )  # fmt: skip
         return made
 
@@ -337,10 +310,12 @@ def _call_all() -> None:
     data = problem.in_band(spectra.fid.reshape(1, -1))
     k = len(problem.model.components)
     theta = problem.start[None]
-    rest = (np.eye(k)[None], np.zeros((1, k)), problem.candidates()[:1])
-    box = (problem.lower[None], problem.upper[None])
-    solver.eliminate(data, theta, *rest)
-    solver.aim(theta, rest[0], rest[2])
-    state, _ = solver.minimise(data, theta, box, *rest, most_iterations=1)
-    solver.average(state, np.zeros(theta.shape, dtype=bool), *rest[:2])
+    objective = Objective(
+        problem, data, np.eye(k)[None], np.zeros((1, k)), problem.candidates()[:1], aim=theta
+    )
+    box = Box(problem.lower[None], problem.upper[None])
+    solver.eliminate(objective, theta)
+    solver.aim(objective, theta)
+    state, _ = solver.minimise(objective, theta, box, most_iterations=1)
+    solver.average(objective, state, np.zeros(theta.shape, dtype=bool))
     solver.spectrum(theta, state.amplitudes)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.areas import PeakAreas
+    from mrs_necrosis.fitting.objective import Box
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.solver import Solver
 
@@ -25,13 +26,9 @@ LIKELY_WIDTH_HZ = 6.0
 """Width of such a line where the model has none of its own (assumed)."""
 
 
-def at_wall(
-    problem: Problem,
-    theta: NDArray[np.float64],
-    box: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> NDArray[np.bool_]:
+def at_wall(problem: Problem, theta: NDArray[np.float64], box: Box) -> NDArray[np.bool_]:
     """Return whether a global shift, width or phase lies at a wall that is not physical."""
-    lower, upper = theta <= box[0], theta >= box[1]
+    lower, upper = theta <= box.lower, theta >= box.upper
     # a purely Gaussian line is a fine answer
     lower[:, problem.index("lorentz")] = False
     watched = [
@@ -102,13 +99,10 @@ def linewidth_hz(
 
 
 def tallest(
-    solver: Solver,
-    problem: Problem,
-    theta: NDArray[np.float64],
-    amplitudes: NDArray[np.float64],
+    solver: Solver, theta: NDArray[np.float64], amplitudes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the height of the tallest of NAA, Cr and Cho in the phased model, shape (V,)."""
-    chosen = [c.area in {"NAA", "Cr", "Cho"} for c in problem.model.components]
+    chosen = [c.area in {"NAA", "Cr", "Cho"} for c in solver.problem.model.components]
     height: NDArray[np.float64] = solver.spectrum(theta, amplitudes * chosen).real.max(axis=1)
     return height
 

@@ -127,6 +127,5 @@ def _evidence(spectra: Spectra, model: Model) -> NDArray[np.float64]:
     for i in range(len(fids)):
         # a voxel under which no model can be laid has nothing to say, and takes none along
         with np.errstate(invalid="ignore", over="ignore"), suppress(np.linalg.LinAlgError):
-            found = optimise(problem, solver, data[i : i + 1])
-            evidence[i] = log_evidence(problem, found)[0]
+            evidence[i] = log_evidence(optimise(solver, data[i : i + 1]))[0]
     return evidence

@@ -26,13 +26,12 @@ from mrs_necrosis.fitting.optimum import (
     noise_unit,
     optimise,
     residual_ratio,
-    root_diagonal,
 )
 from mrs_necrosis.fitting.pieces import PIECE, Executor, run, some_of
 from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.result import Fit
 from mrs_necrosis.fitting.solver import Backend, choose_backend, solver_for
-from mrs_necrosis.fitting.varpro import row_by_row
+from mrs_necrosis.fitting.varpro import root_diagonal, row_by_row
 from mrs_necrosis.processors import available_processors
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.spectra import Spectra
@@ -155,7 +154,7 @@ def _solve(
             at = todo[start : start + chunk]
             # a voxel that failed is NaN in the compiled solver, and its arithmetic goes on
             with np.errstate(invalid="ignore", over="ignore"):
-                _fit_chunk(problem, solver, fid[at], out, at)
+                _fit_chunk(solver, fid[at], out, at)
     bad = ~np.isin(out.status, [s for s in FitStatus if s.has_areas])
     out.amplitudes[bad] = np.nan
     out.covariance[bad] = np.nan
@@ -171,23 +170,20 @@ def _status_before(fid: NDArray[np.complex128]) -> NDArray[np.uint8]:
 
 
 def _fit_chunk(
-    problem: Problem,
-    solver: Solver,
-    fid: NDArray[np.complex128],
-    out: VoxelArrays,
-    at: NDArray[np.intp],
+    solver: Solver, fid: NDArray[np.complex128], out: VoxelArrays, at: NDArray[np.intp]
 ) -> None:
     """Fit some voxels and write them to their places in ``out``, which has their noise."""
+    problem = solver.problem
     data, sd = problem.in_band(fid), out.sd[at]
     try:
-        found = optimise(problem, solver, data / sd[:, None])
+        found = optimise(solver, data / sd[:, None])
     except np.linalg.LinAlgError:
         if at.size == 1:
             out.status[at] = FitStatus.FAILED
             return
         for i in range(at.size):
             one = slice(i, i + 1)
-            _fit_chunk(problem, solver, fid[one], out, at[one])
+            _fit_chunk(solver, fid[one], out, at[one])
         return
     state, post = found.state, found.posterior
     k = state.amplitudes.shape[1]
@@ -206,7 +202,7 @@ def _fit_chunk(
     theta = np.clip(post.mean[:, k:], *found.box)
     out.theta[at] = theta
     out.residual[at] = ratio * found.loudness
-    out.tallest[at] = tallest(solver, problem, theta, post.mean[:, :k]) * unit
+    out.tallest[at] = tallest(solver, theta, post.mean[:, :k]) * unit
     out.taken[at] = row_by_row(post.weight, problem.candidates())
     out.unexplained[at] = unexplained_hz(
         problem,

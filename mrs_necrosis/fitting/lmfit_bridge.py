@@ -119,7 +119,7 @@ class LmfitProblem:
         out.amplitudes[0] = x[:k] * objective.unit
         out.theta[0] = x[k:]
         out.taken[0] = objective.shrink
-        out.tallest[0] = tallest(NumpySolver(problem), problem, theta, amplitudes)[0]
+        out.tallest[0] = tallest(NumpySolver(problem), theta, amplitudes)[0]
         out.tallest[0] *= objective.unit
         out.residual[0] = ratio[0]
         covariance = getattr(result, "covar", None)

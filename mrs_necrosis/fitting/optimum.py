@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrs_necrosis.fitting.problem import amplitude_prior, noise_sd
+from mrs_necrosis.fitting.objective import Objective
+from mrs_necrosis.fitting.problem import LEAST_REACH, amplitude_prior, noise_sd
 from mrs_necrosis.fitting.start import other_starts, starting_values
-from mrs_necrosis.fitting.varpro import MOST_ITERATIONS, TOLERANCE, rotation, row_by_row
+from mrs_necrosis.fitting.varpro import (
+    MOST_ITERATIONS,
+    TOLERANCE,
+    root_diagonal,
+    rotation,
+    row_by_row,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mrs_necrosis.fitting.objective import Box
     from mrs_necrosis.fitting.posterior import Posterior
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.solver import Solver
+    from mrs_necrosis.fitting.start import Start
     from mrs_necrosis.fitting.varpro import State
     from mrs_necrosis.spectra import Spectra
 
@@ -84,20 +93,14 @@ class Optimum:
 
     Parameters
     ----------
-    begun : tuple of ndarray of float64, shapes (V, P) and (V, K)
-        Parameters and amplitudes at the start, before anything was known.
+    begun : Start
+        Where it began, before anything was known.
     state : State
         At the optimum.
-    box : tuple of ndarray of float64, shapes (V, P)
-        Lower and upper bounds of the nonlinear parameters.
     converged : ndarray of bool, shape (V,)
         False where the search ran out of iterations.
-    precision, pull : ndarray of float64, shapes (V, K, K) and (V, K)
-        Prior of the amplitudes.
-    shrink : ndarray of float64, shape (V, B)
-        What the baseline takes of each mode.
-    aim : ndarray of float64, shape (V, P)
-        Means of the parameters' priors, see ``varpro.aim_of``.
+    objective : Objective
+        What was minimised in the end.
     posterior : Posterior
         Averaged over the baseline's stiffness.
     loudness : ndarray of float64, shape (V,)
@@ -107,25 +110,26 @@ class Optimum:
         What the model leaves over.
     """
 
-    begun: tuple[NDArray[np.float64], NDArray[np.float64]]
+    begun: Start
     state: State
-    box: tuple[NDArray[np.float64], NDArray[np.float64]]
     converged: NDArray[np.bool_]
-    precision: NDArray[np.float64]
-    pull: NDArray[np.float64]
-    shrink: NDArray[np.float64]
-    aim: NDArray[np.float64]
+    objective: Objective
     posterior: Posterior
     loudness: NDArray[np.float64]
     residual: NDArray[np.complex128]
 
     @property
+    def box(self) -> Box:
+        """Bounds of the nonlinear parameters."""
+        return self.begun.box
+
+    @property
     def stuck(self) -> NDArray[np.bool_]:
         """Whether a parameter lies at a wall of its box, shape (V, P)."""
-        return _stuck(self.state.theta, self.box)
+        return self.box.at_wall(self.state.theta)
 
 
-def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> Optimum:
+def optimise(solver: Solver, data: NDArray[np.complex128]) -> Optimum:
     """Find the optimum of every voxel.
 
     The search runs twice: with a middling baseline, then with what was learnt from that; where a
@@ -133,10 +137,8 @@ def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> 
 
     Parameters
     ----------
-    problem : Problem
-        The shared part.
     solver : Solver
-        Of that problem.
+        Of some problem.
     data : ndarray of complex128, shape (V, M)
         In-band points in units of the noise.
 
@@ -145,68 +147,98 @@ def optimise(problem: Problem, solver: Solver, data: NDArray[np.complex128]) -> 
     Optimum
         Under the priors and the stiffness that the data chose.
     """
-    v, k = data.shape[0], len(problem.model.components)
-    index = np.arange(k)
-    precision, pull = np.zeros((v, k, k)), np.zeros((v, k))
-    # before anything is known: a ridge that only keeps matrices regular
-    precision[:, index, index] = 1e-6 + 1.0 / np.abs(data).max(axis=1)[:, None] ** 2
-    table = problem.candidates()
-    middling = np.abs(table.sum(axis=1) - FIRST_DIMENSIONS).argmin()
-    shrink = np.broadcast_to(table[middling], (v, table.shape[1]))
-    theta, box, begun, sd = starting_values(
-        problem, solver, data, precision, pull, shrink, BROAD_TRIALS
-    )
+    objective = _knowing_nothing(solver.problem, data)
+    begun = starting_values(solver, objective, BROAD_TRIALS)
 
     # how much lipid there is beyond macromolecules, before lipids are tied to each other
-    scale = _scale_of(problem, begun)
-    precision, pull, _ = amplitude_prior(problem, scale, begun, sd, least_reach=LOOSE_REACH)
-    _, first, _ = solver.eliminate(data, theta, precision, pull, shrink)
+    objective, _ = _with_priors(objective, begun.amplitudes, begun.sd, least_reach=LOOSE_REACH)
+    _, first, _ = solver.eliminate(objective, begun.theta)
 
-    scale = _scale_of(problem, first)
-    precision, pull, widened = amplitude_prior(problem, scale, first, sd)
+    objective, widened = _with_priors(objective, first, begun.sd)
     state, _ = solver.minimise(
-        data,
-        theta,
-        box,
-        precision,
-        pull,
-        shrink,
+        objective,
+        begun.theta,
+        begun.box,
         most_iterations=FIRST_ITERATIONS,
         tolerance=FIRST_TOLERANCE,
     )
-    post = solver.average(state, _stuck(state.theta, box), precision, pull)
+    post = solver.average(objective, state, begun.box.at_wall(state.theta))
 
     # where the model leaves over more than noise, that is the noise the priors compete with
-    loudness = np.maximum(residual_ratio(_residual(problem, solver, data, state, post)), 1.0)
+    loudness = np.maximum(residual_ratio(_residual(solver, objective, state, post)), 1.0)
     loudness = np.where(loudness > LOUD, loudness, 1.0)
-    data = data / loudness[:, None]
-    amplitudes = state.amplitudes / loudness[:, None]
-    sd = root_diagonal(post.covariance)[:, :k]
-    scale = _scale_of(problem, amplitudes)
-    widened /= loudness[:, None]
-    precision, pull, _ = amplitude_prior(problem, scale, amplitudes, sd, widened)
-    # areas are not negative beyond their error: pull those that are back to it
-    negative = post.mean[:, :k] < -NEGATIVE_SD * sd
-    precision[:, index, index] += np.where(negative, sd**-2.0, 0.0)
-    shrink = table[post.weight.argmax(axis=1)]
-    aim = solver.aim(state.theta, precision, shrink)
-    state, converged = solver.minimise(data, state.theta, box, precision, pull, shrink, aim)
-    weighing = (precision, pull, shrink, aim)
-    _look_elsewhere(problem, solver, data, box, weighing, state, converged)
-    post = solver.average(state, _stuck(state.theta, box), precision, pull, aim)
-    residual = _residual(problem, solver, data, state, post)
-    begun_at = (theta, begun)
-    return Optimum(
-        begun_at, state, box, converged, precision, pull, shrink, aim, post, loudness, residual
+    objective = replace(objective, data=data / loudness[:, None])
+    amplitudes, widened = (a / loudness[:, None] for a in (state.amplitudes, widened))
+    objective = _learnt(solver, objective, state.theta, amplitudes, post, widened)
+    state, converged = solver.minimise(objective, state.theta, begun.box)
+    _look_elsewhere(solver, objective, begun.box, state, converged)
+    post = solver.average(objective, state, begun.box.at_wall(state.theta))
+    residual = _residual(solver, objective, state, post)
+    return Optimum(begun, state, converged, objective, post, loudness, residual)
+
+
+def _knowing_nothing(problem: Problem, data: NDArray[np.complex128]) -> Objective:
+    """Return an objective with a middling baseline and a ridge that keeps matrices regular."""
+    v, k = data.shape[0], len(problem.model.components)
+    precision, index = np.zeros((v, k, k)), np.arange(k)
+    precision[:, index, index] = 1e-6 + 1.0 / np.abs(data).max(axis=1)[:, None] ** 2
+    table = problem.candidates()
+    middling = table[np.abs(table.sum(axis=1) - FIRST_DIMENSIONS).argmin()]
+    return Objective(
+        problem,
+        data,
+        precision=precision,
+        pull=np.zeros((v, k)),
+        shrink=np.broadcast_to(middling, (v, middling.size)),
+        aim=np.broadcast_to(problem.start, (v, problem.start.size)),
     )
 
 
-def _look_elsewhere(
-    problem: Problem,
+def _with_priors(
+    objective: Objective,
+    amplitudes: NDArray[np.float64],
+    sd: NDArray[np.float64],
+    least: NDArray[np.float64] | float = 0.0,
+    *,
+    least_reach: float = LEAST_REACH,
+) -> tuple[Objective, NDArray[np.float64]]:
+    """Return an objective with the model's amplitude priors, and the widths of those widened.
+
+    Arguments as for ``amplitude_prior``; the priors' scale is that of the amplitudes.
+    """
+    problem = objective.problem
+    scale = _scale_of(problem, amplitudes)
+    precision, pull, widened = amplitude_prior(
+        problem, scale, amplitudes, sd, least, least_reach=least_reach
+    )
+    return replace(objective, precision=precision, pull=pull), widened
+
+
+def _learnt(
     solver: Solver,
-    data: NDArray[np.complex128],
-    box: tuple[NDArray[np.float64], NDArray[np.float64]],
-    weighing: tuple[NDArray[np.float64], ...],
+    objective: Objective,
+    theta: NDArray[np.float64],
+    amplitudes: NDArray[np.float64],
+    post: Posterior,
+    widened: NDArray[np.float64],
+) -> Objective:
+    """Return the objective of the second search: all but the data as the first one taught."""
+    k = amplitudes.shape[1]
+    sd = root_diagonal(post.covariance)[:, :k]
+    objective, _ = _with_priors(objective, amplitudes, sd, widened)
+    # areas are not negative beyond their error: pull those that are back to it
+    negative = post.mean[:, :k] < -NEGATIVE_SD * sd
+    precision, index = objective.precision.copy(), np.arange(k)
+    precision[:, index, index] += np.where(negative, sd**-2.0, 0.0)
+    shrink = objective.problem.candidates()[post.weight.argmax(axis=1)]
+    objective = replace(objective, precision=precision, shrink=shrink)
+    return replace(objective, aim=solver.aim(objective, theta))
+
+
+def _look_elsewhere(
+    solver: Solver,
+    objective: Objective,
+    box: Box,
     state: State,
     converged: NDArray[np.bool_],
 ) -> None:
@@ -214,35 +246,31 @@ def _look_elsewhere(
 
     A rough search shows which starts lead lower: most come back to where the search was.
     """
-    for at, start in other_starts(problem, state.theta.copy(), box):
+    for at, start in other_starts(solver.problem, state.theta.copy(), box):
         for iterations, tolerance in SECOND_LOOK:
             other, done = solver.minimise(
-                data[at],
+                objective.rows(at),
                 start,
-                (box[0][at], box[1][at]),
-                *(one[at] for one in weighing),
+                box.rows(at),
                 most_iterations=iterations,
                 tolerance=tolerance,
             )
-            lower = other.objective < state.objective[at]
+            lower = other.chi_square < state.chi_square[at]
             at, start = at[lower], other.theta[lower]
             if at.size == 0:
                 break
         else:
-            state.put(at, other, lower)
+            state.put(at, other.rows(lower))
             converged[at] = done[lower]
 
 
 def _residual(
-    problem: Problem,
-    solver: Solver,
-    data: NDArray[np.complex128],
-    state: State,
-    post: Posterior,
+    solver: Solver, objective: Objective, state: State, post: Posterior
 ) -> NDArray[np.complex128]:
     """Return what the model leaves over at the optimum, shape (V, M)."""
+    problem = objective.problem
     taken = row_by_row(post.weight, problem.candidates())
-    left: NDArray[np.complex128] = rotation(problem, state.theta) * data
+    left: NDArray[np.complex128] = rotation(problem, state.theta) * objective.data
     left -= solver.spectrum(state.theta, state.amplitudes)
     left -= row_by_row(row_by_row(left, problem.modes) * taken, problem.modes.T)
     return left
@@ -252,17 +280,3 @@ def residual_ratio(residual: NDArray[np.complex128]) -> NDArray[np.float64]:
     """Return the residual over the unit of the data, shape (V,)."""
     ratio: NDArray[np.float64] = np.sqrt((np.abs(residual) ** 2).mean(axis=1) / 2)
     return ratio
-
-
-def root_diagonal(covariance: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the standard deviations of covariances, shape (V, K)."""
-    deviation: NDArray[np.float64] = np.sqrt(
-        np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 1e-300)
-    )
-    return deviation
-
-
-def _stuck(
-    theta: NDArray[np.float64], box: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> NDArray[np.bool_]:
-    return (theta <= box[0]) | (theta >= box[1])

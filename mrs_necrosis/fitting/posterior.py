@@ -10,20 +10,20 @@ is in the covariance because all of them are free at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrs_necrosis.fitting.varpro import normal_equations
+from mrs_necrosis.fitting.varpro import normal_equations, root_diagonal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from mrs_necrosis.fitting.objective import Objective
     from mrs_necrosis.fitting.optimum import Optimum
-    from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.varpro import State
 
 TRUST = 0.05
@@ -57,28 +57,17 @@ class Posterior:
     weight: NDArray[np.float64]
 
 
-def average(
-    problem: Problem,
-    state: State,
-    stuck: NDArray[np.bool_],
-    precision: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    aim: NDArray[np.float64] | None = None,
-) -> Posterior:
+def average(objective: Objective, state: State, stuck: NDArray[np.bool_]) -> Posterior:
     """Average over the stiffness of the baseline.
 
     Parameters
     ----------
-    problem : Problem
-        The shared part.
+    objective : Objective
+        Its baseline does not count.
     state : State
         Optimum for some stiffness.
     stuck : ndarray of bool, shape (V, P)
         Parameters at a wall of their box, which are held there.
-    precision, pull : ndarray of float64, shapes (V, K, K) and (V, K)
-        Prior of the amplitudes.
-    aim : ndarray of float64, shape (V, P), or None
-        Means of the parameters' priors, see ``varpro.aim_of``.
 
     Returns
     -------
@@ -87,7 +76,7 @@ def average(
     """
     here = np.concatenate([state.amplitudes, state.theta], axis=1)
     evidences, means, covariances = [], [], []
-    for chi, volume, step, covariance in _candidates(problem, state, stuck, precision, pull, aim):
+    for chi, volume, step, covariance in _candidates(objective, state, stuck):
         evidences.append(-0.5 * (chi + volume))
         means.append(here + step)
         covariances.append(covariance)
@@ -103,13 +92,11 @@ def average(
     return Posterior(mean, covariance, weight)
 
 
-def log_evidence(problem: Problem, found: Optimum) -> NDArray[np.float64]:
+def log_evidence(found: Optimum) -> NDArray[np.float64]:
     """Return the log evidence of the model, up to what all models of the same data share.
 
     Parameters
     ----------
-    problem : Problem
-        The shared part.
     found : Optimum
         Of V voxels.
 
@@ -118,49 +105,42 @@ def log_evidence(problem: Problem, found: Optimum) -> NDArray[np.float64]:
     ndarray of float64, shape (V,)
         By the Laplace approximation, of the stiffness that has most.
     """
-    precision, pull, stuck = found.precision, found.pull, found.stuck
+    problem, pull, stuck = found.objective.problem, found.objective.pull, found.stuck
     # amplitudes without a prior are as many in all models, and count alike
-    proper = precision + _FLAT * np.eye(pull.shape[1])
+    proper = found.objective.precision + _FLAT * np.eye(pull.shape[1])
     expected = np.linalg.solve(proper, pull[..., None])[..., 0]
     informed = np.isfinite(problem.sd)
     prior = np.linalg.slogdet(proper)[1]
     prior -= 2 * (np.log(problem.sd[informed]) * ~stuck[:, informed]).sum(axis=1)
     each = [
         -0.5 * ((chi + (pull * expected).sum(axis=1)) * found.loudness**2 + volume - prior)
-        for chi, volume, _, _ in _candidates(
-            problem, found.state, stuck, precision, pull, found.aim
-        )
+        for chi, volume, _, _ in _candidates(found.objective, found.state, stuck)
     ]
     best: NDArray[np.float64] = np.max(each, axis=0)
     return best
 
 
 def _candidates(
-    problem: Problem,
-    state: State,
-    stuck: NDArray[np.bool_],
-    precision: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    aim: NDArray[np.float64] | None,
+    objective: Objective, state: State, stuck: NDArray[np.bool_]
 ) -> Iterator[tuple[NDArray[np.float64], ...]]:
     """Give the objective, log volume, joint step and covariance of each candidate stiffness."""
     v, k = state.amplitudes.shape
     held = np.concatenate([np.zeros((v, k), dtype=bool), stuck], axis=1)
     free = ~held
     index = np.arange(held.shape[1])
-    a = state.amplitudes
-    for taken in problem.candidates():
+    a, pull = state.amplitudes, objective.pull
+    for taken in objective.problem.candidates():
         shrink = np.broadcast_to(taken, (v, taken.size))
-        hessian, gradient, chi = normal_equations(problem, state, precision, pull, shrink, aim)
-        chi = chi + np.einsum("vi,vij,vj->v", a, precision, a) - 2 * (pull * a).sum(axis=1)
+        hessian, gradient, chi = normal_equations(replace(objective, shrink=shrink), state)
+        chi = chi + np.einsum("vi,vij,vj->v", a, objective.precision, a)
+        chi = chi - 2 * (pull * a).sum(axis=1)
         hessian = hessian * (free[:, :, None] & free[:, None, :])
         hessian[:, index, index] += held
         gradient = gradient * free
         covariance = np.linalg.inv(hessian)
         step = np.einsum("vij,vj->vi", covariance, gradient)
         # the expansion is trusted for a step of a few standard deviations, no further
-        sd = np.sqrt(np.maximum(np.einsum("vii->vi", covariance), 1e-300))
-        reach = np.abs(step / sd).max(axis=1)
+        reach = np.abs(step / root_diagonal(covariance)).max(axis=1)
         step = step * np.minimum(1.0, 3.0 / np.maximum(reach, 1e-12))[:, None]
         _, log_det = np.linalg.slogdet(hessian)
         penalised = taken < 1.0 - 1e-12

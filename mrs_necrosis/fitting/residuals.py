@@ -175,29 +175,28 @@ def voxel_objective(
         raise FitError(msg)
     problem = prepare(spectra, suited_model(spectra) if model is None else model)
     k = len(problem.model.components)
-    solver = NumpySolver(problem)
     with threadpool_limits(limits=1, user_api="blas"):
         data = problem.in_band(fid[None])
         unit = noise_unit(data, noise_in_fit(one, problem))
-        found = optimise(problem, solver, data / unit[:, None])
+        found = optimise(NumpySolver(problem), data / unit[:, None])
     # the priors compete with the noise that the fit saw in the end
     unit *= found.loudness
     data /= unit[:, None]
-    root = np.linalg.cholesky(found.precision[0]).T
-    target = np.linalg.solve(root.T, found.pull[0])
-    free = np.full(k, np.inf)
+    root = np.linalg.cholesky(found.objective.precision[0]).T
+    target = np.linalg.solve(root.T, found.objective.pull[0])
+    begun, free = found.begun, np.full(k, np.inf)
     optimum = np.concatenate([found.state.amplitudes[0], found.state.theta[0]])
     return VoxelObjective(
         spectra=one,
         problem=problem,
         data=data[0],
         unit=float(unit[0]),
-        start=np.concatenate([found.begun[1][0] / found.loudness[0], found.begun[0][0]]),
-        lower=np.concatenate([-free, found.box[0][0]]),
-        upper=np.concatenate([free, found.box[1][0]]),
+        start=np.concatenate([begun.amplitudes[0] / found.loudness[0], begun.theta[0]]),
+        lower=np.concatenate([-free, begun.box.lower[0]]),
+        upper=np.concatenate([free, begun.box.upper[0]]),
         optimum=optimum,
         prior_root=root,
         prior_target=target,
-        shrink=found.shrink[0].copy(),
-        aim=found.aim[0],
+        shrink=found.objective.shrink[0].copy(),
+        aim=found.objective.aim[0],
     )

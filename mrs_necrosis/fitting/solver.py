@@ -8,7 +8,7 @@ whatever the chunk, the threads or the order of voxels.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from scipy.fft import fft
@@ -26,12 +26,12 @@ from mrs_necrosis.fitting.varpro import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mrs_necrosis.fitting.objective import Box, Objective
     from mrs_necrosis.fitting.posterior import Posterior
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.varpro import State
 
     Floats = NDArray[np.float64]
-    Box = tuple[Floats, Floats]
 
 Backend = Literal["auto", "numpy", "compiled"]
 BackendName = Literal["numpy", "compiled"]
@@ -44,27 +44,17 @@ class Solver(Protocol):
     """What a fit needs to have done, for V voxels at once; shapes as in ``varpro``."""
 
     name: str
+    problem: Problem
 
-    def eliminate(
-        self,
-        data: NDArray[np.complex128],
-        theta: Floats,
-        precision: Floats,
-        pull: Floats,
-        shrink: Floats,
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return objective (V,), amplitudes (V, K) and their sd for given parameters."""
+    def eliminate(self, objective: Objective, theta: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return chi-square (V,), amplitudes (V, K) and their sd; see ``varpro.eliminate``."""
         ...
 
     def minimise(
         self,
-        data: NDArray[np.complex128],
+        objective: Objective,
         theta: Floats,
         box: Box,
-        precision: Floats,
-        pull: Floats,
-        shrink: Floats,
-        aim: Floats | None = None,
         *,
         most_iterations: int = MOST_ITERATIONS,
         tolerance: float = TOLERANCE,
@@ -72,18 +62,11 @@ class Solver(Protocol):
         """Return the optimum and whether it was reached; see ``varpro.minimise``."""
         ...
 
-    def aim(self, theta: Floats, precision: Floats, shrink: Floats) -> Floats:
+    def aim(self, objective: Objective, theta: Floats) -> Floats:
         """Return where the priors of the parameters aim, (V, P); see ``varpro.aim_of``."""
         ...
 
-    def average(
-        self,
-        state: State,
-        stuck: NDArray[np.bool_],
-        precision: Floats,
-        pull: Floats,
-        aim: Floats | None = None,
-    ) -> Posterior:
+    def average(self, objective: Objective, state: State, stuck: NDArray[np.bool_]) -> Posterior:
         """Average over the stiffness of the baseline; see ``posterior.average``."""
         ...
 
@@ -102,25 +85,13 @@ class NumpySolver:
     """
 
     name = "numpy"
+    eliminate = staticmethod(eliminate)
+    minimise = staticmethod(minimise)
+    aim = staticmethod(aim_of)
+    average = staticmethod(average)
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-
-    def eliminate(self, *arguments: Any) -> tuple[Floats, Floats, Floats]:
-        """Return objective, amplitudes and their sd; see ``varpro.eliminate``."""
-        return eliminate(self.problem, *arguments)
-
-    def minimise(self, *arguments: Any, **options: Any) -> tuple[State, NDArray[np.bool_]]:
-        """Minimise; see ``varpro.minimise``."""
-        return minimise(self.problem, *arguments, **options)
-
-    def aim(self, *arguments: Any) -> Floats:
-        """Return where the priors of the parameters aim; see ``varpro.aim_of``."""
-        return aim_of(self.problem, *arguments)
-
-    def average(self, *arguments: Any) -> Posterior:
-        """Average over the stiffness of the baseline; see ``posterior.average``."""
-        return average(self.problem, *arguments)
 
     def spectrum(self, theta: Floats, amplitudes: Floats) -> NDArray[np.complex128]:
         """Return the modelled spectrum without the baseline, shape (V, M)."""

@@ -10,12 +10,13 @@ such that the areas are positive. Widths of the broad components are then tried 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.fft import fft
 
 from mrs_necrosis.fitting.model import GAUSS_RATE
+from mrs_necrosis.fitting.objective import Box
 from mrs_necrosis.fitting.varpro import row_by_row
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mrs_necrosis.fitting.objective import Objective
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.solver import Solver
 
@@ -34,6 +36,9 @@ BOX_PPM = 0.035
 
 LINEWIDTHS_HZ = (1.5, 3.5, 6.5, 11.0)
 """Full widths at half maximum of the templates."""
+
+LORENTZ_PART, GAUSS_PART = 0.5, 0.65
+"""Lorentzian and Gaussian width of a template, as fractions of its width."""
 
 NUISANCE_PPM = 0.15
 """Width that is added to lipids and macromolecules before they are projected out."""
@@ -114,7 +119,9 @@ def _bank(
     anchors = _anchors(problem)
     templates, settings = [], []
     for width in LINEWIDTHS_HZ:
-        decay = np.exp(-np.pi * 0.5 * width * t - GAUSS_RATE * (0.65 * width * t) ** 2)
+        decay = np.exp(
+            -np.pi * LORENTZ_PART * width * t - GAUSS_RATE * (GAUSS_PART * width * t) ** 2
+        )
         for shift in shifts:
             modulation = decay * np.exp(2j * np.pi * shift * t)
             templates.append([fft(a * modulation)[:m] for a in anchors])
@@ -158,76 +165,53 @@ def find_shift_and_phase(
     return grid[best, 0], angle, grid[best, 1]
 
 
+class Start(NamedTuple):
+    """Where a search starts, the box it stays in, and the amplitudes there."""
+
+    theta: NDArray[np.float64]  # (V, P)
+    box: Box
+    amplitudes: NDArray[np.float64]  # (V, K)
+    sd: NDArray[np.float64]  # theirs
+
+
 def starting_values(
-    problem: Problem,
-    solver: Solver,
-    data: NDArray[np.complex128],
-    precision: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    shrink: NDArray[np.float64],
-    broad_trials: tuple[tuple[float, ...], ...],
-) -> tuple[
-    NDArray[np.float64],
-    tuple[NDArray[np.float64], NDArray[np.float64]],
-    NDArray[np.float64],
-    NDArray[np.float64],
-]:
-    """Return where the search starts, the box it stays in, and the amplitudes there.
+    solver: Solver, objective: Objective, broad_trials: tuple[tuple[float, ...], ...]
+) -> Start:
+    """Return where the search starts.
 
     Parameters
     ----------
-    problem : Problem
-        With P parameters.
     solver : Solver
         Evaluates the objective.
-    data : ndarray of complex128, shape (V, M)
-        In-band points in units of the noise.
-    precision, pull, shrink : ndarray
-        As for ``varpro.evaluate``.
+    objective : Objective
+        Of V voxels; nothing need be known of the amplitudes.
     broad_trials : tuple of tuple of float
         Settings of the broad components' own widths that are tried, as fractions of the way
         from the lower to the upper bound of each ``gauss2`` parameter that acts on them alone.
 
     Returns
     -------
-    theta : ndarray of float64, shape (V, P)
-        Best start.
-    box : tuple of ndarray of float64, shapes (V, P)
-        Lower and upper bounds: the model's, shift and phase around their start.
-    amplitudes, sd : ndarray of float64, shape (V, K)
-        As ``varpro.eliminate`` finds them at the start.
+    Start
+        Best start. The box is the model's, but shift and phase stay around their start.
     """
-    shift, phase, width = find_shift_and_phase(problem, data)
-    v = data.shape[0]
-    theta = np.tile(problem.start, (v, 1))
-    lower, upper = np.tile(problem.lower, (v, 1)), np.tile(problem.upper, (v, 1))
+    problem = objective.problem
+    shift, phase, width = find_shift_and_phase(problem, objective.data)
+    theta = np.tile(problem.start, (shift.size, 1))
     names = [p.name for p in problem.model.parameters]
     half = {"shift_hz": BOX_PPM * problem.frequency_mhz, "phase_rad": np.pi / 2}
     common = {names.index(name): half[name] for name in half if name in names}
     for name, value in (("shift_hz", shift), ("phase_rad", phase)):
         if name in names:
             theta[:, names.index(name)] = value
-    for name, value in (("lorentz_hz", 0.5 * width), ("gauss2_hz2", (0.65 * width) ** 2)):
+    widths = {"lorentz_hz": LORENTZ_PART * width, "gauss2_hz2": (GAUSS_PART * width) ** 2}
+    for name, value in widths.items():
         if name in names:
             p = names.index(name)
             theta[:, p] = np.clip(value, problem.lower[p], problem.upper[p])
-    broad = [
-        i
-        for i, parameter in enumerate(problem.model.parameters)
-        if parameter.kind == "gauss2" and parameter.name != "gauss2_hz2"
-    ]
-    trials = []
-    for setting in broad_trials if broad else ((),):
-        trial = theta.copy()
-        for i, p in enumerate(broad):
-            fraction = setting[min(i, len(setting) - 1)]
-            trial[:, p] = lower[:, p] + fraction * (upper[:, p] - lower[:, p])
-        trials.append(trial)
-    found = [solver.eliminate(data, trial, precision, pull, shrink) for trial in trials]
-    choice = np.stack([objective for objective, _, _ in found]).argmin(axis=0), np.arange(v)
-    objective = np.stack([objective for objective, _, _ in found])[choice]
-    amplitudes = np.stack([values for _, values, _ in found])[choice]
-    sd = np.stack([values for _, _, values in found])[choice]
+    trials = _broad_trials(problem, theta, broad_trials)
+    found = [solver.eliminate(objective, trial) for trial in trials]
+    choice = np.stack([lowest for lowest, _, _ in found]).argmin(axis=0), np.arange(shift.size)
+    chi_square, amplitudes, sd = (np.stack(values)[choice] for values in zip(*found, strict=True))
     theta = np.stack(trials)[choice]
     # tall multiplets may turn what is well phased; its own place is tried, too
     far = np.abs(shift) > FAR_PPM * problem.frequency_mhz
@@ -235,20 +219,40 @@ def starting_values(
     if at.size and common:
         given = trials[len(trials) // 2][at]
         given[:, list(common)] = problem.start[list(common)]
-        weighing = (one[at] for one in (precision, pull, shrink))
-        lowest, values, deviation = solver.eliminate(data[at], given, *weighing)
-        better = lowest < objective[at]
+        lowest, values, deviation = solver.eliminate(objective.rows(at), given)
+        better = lowest < chi_square[at]
         at = at[better]
         theta[at], amplitudes[at], sd[at] = given[better], values[better], deviation[better]
+    box = Box(np.tile(problem.lower, (shift.size, 1)), np.tile(problem.upper, (shift.size, 1)))
     for p, reach in common.items():
-        lower[:, p], upper[:, p] = theta[:, p] - reach, theta[:, p] + reach
-    return theta, (lower, upper), amplitudes, sd
+        box.lower[:, p], box.upper[:, p] = theta[:, p] - reach, theta[:, p] + reach
+    return Start(theta, box, amplitudes, sd)
+
+
+def _broad_trials(
+    problem: Problem, theta: NDArray[np.float64], settings: tuple[tuple[float, ...], ...]
+) -> list[NDArray[np.float64]]:
+    """Return parameters with the broad components' own widths as in each of the settings."""
+    broad = [
+        p
+        for p, parameter in enumerate(problem.model.parameters)
+        if parameter.kind == "gauss2" and parameter.name != "gauss2_hz2"
+    ]
+    trials = []
+    for setting in settings if broad else ((),):
+        trial = theta.copy()
+        for i, p in enumerate(broad):
+            fraction = setting[min(i, len(setting) - 1)]
+            low, high = problem.lower[p], problem.upper[p]
+            trial[:, p] = low + fraction * (high - low)
+        trials.append(trial)
+    return trials
 
 
 def other_starts(
     problem: Problem,
     theta: NDArray[np.float64],
-    box: tuple[NDArray[np.float64], NDArray[np.float64]],
+    box: Box,
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
     """Find voxels where the search may lie in the wrong valley, and where else to look.
 
@@ -265,8 +269,8 @@ def other_starts(
         With P parameters.
     theta : ndarray of float64, shape (V, P)
         Where the search ended.
-    box : tuple of ndarray of float64, shapes (V, P)
-        Lower and upper bounds.
+    box : Box
+        Bounds.
 
     Yields
     ------

@@ -14,7 +14,7 @@ voxel axis V first; no voxel sees another.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.fft import fft
@@ -24,6 +24,7 @@ from mrs_necrosis.fitting.model import GAUSS_RATE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mrs_necrosis.fitting.objective import Box, Objective
     from mrs_necrosis.fitting.problem import Problem
 
 TOLERANCE = 1e-3
@@ -45,7 +46,6 @@ correct it for the worse.
 LEAST_CURVED = 0.05
 """A step that shows less of the assumed curvature than this corrects nothing."""
 
-
 INTEGRATED = 0.5
 """Share of the log determinant that counts.
 
@@ -60,21 +60,25 @@ hardly move. What it comes to now: ``benchmarks/fit_accuracy.py``.
 class State:
     """Where the search stands in V voxels, and the small matrices that it needs there.
 
-    ``objective`` is chi-square with all priors and the baseline's penalty; ``gram`` and
-    ``smooth`` hold the inner products of columns, derivatives and data, before and after
-    projection on the smooth modes; ``amplitudes`` solve the linear part.
+    ``chi_square`` is the objective's value; ``amplitudes`` solve its linear part; ``gram`` and
+    ``smooth`` hold the inner products of components, derivatives and data, before and after
+    projection on the smooth modes: (V, K + P + 1, K + P + 1) and (V, K + P + 1, 2 B).
     """
 
     theta: NDArray[np.float64]
-    objective: NDArray[np.float64]
+    chi_square: NDArray[np.float64]
     amplitudes: NDArray[np.float64]
     gram: NDArray[np.float64]
     smooth: NDArray[np.float64]
 
-    def put(self, at: NDArray[Any], other: State, where: NDArray[Any] | slice) -> None:
-        """Copy ``other``'s voxels ``where`` to this state's voxels ``at``."""
+    def rows(self, at: NDArray[Any]) -> State:
+        """Return the state of some voxels."""
+        return State(*(getattr(self, name)[at] for name in self.__slots__))
+
+    def put(self, at: NDArray[Any], other: State) -> None:
+        """Copy another state to the voxels ``at`` of this one."""
         for name in self.__slots__:
-            getattr(self, name)[at] = getattr(other, name)[where]
+            getattr(self, name)[at] = getattr(other, name)
 
 
 def _phasor(rate_hz: NDArray[np.float64], n: int, dwell: float) -> NDArray[np.complex128]:
@@ -152,80 +156,81 @@ def rotation(problem: Problem, theta: NDArray[np.float64]) -> NDArray[np.complex
     return factor
 
 
-def evaluate(
-    problem: Problem,
-    data: NDArray[np.complex128],
-    theta: NDArray[np.float64],
-    precision: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    shrink: NDArray[np.float64],
-    aim: NDArray[np.float64] | None = None,
-) -> State:
-    """Evaluate the objective, its gradient and its curvature.
+class _Linear(NamedTuple):
+    """The linear part where it is eliminated."""
 
-    Parameters
-    ----------
-    problem : Problem
-        With K components, P parameters, M points, B modes.
-    data : ndarray of complex128, shape (V, M)
-        In-band points in units of the noise.
-    theta : ndarray of float64, shape (V, P)
-        Nonlinear parameters.
-    precision, pull : ndarray of float64, shapes (V, K, K) and (V, K)
-        Prior of the amplitudes.
-    shrink : ndarray of float64, shape (V, B)
-        What the baseline takes of each mode.
-    aim : ndarray of float64, shape (V, P), or None
-        Means of the parameters' priors, see ``aim_of``; by default where the model starts them.
+    samples: NDArray[np.complex128]  # component FIDs, (V, K, N)
+    columns: NDArray[np.complex128]  # components, room for derivatives, phased data: (V, …, M)
+    normal: NDArray[np.float64]  # matrix of the amplitudes' equations, (V, K, K)
+    amplitudes: NDArray[np.float64]
+    chi_square: NDArray[np.float64]
 
-    Returns
-    -------
-    State
-        With ``gram`` and ``smooth`` of shape (V, K + P + 1, K + P + 1) and
-        (V, K + P + 1, 2 B): components, derivatives, data.
-    """
+
+def _linear_part(objective: Objective, theta: NDArray[np.float64], room: int) -> _Linear:
+    """Eliminate baseline and amplitudes; leave room for derivatives among the columns."""
+    problem = objective.problem
+    v, m = objective.data.shape
+    k = len(problem.model.components)
+    samples = time_columns(problem, theta)
+    columns = np.empty((v, k + room + 1, m), dtype=np.complex128)
+    columns[:, :k] = fft(samples, axis=2)[:, :, :m]
+    columns[:, -1] = rotation(problem, theta) * objective.data
+    parts = _parts(problem, columns[:, [*range(k), k + room]])
+    kept = _without_baseline(parts, parts, objective.shrink)
+    right = kept[:, :k, k] + objective.pull
+    normal = kept[:, :k, :k] + objective.precision
+    amplitudes = np.linalg.solve(normal, right[..., None])[..., 0].astype(np.float64, copy=False)
+    chi_square: NDArray[np.float64] = kept[:, k, k] - (right * amplitudes).sum(axis=1)
+    chi_square += (objective.offset(theta) ** 2).sum(axis=1)
+    return _Linear(samples, columns, normal, amplitudes, chi_square)
+
+
+def evaluate(objective: Objective, theta: NDArray[np.float64]) -> State:
+    """Evaluate an objective at nonlinear parameters ``theta``, shape (V, P)."""
+    problem = objective.problem
     k, p = len(problem.model.components), theta.shape[1]
-    samples, z, amplitudes, objective, _ = _linear_part(
-        problem, data, theta, precision, pull, shrink, p, aim
-    )
-    total = np.einsum("vk,vkm->vm", amplitudes, z[:, :k])
-    left = row_by_row(z[:, -1] - total, problem.modes) * shrink
+    samples, columns, _, amplitudes, chi_square = _linear_part(objective, theta, room=p)
+    total = np.einsum("vk,vkm->vm", amplitudes, columns[:, :k])
+    left = row_by_row(columns[:, -1] - total, problem.modes) * objective.shrink
     explained = total + row_by_row(left, problem.modes.T)
-    z[:, k : k + p] = _derivatives(problem, samples, explained, amplitudes)
-    flat = _flat(z)
+    columns[:, k : k + p] = _derivatives(problem, samples, explained, amplitudes)
+    flat = _flat(columns)
     gram = flat @ np.swapaxes(flat, 1, 2)
-    smooth = _flat(z @ problem.modes)
-    return State(theta, objective, amplitudes, gram, smooth)
+    smooth = _flat(columns @ problem.modes)
+    return State(theta, chi_square, amplitudes, gram, smooth)
 
 
 def eliminate(
-    problem: Problem,
-    data: NDArray[np.complex128],
-    theta: NDArray[np.float64],
-    precision: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    shrink: NDArray[np.float64],
+    objective: Objective, theta: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Eliminate the linear part alone; arguments as for ``evaluate``.
+    """Eliminate the linear part alone.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of V voxels.
+    theta : ndarray of float64, shape (V, P)
+        Nonlinear parameters.
 
     Returns
     -------
-    objective : ndarray of float64, shape (V,)
-        Objective at these nonlinear parameters.
+    chi_square : ndarray of float64, shape (V,)
+        The objective's value there.
     amplitudes, sd : ndarray of float64, shape (V, K)
         Best amplitudes and their standard deviations, given the nonlinear parameters.
     """
-    found = _linear_part(problem, data, theta, precision, pull, shrink, 0)
-    variance = np.diagonal(np.linalg.inv(found[4]), axis1=1, axis2=2)
-    return found[3], found[2], np.sqrt(np.maximum(variance, 1e-300))
+    found = _linear_part(objective, theta, room=0)
+    return found.chi_square, found.amplitudes, root_diagonal(np.linalg.inv(found.normal))
 
 
-def aim_of(
-    problem: Problem,
-    theta: NDArray[np.float64],
-    precision: NDArray[np.float64],
-    shrink: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def root_diagonal(covariance: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the standard deviations of covariances (V, K, K), shape (V, K); none is zero."""
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    deviation: NDArray[np.float64] = np.sqrt(np.maximum(variance, 1e-300))
+    return deviation
+
+
+def aim_of(objective: Objective, theta: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return means of the parameters' priors that allow for how many amplitudes there are.
 
     The search takes the best amplitudes for each width. They are many, and lines come out too
@@ -236,25 +241,21 @@ def aim_of(
 
     Parameters
     ----------
-    problem : Problem
-        With K components, P parameters, B modes.
+    objective : Objective
+        Whose amplitudes' prior and baseline count; data and present aim do not.
     theta : ndarray of float64, shape (V, P)
         Where the widths are about right.
-    precision : ndarray of float64, shape (V, K, K)
-        Of the amplitudes' prior.
-    shrink : ndarray of float64, shape (V, B)
-        What the baseline takes of each mode.
 
     Returns
     -------
     ndarray of float64, shape (V, P)
         Differs from ``problem.start`` in widths that have a prior.
     """
+    problem, shrink = objective.problem, objective.shrink
     band = problem.frequency_hz.size
     samples = time_columns(problem, theta)
-    columns = fft(samples, axis=2)[:, :, :band]
-    parts = _parts(problem, columns)
-    covariance = np.linalg.inv(_without_baseline(parts, parts, shrink) + precision)
+    parts = _parts(problem, fft(samples, axis=2)[:, :, :band])
+    covariance = np.linalg.inv(_without_baseline(parts, parts, shrink) + objective.precision)
     aim = np.tile(problem.start, (theta.shape[0], 1))
     of_class = np.eye(problem.acts.shape[1])[problem.shape_of]
     for kind, rate, power in (("lorentz", np.pi, 1), ("gauss2", GAUSS_RATE, 2)):
@@ -266,41 +267,6 @@ def aim_of(
                 moved = (gain * problem.acts[p]).sum(axis=1)
                 aim[:, p] += INTEGRATED * problem.sd[p] ** 2 * moved
     return aim
-
-
-def _linear_part(
-    problem: Problem,
-    data: NDArray[np.complex128],
-    theta: NDArray[np.float64],
-    precision: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    shrink: NDArray[np.float64],
-    room: int,
-    aim: NDArray[np.float64] | None = None,
-) -> tuple[
-    NDArray[np.complex128],
-    NDArray[np.complex128],
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.float64],
-]:
-    """Eliminate baseline and amplitudes; leave room for derivatives among the columns."""
-    v, m = data.shape
-    k = len(problem.model.components)
-    samples = time_columns(problem, theta)
-    z = np.empty((v, k + room + 1, m), dtype=np.complex128)
-    z[:, :k] = fft(samples, axis=2)[:, :, :m]
-    z[:, -1] = rotation(problem, theta) * data
-    linear = z[:, [*range(k), k + room]]
-    parts = _parts(problem, linear)
-    kept = _without_baseline(parts, parts, shrink)
-    right = kept[:, :k, k] + pull
-    left = kept[:, :k, :k] + precision
-    amplitudes = np.linalg.solve(left, right[..., None])[..., 0].astype(np.float64, copy=False)
-    offset = (theta - (problem.start if aim is None else aim)) / problem.sd
-    objective: NDArray[np.float64] = kept[:, k, k] - (right * amplitudes).sum(axis=1)
-    objective += (offset**2).sum(axis=1)
-    return samples, z, amplitudes, objective, left
 
 
 def _derivatives(
@@ -339,23 +305,16 @@ def _derivatives(
 
 
 def normal_equations(
-    problem: Problem,
-    state: State,
-    precision: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    shrink: NDArray[np.float64],
-    aim: NDArray[np.float64] | None = None,
+    objective: Objective, state: State
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the joint Gauss-Newton system of amplitudes and nonlinear parameters.
 
     Parameters
     ----------
-    problem : Problem
-        With K components and P parameters.
+    objective : Objective
+        Its priors and its baseline, which may be another than the state was evaluated with.
     state : State
         Where the search stands.
-    precision, pull, shrink, aim : ndarray
-        As for ``evaluate``; ``shrink`` may be another than the state was evaluated with.
 
     Returns
     -------
@@ -364,28 +323,28 @@ def normal_equations(
     gradient : ndarray of float64, shape (V, K + P)
         Minus half its first derivative, at the state's amplitudes.
     chi_square : ndarray of float64, shape (V,)
-        Objective there, without the amplitudes' prior.
+        Its value there, without the amplitudes' prior.
     """
-    k = pull.shape[1]
-    p = state.theta.shape[1]
-    weight = np.repeat(shrink, 2, axis=1)
+    precision, sd = objective.precision, objective.problem.sd
+    k, p = state.amplitudes.shape[1], state.theta.shape[1]
+    weight = np.repeat(objective.shrink, 2, axis=1)
     kept = state.gram - (state.smooth * weight[:, None]) @ np.swapaxes(state.smooth, 1, 2)
     hessian = kept[:, : k + p, : k + p].copy()
     hessian[:, :k, :k] += precision
     diagonal = np.arange(k, k + p)
-    hessian[:, diagonal, diagonal] += problem.sd**-2.0
+    hessian[:, diagonal, diagonal] += sd**-2.0
     a = state.amplitudes
     gradient = kept[:, : k + p, -1] - np.einsum("vij,vj->vi", kept[:, : k + p, :k], a)
-    gradient[:, :k] += pull - np.einsum("vij,vj->vi", precision, a)
-    offset = (state.theta - (problem.start if aim is None else aim)) / problem.sd
-    gradient[:, k:] -= offset / problem.sd
-    chi = (
+    gradient[:, :k] += objective.pull - np.einsum("vij,vj->vi", precision, a)
+    offset = objective.offset(state.theta)
+    gradient[:, k:] -= offset / sd
+    chi_square = (
         kept[:, -1, -1]
         - 2 * np.einsum("vi,vi->v", kept[:, :k, -1], a)
         + np.einsum("vi,vij,vj->v", a, kept[:, :k, :k], a)
         + (offset**2).sum(axis=1)
     )
-    return hessian, gradient, chi
+    return hessian, gradient, chi_square
 
 
 def _profile(
@@ -402,8 +361,7 @@ def _bounded_step(
     curvature: NDArray[np.float64],
     slope: NDArray[np.float64],
     theta: NDArray[np.float64],
-    lower: NDArray[np.float64],
-    upper: NDArray[np.float64],
+    box: Box,
     damping: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return where the damped step leads in the box, and the slope without what pushes at a wall.
@@ -411,6 +369,7 @@ def _bounded_step(
     A parameter whose step would leave the box goes to the wall, and the others are solved for
     again, given that; cutting all of them short would leave the valley.
     """
+    lower, upper = box
     index = np.arange(theta.shape[1])
     stuck = ((theta <= lower) & (slope < 0)) | ((theta >= upper) & (slope > 0))
     slope = np.where(stuck, 0.0, slope)
@@ -450,14 +409,9 @@ def _corrected(
 
 
 def minimise(
-    problem: Problem,
-    data: NDArray[np.complex128],
+    objective: Objective,
     theta: NDArray[np.float64],
-    box: tuple[NDArray[np.float64], NDArray[np.float64]],
-    precision: NDArray[np.float64],
-    pull: NDArray[np.float64],
-    shrink: NDArray[np.float64],
-    aim: NDArray[np.float64] | None = None,
+    box: Box,
     *,
     most_iterations: int = MOST_ITERATIONS,
     tolerance: float = TOLERANCE,
@@ -466,16 +420,12 @@ def minimise(
 
     Parameters
     ----------
-    problem : Problem
-        The shared part.
-    data : ndarray of complex128, shape (V, M)
-        In-band points in units of the noise.
+    objective : Objective
+        Of V voxels.
     theta : ndarray of float64, shape (V, P)
         Start, inside the box.
-    box : tuple of ndarray of float64, shapes (V, P)
-        Lower and upper bounds.
-    precision, pull, shrink, aim : ndarray
-        As for ``evaluate``.
+    box : Box
+        Bounds.
     most_iterations : int
         Evaluations per voxel.
     tolerance : float
@@ -488,24 +438,19 @@ def minimise(
     converged : ndarray of bool, shape (V,)
         False where ``most_iterations`` was reached.
     """
-    v, k = data.shape[0], pull.shape[1]
-    lower, upper = box
-    aim = np.broadcast_to(problem.start, theta.shape) if aim is None else aim
-    best = evaluate(problem, data, theta.copy(), precision, pull, shrink, aim)
+    v, k = objective.pull.shape
+    best = evaluate(objective, theta.copy())
     converged = np.zeros(v, dtype=bool)
     damping = np.full(v, 1e-3)
     growth = np.full(v, 2.0)
     last, before = np.zeros_like(theta), np.zeros_like(theta)
     active = np.arange(v)
     for _ in range(most_iterations):
-        here = State(*(getattr(best, name)[active] for name in State.__slots__))
-        hessian, gradient, _ = normal_equations(
-            problem, here, precision[active], pull[active], shrink[active], aim[active]
-        )
+        here, mu = best.rows(active), damping[active]
+        hessian, gradient, _ = normal_equations(objective.rows(active), here)
         curvature, slope = _profile(hessian, gradient, k)
         curvature = _corrected(curvature, last[active], before[active] - slope)
-        mu = damping[active]
-        trial, push = _bounded_step(curvature, slope, here.theta, lower[active], upper[active], mu)
+        trial, push = _bounded_step(curvature, slope, here.theta, box.rows(active), mu)
         moved = trial - here.theta
         predicted = (moved * (2 * push - np.einsum("vpq,vq->vp", curvature, moved))).sum(axis=1)
         # a step that would raise chi-square says that the damping is too weak, not that it ends
@@ -515,10 +460,10 @@ def minimise(
         if go.size == 0:
             break
         at = active[go]
-        new = evaluate(problem, data[at], trial[go], precision[at], pull[at], shrink[at], aim[at])
-        gain = (best.objective[at] - new.objective) / predicted[go]
-        good = (gain > 0) & np.isfinite(new.objective)
-        best.put(at[good], new, good)
+        new = evaluate(objective.rows(at), trial[go])
+        gain = (best.chi_square[at] - new.chi_square) / predicted[go]
+        good = (gain > 0) & np.isfinite(new.chi_square)
+        best.put(at[good], new.rows(good))
         near = predicted[go][good] < NEAR
         last[at[good]] = np.where(near[:, None], moved[go][good], 0.0)
         before[at[good]] = slope[go][good]
