@@ -654,6 +654,30 @@ def test_peaks_further_off_than_is_searched_make_no_sure_reference(tissue, off_p
     assert preprocess(told).reference_confidence.item() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [("dwell_time_s", 0.8), ("dwell_time_s", 1.1), ("dwell_time_s", 2.0),
+     ("spectrometer_frequency_mhz", 0.9), ("spectrometer_frequency_mhz", 63.9 / 123.2),
+     ("spectrometer_frequency_mhz", 1.1)],
+)  # fmt: skip
+@pytest.mark.parametrize("tissue", ["metastasis_recurrence", "normal_white_matter"])
+def test_a_header_that_is_wrong_by_a_factor_is_recognised_by_the_peaks(tissue, name, factor):
+    made = phantom(
+        tissue, np.random.default_rng(1), snr=30, echo_time_s=0.03, residual_water=1.0,
+        baseline=0.1, n_samples=2048, dwell_time_s=5e-4,
+    )  # fmt: skip
+    stored = factor * getattr(made.data.acquisition, name)
+    wrong = replace(made.data, acquisition=replace(made.data.acquisition, **{name: stored}))
+
+    with pytest.warns(MRSNecrosisWarning, match="frequency or its dwell time is wrong") as caught:
+        lost = preprocess(wrong)
+
+    assert lost.reference_confidence.item() < 0.1
+    by = float(re.search(r"lie ([\d.]+) times", str(caught[0].message))[1])
+    assert by == pytest.approx(factor, rel=0.02)
+    assert preprocess(made.data).reference_confidence.item() > 0.9
+
+
 def test_two_singlets_that_lie_elsewhere_by_chance_do_not_unsettle_a_reference():
     # high SNR and lipid unlike the patterns; what is left of it looked like Cr and Cho elsewhere
     made = phantom(

@@ -352,5 +352,7 @@ def _referenced(
                 f"{found.confidence.item():.2f}), and peaks may be taken for others: look at the "
                 "figure, or give shift_ppm and phase_deg (on the command line --shift and --phase)"
             )
+            if found.stretch != 1.0:
+                msg = found.stretch_sentence(spectra.acquisition)
             warnings.warn(msg, MRSNecrosisWarning, stacklevel=3)
     return spectra

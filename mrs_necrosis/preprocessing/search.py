@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.preprocessing.patterns import Bank
+    from mrs_necrosis.spectra import Acquisition
 
 
 CHUNK = 128
@@ -83,6 +84,9 @@ class Reference:
     further_off_ppm : float
         How far the peaks seem to lie above their chemical shift where that is further than is
         searched, so that the confidence is low; 0 otherwise.
+    stretch : float
+        True over stored distances between the peaks, where a wrong dwell time or spectrometer
+        frequency makes them differ, so that the confidence is low; 1 otherwise.
     """
 
     phase_rad: NDArray[np.float64]
@@ -91,6 +95,17 @@ class Reference:
     used: tuple[tuple[str, ...], ...]
     begin_time_s: float = 0.0
     further_off_ppm: float = 0.0
+    stretch: float = 1.0
+
+    def stretch_sentence(self, acquisition: Acquisition) -> str:
+        """Say what the header would have to hold instead, where `stretch` is not 1."""
+        mhz, dwell_us = acquisition.spectrometer_frequency_mhz, 1e6 * acquisition.dwell_time_s
+        return (
+            f"The peaks lie {self.stretch:.2f} times as far apart as the header makes them: its "
+            f"frequency or its dwell time is wrong; {mhz / self.stretch:.1f} instead of "
+            f"{mhz:.1f} MHz, or {dwell_us / self.stretch:.0f} instead of {dwell_us:.0f} us, would "
+            "fit (on the command line --frequency and --dwell-time)."
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
