@@ -22,7 +22,7 @@ from mrs_necrosis import analyze
 from mrs_necrosis.analysis import Analysis, Source
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Assessment, Evidence, Favors, Finding, Gate
-from mrs_necrosis.classifier import Context, Reading
+from mrs_necrosis.classifier import Context, Reading, assess
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.quality import FitStatus, Quality
@@ -646,7 +646,9 @@ def test_no_number_stands_beside_a_label_that_is_withheld():
 
     assert "NOT-EVALUABLE: SNR is 3, below 5.\n" in words
     assert "<p>SNR is 3, below 5.</p>" in shown
-    assert "These numbers are not to be used: the spectrum failed the check of snr." in shown
+    unusable = "These numbers are not to be used: the spectrum failed the check of snr."
+    assert unusable in shown
+    assert words.index(unusable) < words.index("Cho/Cr")
     assert "No label is given. The criteria alone would say: likelihood ratio" in shown
 
 
@@ -835,6 +837,22 @@ def test_the_line_of_quality_is_that_of_its_voxel():
 
     assert text.quality_line(quality, (0, 1, 0)).startswith("SNR 7,")
     assert quality.voxel((0, 1, 0)).snr.item() == 7.0
+
+
+def test_an_snr_without_an_upright_peak_is_no_negative_number():
+    analysis = spectrum_analysis(grid=(1, 1, 1))
+    quality = dataclasses.replace(analysis.quality, snr=np.full((1, 1, 1), -13.0))
+    analysis = dataclasses.replace(
+        analysis, fit=dataclasses.replace(analysis.fit, quality=quality),
+        assessment=assess(analysis.areas, quality=quality),
+    )  # fmt: skip
+
+    words, shown = text.summary(analysis), page.to_html(analysis, {})
+
+    assert "SNR below 1, linewidth" in words
+    assert "The SNR is below 1: too poor" in words
+    assert "-13" not in words
+    assert "<td>below 1</td>" in shown
 
 
 def test_statuses_are_named_in_the_json():

@@ -213,7 +213,7 @@ def _number_check(
 def _snr_check(quality: Quality, limit: QualityThresholds) -> Check:
     return _number_check(
         "snr", quality.snr, quality.snr < limit.snr_fail, f"SNR >= {limit.snr_fail:g}",
-        lambda x: f"The SNR is {x:.1f}",
+        lambda x: f"The SNR is {'below 1' if x < 1 else f'{x:.1f}'}",
     )  # fmt: skip
 
 

@@ -246,7 +246,7 @@ def _stretch(band: Band, spectra: Spectra, good: NDArray[np.intp], found: Refere
     asked = rows[suspect]
     fid = spectra.fid.reshape(-1, spectra.n_samples)[good[asked]]
     first, last = bank.frequency_hz[[0, -1]]
-    stretched = np.concatenate([
+    stretched: NDArray[np.complex128] = np.concatenate([
         zoom_fft(fid, [first / by, last / by], bank.points.size,
                  fs=1.0 / spectra.acquisition.dwell_time_s, endpoint=True)
         for by in _STRETCHES
@@ -265,11 +265,11 @@ def _stretch(band: Band, spectra: Spectra, good: NDArray[np.intp], found: Refere
     )
     rss = residues(bank, stretched[None], there.shift_ppm, there.phase_rad, band.lactate)[0]
     flat = stretched - (stretched @ bank.baseline) @ bank.baseline.T
-    left = (rss - 2.0 * bank.points.size * noise) / (np.abs(flat) ** 2).sum(axis=1)
+    share = (rss - 2.0 * bank.points.size * noise) / (np.abs(flat) ** 2).sum(axis=1)
     known = np.array([len(_METABOLITES.intersection(names)) for names in there.used])
     fits = (known > 1) & (there.confidence > _CLEAR)
     fits &= np.abs(there.shift_ppm) <= _STRETCHED_PPM
-    left = np.where(fits, left, np.inf).reshape(n, -1)
+    left = np.where(fits, share, np.inf).reshape(n, -1)
     better = left.min(axis=0) < _STRETCH_SHARE * (here_left / energy)[suspect]
     if 4 * np.count_nonzero(better) < len(rows):
         return 1.0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import mrs_necrosis
 from mrs_necrosis.quality import QualityThresholds
 from mrs_necrosis.report.document import RESEARCH_USE
-from mrs_necrosis.report.rows import DASH, number
+from mrs_necrosis.report.rows import DASH, number, snr_text
 from mrs_necrosis.report.text import milliseconds
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _points(markers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if snr is not None and linewidth is not None:
             points.append({
                 "name": marker.get("unit"), "favors": _favors(marker), "x": _x(snr),
-                "y": _y(linewidth), "snr": f"{snr:.0f}", "linewidth": f"{linewidth:.3f}",
+                "y": _y(linewidth), "snr": snr_text(snr), "linewidth": f"{linewidth:.3f}",
             })  # fmt: skip
     return points
 
@@ -206,7 +206,7 @@ def _row(marker: Mapping[str, Any]) -> dict[str, Any]:
         Cell(text=favors, sort=favors, small=spread, style=favors),
         _numeric(weight, "{:.3g}".format),
         *(_ratio(ratios.get(one, {})) for one in RATIOS),
-        _numeric(_number(summary, "snr"), "{:.0f}".format),
+        _numeric(_number(summary, "snr"), snr_text),
         _numeric(_number(summary, "linewidth_hz"), "{:.1f}".format),
         _numeric(_number(summary, "echo_time_s"), milliseconds),
         _numeric(_number(summary, "voxels"), "{:.0f}".format),

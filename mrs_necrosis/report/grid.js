@@ -485,7 +485,7 @@
       body.append(line);
     };
     const read = (name) => (byName[name] ? byName[name].values[v] : NaN);
-    if (byName["desc-snr"]) add("SNR", digits(read("desc-snr")));
+    if (byName["desc-snr"]) add("SNR", read("desc-snr") < 1 ? "below 1" : digits(read("desc-snr")));
     if (byName["desc-linewidth"]) add("Linewidth", digits(read("desc-linewidth")) + " Hz (" + digits(read("desc-linewidthppm"), 2) + " ppm)");
     if (byName["desc-residual"]) add("Residual / noise", digits(read("desc-residual"), 2));
     if (byName["desc-status"]) add("Fit", word(byName["desc-status"], v).slice(-1)[0]);

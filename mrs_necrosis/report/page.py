@@ -25,6 +25,7 @@ from mrs_necrosis.report.rows import (
     finding_text,
     number,
     ratio_rows,
+    snr_text,
 )
 from mrs_necrosis.report.text import (
     QUANTITY_WORDS,
@@ -249,7 +250,7 @@ def _quality(analysis: Analysis) -> list[tuple[str, str]]:
 
     unexplained = words("unexplained_ppm", "{:.2f} ppm")
     return [
-        ("signal to noise", words("snr", "{:.0f}")),
+        ("signal to noise", snr_text(float(quality.snr[voxel]))),
         (
             "linewidth (FWHM)",
             f"{words('linewidth_hz', '{:.1f} Hz')}, {words('linewidth_ppm', '{:.3f} ppm')}",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import mrs_necrosis
 from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.arguments import check_type
+from mrs_necrosis.report.rows import snr_text
 from mrs_necrosis.report.text import QUANTITY_WORDS, field_words, milliseconds
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def mrsinmrs_rows(
     if quality is not None and analysis.is_single:
         voxel = analysis.first_voxel
         rows += [
-            ("4 quality", "SNR (tallest of NAA, Cr, Cho)", f"{quality.snr[voxel]:.0f}"),
+            ("4 quality", "SNR (tallest of NAA, Cr, Cho)", snr_text(float(quality.snr[voxel]))),
             ("4 quality", "linewidth", f"{quality.linewidth_hz[voxel]:.1f} Hz"),
             ("4 quality", "fit quality", "standard deviations from the fit's covariance"),
         ]

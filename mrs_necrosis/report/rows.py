@@ -77,6 +77,13 @@ def number(value: float | None) -> str:
     return text.replace("-", "\N{MINUS SIGN}") if value < 0 else text
 
 
+def snr_text(snr: float) -> str:
+    """Return an SNR as it is printed; one below zero only says that no peak stands upright."""
+    if math.isnan(snr):
+        return DASH
+    return "below 1" if snr < 1 else f"{snr:.0f}"
+
+
 def interval_text(lower: float | None, upper: float | None, shape: str) -> str:
     """Return an interval in words: ``"1.02 to 1.27"``."""
     if shape == "none" or lower is None or upper is None:

@@ -13,6 +13,7 @@ from mrs_necrosis.report.rows import (
     finding_text,
     number,
     ratio_rows,
+    snr_text,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def summary(analysis: Analysis) -> str:
     if analysis.is_single:
         if analysis.quality is not None:
             parts.append(quality_line(analysis.quality, analysis.first_voxel))
+        if analysis.assessment is not None:
+            parts.append(wrap(unusable_words(analysis.assessment)))
         parts.append(ratio_table(analysis))
     else:
         parts.append(_grid_counts(analysis))
@@ -94,7 +97,7 @@ def quality_line(quality: Quality, voxel: Voxel) -> str:
     at = quality.voxel(voxel) if len(voxel) == 3 else quality
     status = FitStatus(int(at.status.flat[0]))
     words = (
-        f"SNR {at.snr.flat[0]:.0f}, linewidth {at.linewidth_hz.flat[0]:.1f} Hz, "
+        f"SNR {snr_text(float(at.snr.flat[0]))}, linewidth {at.linewidth_hz.flat[0]:.1f} Hz, "
         f"residual {at.residual_ratio.flat[0]:.2f} x noise; {status.sentence}"
     )
     return wrap(words.replace("nan", DASH) + ".")
