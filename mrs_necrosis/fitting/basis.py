@@ -1,15 +1,16 @@
-"""A basis set that the user gives, in place of the library's own simulated metabolites.
+"""A basis set that the user gives, in place of the library's own metabolites or macromolecules.
 
 Basis sets come from many makers, and each can be off: its zero of chemical shift, its phase, its
 scale, a reference singlet at 0 ppm. So every metabolite that the library knows is laid beside the
 library's own, at the basis set's field and echo time: the shift and the extra linewidth that match
-best are found by correlation, and tell the offset of the reference, the phase and the scale.
-Offsets common to the set are corrected and noted in ``Model.source``; a set that is mirrored or of
-another field is refused.
+best are found by correlation, and tell the offset of the reference, the phase and the scale. A
+macromolecule spectrum alone is laid beside the library's. Offsets common to the set are corrected
+and noted in ``Model.source``; a set that is mirrored or of another field is refused.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -22,6 +23,8 @@ from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting.model import Component, default_model, group_protons
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.model import Model
@@ -37,8 +40,9 @@ ALIASES: Final = {
 }  # fmt: skip
 """What others call the library's components."""
 
-NOT_NEEDED: Final = ("CrCH2", "-CrCH2")
-"""Corrections of other programs that the library's own model has already."""
+NOT_NEEDED: Final = re.compile(r"-?CrCH2|-?(MM|Lip)[_ ]?\d.*", re.IGNORECASE)
+"""What other programs add to metabolites and the library's own model has already: a correction of
+creatine, single lines of macromolecules and of lipids."""
 
 ANCHORS: Final = ("NAA", "Cr", "PCr", "GPC", "PCh")
 """Metabolites whose singlets settle reference, phase and scale."""
@@ -47,11 +51,24 @@ SEARCH_PPM: Final = 0.12
 OFFSET_PPM: Final = 0.006
 """A smaller common offset is within the scatter of published shifts and is left alone."""
 
+LEAST_PHASE_RAD: Final = 0.2
+"""A smaller common phase is left alone: sequences differ in what they do to coupled spins."""
+
 SAME_SCALE: Final = 0.12
 """Relative spread of the anchors' scales up to which a set has one scale."""
 
 ALIKE: Final = 0.6
 """Least correlation of an anchor with the library's; a mirrored one has less than 0.3."""
+
+MEASURED: Final = "MM"
+"""Name of a measured macromolecule spectrum."""
+
+ALIKE_MEASURED: Final = 0.85
+"""Least correlation of a macromolecule spectrum with the library's: of the three at hand they are
+0.92 to 0.97; one mirrored about 2.6 ppm has 0.75, glutamate 0.69."""
+
+OFFSET_MEASURED_PPM: Final = 0.03
+"""Macromolecules at hand lie up to 0.03 ppm from the library's where their reference is right."""
 
 UNKNOWN_PRIOR: Final = (0.02, 0.04)
 """Amplitude prior of a metabolite that the library does not know (assumed, as its minor ones)."""
@@ -120,24 +137,24 @@ def model_from_basis(
     *,
     model: Model | None = None,
     others: Literal["keep", "drop"] = "keep",
-    lipids: bool | None = None,
+    lipids: bool = True,
 ) -> Model:
-    """Return a model whose metabolites are those of a basis set.
+    """Return a model whose metabolites, macromolecules or both are those of a basis set.
 
     Parameters
     ----------
     basis : BasisSet
-        Such as ``io.read_basis`` returns.
+        Such as ``io.read_basis`` returns. A measured macromolecule spectrum (``MM``, ``Mac``)
+        replaces the model's macromolecules, with a flat prior, and may stand alone; single lines
+        of macromolecules and lipids (``MM09``, ``Lip13``) are left out.
     acquisition : Acquisition
         Of the data that are to be fitted.
     model : Model or None
         Whose metabolites are replaced by name; the default metabolite model by default.
     others : {"keep", "drop"}
         What becomes of the model's metabolites that the basis set does not hold.
-    lipids : bool or None
-        Whether the model's lipids stay; by default they do, unless the basis set holds a
-        measured macromolecule spectrum (``MM``, ``Mac``). That one always replaces the model's
-        macromolecules, with a flat prior.
+    lipids : bool
+        Whether the model's lipids stay. Without them a lesion's lipids have no place.
 
     Returns
     -------
@@ -157,12 +174,19 @@ def model_from_basis(
     time_s = np.linspace(0.0, (count - 1) * basis.dwell_time_s, count)
     notes: list[str] = []
     clean = _cleaned(basis, acquisition, time_s, reference, notes)
-    matches = {
-        name: compare(fid, known[name], time_s, basis.spectrometer_frequency_mhz, reference)
-        for name, fid in clean.items()
-        if name in known and known[name].fid is None
-    }
-    offset, phase, scales = _settle(matches, tuple(clean), notes)
+    mhz = basis.spectrometer_frequency_mhz
+    if tuple(clean) == (MEASURED,):
+        own = _macromolecules_of(acquisition)
+        match = compare(clean[MEASURED], own, time_s, mhz, reference)
+        offset, phase = _settle_macromolecules(match, notes)
+        matches, scales = {}, {MEASURED: 1.0}
+    else:
+        matches = {
+            name: compare(fid, known[name], time_s, mhz, reference)
+            for name, fid in clean.items()
+            if name in known and known[name].fid is None
+        }
+        offset, phase, scales = _settle(matches, tuple(clean), notes)
     echo = basis.echo_time_s
     if echo and acquisition.echo_time_s and abs(echo - acquisition.echo_time_s) > 0.002:
         notes.append(
@@ -171,30 +195,31 @@ def model_from_basis(
         )
     new = []
     for name, fid in clean.items():
-        sampled = _resampled(fid, basis, reference - offset, acquisition)
-        if name == "MM":
-            new.append(Component(name, "MM", "mm", fid=sampled / np.abs(sampled[0])))
+        sampled = _resampled(fid, basis, reference - offset, acquisition) * np.exp(-1j * phase)
+        if name == MEASURED:
+            new.append(Component(name, name, "mm", fid=sampled / np.abs(sampled).max()))
         else:
-            new.append(_component(name, sampled * np.exp(-1j * phase) / scales[name], known))
-    made = template.with_components(*new)
-    measured = "MM" in clean
-    keep_lipids = not measured if lipids is None else lipids
-    gone = [
-        item.name
-        for item in template.components
-        if item.name not in clean
-        and (
-            (item.name.startswith("MM") and measured)
-            or (item.name.startswith("Lip") and not keep_lipids)
-            or (others == "drop" and not item.name.startswith(("MM", "Lip")))
-            # coupled lines that were made for this sequence are as they should be
-            or (item.name == "NAAasp" and "NAA" in clean)
-        )
-    ]
-    if gone:
-        made = made.without(*gone)
+            new.append(_component(name, sampled / scales[name], known))
+    gone = [c.name for c in template.components if _is_gone(c, clean, others, lipids=lipids)]
+    made = template.with_components(*new).without(*gone)
     made = _narrowed(made, matches, notes)
+    if not matches:  # the metabolites are the template's
+        return replace(made, source="; ".join((template.source, *notes)))
     return replace(made, name="basis", source="; ".join(notes))
+
+
+def _is_gone(
+    item: Component, given: Collection[str], others: Literal["keep", "drop"], *, lipids: bool
+) -> bool:
+    """Return whether a component of the model has no place beside what is given."""
+    if item.name in given:
+        return False
+    if item.name.startswith("MM"):
+        return MEASURED in given
+    if item.name.startswith("Lip"):
+        return not lipids
+    # coupled lines that were made for this sequence are as they should be
+    return others == "drop" or (item.name == "NAAasp" and "NAA" in given)
 
 
 def _check_field(basis: BasisSet, acquisition: Acquisition) -> None:
@@ -215,12 +240,19 @@ def _cleaned(
     notes: list[str],
 ) -> dict[str, NDArray[np.complex128]]:
     """Return the set's FIDs by the library's names, without reference singlets."""
-    given = zip(basis.names, basis.fids, strict=True)
-    named = {ALIASES.get(name, name): fid for name, fid in given if name not in NOT_NEEDED}
-    notes.append(f"basis set of {len(named)} spectra given by the user")
+    given = dict(zip(basis.names, basis.fids, strict=True))
+    spare = [name for name in given if NOT_NEEDED.fullmatch(name)]
+    named = {ALIASES.get(name, name): fid for name, fid in given.items() if name not in spare}
+    spectra = "1 spectrum" if len(named) == 1 else f"{len(named)} spectra"
+    notes.append(f"basis set of {spectra} given by the user")
+    if spare:
+        notes.append(f"its {', '.join(spare)} left out: the library has its own")
     mhz = acquisition.spectrometer_frequency_mhz
     clean, stripped = {}, 0
     for name, fid in named.items():
+        if not (np.isfinite(fid).all() and fid.any()):
+            msg = f"the basis set's {name} holds no signal, or samples that are no numbers"
+            raise FitError(msg)
         clean[name], had = _without_reference_peak(fid, time_s, mhz, reference_ppm)
         stripped += had
     if stripped:
@@ -242,7 +274,8 @@ def _component(name: str, fid: NDArray[np.complex128], known: dict[str, Componen
 
 def _narrowed(model: Model, matches: dict[str, Match], notes: list[str]) -> Model:
     """Return the model with what the set's lines already have off the data's linewidth."""
-    own = float(np.median([matches[name].linewidth_hz for name in ANCHORS if name in matches]))
+    found = [matches[name].linewidth_hz for name in ANCHORS if name in matches]
+    own = float(np.median(found)) if found else 0.0
     for parameter in model.parameters:
         if parameter.name == "lorentz_hz" and own > 0:
             low = parameter.lower - own
@@ -314,7 +347,10 @@ def _settle(
     """Return the set's offset in ppm, its phase, and the scale of each metabolite."""
     anchors = {name: matches[name] for name in ANCHORS if name in matches}
     if not anchors:
-        msg = f"a basis set must hold one of {', '.join(ANCHORS)}; got {', '.join(names)}"
+        msg = (
+            f"a basis set must hold one of {', '.join(ANCHORS)}, or a macromolecule spectrum "
+            f"({MEASURED}) alone; got {', '.join(names) or 'none of them'}"
+        )
         raise FitError(msg)
     alike = float(np.median([m.alike for m in anchors.values()]))
     if alike < ALIKE:
@@ -334,9 +370,7 @@ def _settle(
         if abs(m.offset_ppm - offset) > 0.015 and m.alike > ALIKE
     )
     turned = np.angle(np.mean([np.exp(1j * m.phase_rad) for m in anchors.values()]))
-    phase = float(turned) if abs(turned) > 0.2 else 0.0
-    if phase:
-        notes.append(f"its phase was {np.degrees(phase):+.0f} degrees and is corrected")
+    phase = _worth_correcting(float(turned), notes)
     # a match's scale is for one unit of area; a set of one scale has the same for each proton
     protons = group_protons()
     each = np.array([m.scale / protons[name] for name, m in anchors.items()])
@@ -352,6 +386,42 @@ def _settle(
         phase,
         {name: matches[name].scale if name in matches else common for name in names},
     )
+
+
+def _macromolecules_of(acquisition: Acquisition) -> Component:
+    """Return the library's macromolecules as one component, each line with its prior's mean."""
+    # at long echo times the library has only a few patterns of them
+    short = replace(acquisition, echo_time_s=None)
+    lines = [
+        (ppm, weight * (item.tie_mean if item.tied_to else 1.0), width)
+        for item in default_model(short, kind="metabolites").components
+        if item.name.startswith("MM")
+        for ppm, weight, width in zip(item.shift_ppm, item.weight, item.gauss_ppm, strict=True)
+    ]
+    shift_ppm, weight, gauss_ppm = zip(*lines, strict=True)
+    return Component(MEASURED, MEASURED, "mm", shift_ppm, weight, gauss_ppm)
+
+
+def _settle_macromolecules(match: Match, notes: list[str]) -> tuple[float, float]:
+    """Return the offset in ppm and the phase of a macromolecule spectrum that stands alone."""
+    if match.alike < ALIKE_MEASURED:
+        msg = (
+            "the basis set's macromolecules do not look like those of brain (correlation "
+            f"{match.alike:.2f}): they may be mirrored (conjugated), or metabolites may be left"
+        )
+        raise FitError(msg)
+    offset = match.offset_ppm if abs(match.offset_ppm) > OFFSET_MEASURED_PPM else 0.0
+    if offset:
+        notes.append(f"its reference was {offset:+.3f} ppm off and is corrected")
+    return offset, _worth_correcting(match.phase_rad, notes)
+
+
+def _worth_correcting(phase_rad: float, notes: list[str]) -> float:
+    """Return the phase of a set, or 0 where it is within the scatter of sequences."""
+    if abs(phase_rad) <= LEAST_PHASE_RAD:
+        return 0.0
+    notes.append(f"its phase was {np.degrees(phase_rad):+.0f} degrees and is corrected")
+    return phase_rad
 
 
 def _resampled(
