@@ -1,5 +1,7 @@
 """Basis sets and LCModel's results: peaks where chemistry puts them, numbers as printed."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,79 @@ def test_a_folder_that_is_no_basis_set_is_refused(shared_data, tmp_path):
 
     with pytest.raises(FormatError, match="holds FIDs of different acquisitions"):
         read_basis(tmp_path)
+
+
+def fsl_text(**changes):
+    """Return creatine's CH3 as FSL-MRS writes it."""
+    t = np.arange(1024) * 2.5e-4
+    fid = 3 * np.exp(2j * np.pi * (3.027 - 4.65) * 123.2 * t - np.pi * 2 * t)
+    basis = {
+        "basis_re": fid.real.tolist(), "basis_im": fid.imag.tolist(), "basis_dwell": 2.5e-4,
+        "basis_centre": 123.2, "basis_width": 2, "basis_name": "Cr",
+    }  # fmt: skip
+    return json.dumps({"basis": basis | changes, "meta": {"SimVersion": "x"}})
+
+
+def test_fsl_mrs_json_is_read_alone_and_in_a_folder(tmp_path):
+    (tmp_path / "a.json").write_text(fsl_text())
+    (tmp_path / "b.json").write_text(fsl_text(basis_name="PCr"))
+
+    one, both = read_basis(tmp_path / "a.json"), read_basis(tmp_path)
+
+    assert (one.names, both.names) == (("Cr",), ("Cr", "PCr"))
+    assert both.fids.shape == (2, 1024)
+    assert (one.spectrometer_frequency_mhz, one.dwell_time_s, one.reference_ppm) == (
+        123.2, 2.5e-4, 4.65,
+    )  # fmt: skip
+    assert strongest_ppm(one, "Cr") == pytest.approx(3.027, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (fsl_text()[:-200], "is damaged: it is no JSON to its end"),
+        ("{}", "is a JSON text without the FID"),
+        (fsl_text(basis_im=[1.0]), "no real and imaginary part of one size"),
+        (fsl_text(basis_re=["a"], basis_im=["b"]), "no real and imaginary part of one size"),
+        (fsl_text(basis_dwell=None), "does not say its frequency and dwell time"),
+        (fsl_text(basis_centre=-1), "does not say its frequency and dwell time"),
+        (fsl_text(basis_name="<script>"), "has no name of its own"),
+        (fsl_text(basis_name=["Cr"]), "has no name of its own"),
+        ("[" * 100_000, "cannot be recognised|is no"),
+    ],
+    ids=range(9),
+)
+def test_damaged_json_is_refused(tmp_path, text, problem):
+    path = tmp_path / "Cr.json"
+    path.write_text(text)
+
+    with pytest.raises(FormatError, match=problem):
+        read_basis(path)
+
+
+def test_a_folder_names_each_metabolite_once(tmp_path):
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(fsl_text())
+
+    with pytest.raises(FormatError, match="names a metabolite twice"):
+        read_basis(tmp_path)
+
+
+def test_a_folder_has_fids_of_one_size(tmp_path):
+    (tmp_path / "a.json").write_text(fsl_text())
+    (tmp_path / "b.json").write_text(
+        fsl_text(basis_name="NAA", basis_re=[1.0, 0.5], basis_im=[0.0, 0.1])
+    )
+
+    with pytest.raises(FormatError, match="holds FIDs of different sizes"):
+        read_basis(tmp_path)
+
+
+def test_one_scanners_file_is_a_set_of_one(samples):
+    basis = read_basis(samples / "normal_te30.nii.gz")
+
+    assert basis.names == ("normal_te30",)
+    assert basis.fids.shape[0] == 1
 
 
 def test_a_truncated_basis_set_is_refused(shared_data, tmp_path):

@@ -1,16 +1,20 @@
 """Basis sets and results of LCModel: what benchmarks and other fits need beside the data.
 
-A basis set is one LCModel ``.basis`` file, or a folder with one file for each metabolite in any
-format that ``read`` reads. In ``.basis`` (LCModel's manual, section 8) each metabolite is its
-spectrum on the whole width, in namelists ``$BASIS``; higher ppm is at negative frequency, zero
-frequency at 4.65 ppm, and the spectrum still has to be moved by ``ISHIFT`` points. A result is
-LCModel's table in ``.coord``, ``.table`` or ``.csv``. Own readers: no kept library has them.
+A basis set is one LCModel ``.basis`` file, or a folder with one file for each metabolite: FSL-MRS'
+JSON, or any format that ``read`` reads; one such file is a set of one. In ``.basis`` (LCModel's
+manual, section 8) each metabolite is its spectrum on the whole width, in namelists ``$BASIS``;
+higher ppm is at negative frequency, zero frequency at 4.65 ppm, and the spectrum still has to be
+moved by ``ISHIFT`` points. In JSON (FSL-MRS' documentation, "Basis Spectra Simulation") the FID
+stands in ``basis``, with its frequency in MHz as ``basis_centre``; higher ppm is at positive
+frequency, zero frequency at 4.65 ppm. A result is LCModel's table in ``.coord``, ``.table`` or
+``.csv``. Own readers: no kept library has them.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -118,7 +122,8 @@ def read_basis(path: str | PathLike[str], **given: Any) -> Basis:
     Parameters
     ----------
     path : str or PathLike
-        An LCModel ``.basis`` file, or a folder with one file a metabolite.
+        An LCModel ``.basis`` file, a folder with one file a metabolite (FSL-MRS' JSON, NIfTI-MRS,
+        jMRUI, …), or one such file.
     **given : float or str
         What the files of a folder do not say, as for ``read``.
 
@@ -147,7 +152,12 @@ def read_basis(path: str | PathLike[str], **given: Any) -> Basis:
     ('Cr', 'NAA')
     """
     where = Path(path)
-    return _folder(where, given) if where.is_dir() else _lcmodel_basis(Source(where))
+    if where.is_dir():
+        return _folder(where, given)
+    source = Source(where)
+    if source.is_text and "$BASIS" in source.head_text.upper():
+        return _lcmodel_basis(source)
+    return _one(source, given)
 
 
 def _refuse(path: Path, problem: str) -> NoReturn:
@@ -160,19 +170,37 @@ def _folder(folder: Path, given: dict[str, Any]) -> Basis:
     )
     if not 1 <= len(files) <= _MOST_FILES:
         _refuse(folder, f"must hold 1 to {_MOST_FILES} files of a basis set; got {len(files)}")
-    parts = {file.name.partition(".")[0]: read(file, **given) for file in files}
-    if len(parts) != len(files):
+    parts = [_one(Source(file), given) for file in files]
+    names = tuple(name for part in parts for name in part.names)
+    if len(set(names)) != len(names):
         _refuse(folder, "names a metabolite twice")
-    first = next(iter(parts.values()))
-    for part in parts.values():
-        if part.fid.shape != first.fid.shape or part.fid.size != part.n_samples:
+    first = parts[0]
+    for part in parts:
+        if part.fids.shape != first.fids.shape:
             _refuse(folder, "holds FIDs of different sizes; a basis set has one FID a file")
-        if part.acquisition != first.acquisition:
+        if _conditions(part) != _conditions(first):
             _refuse(folder, "holds FIDs of different acquisitions")
-    acquisition = first.acquisition
+    return replace(first, names=names, fids=np.concatenate([part.fids for part in parts]))
+
+
+def _conditions(basis: Basis) -> tuple[object, ...]:
+    return (
+        basis.spectrometer_frequency_mhz, basis.dwell_time_s, basis.echo_time_s, basis.sequence,
+        basis.reference_ppm,
+    )  # fmt: skip
+
+
+def _one(source: Source, given: dict[str, Any]) -> Basis:
+    """Return the basis set of the one metabolite of a file."""
+    if source.is_text and source.head_text.lstrip().startswith("{"):
+        return _fsl_basis(source)
+    data = read(source.path, **given)
+    if data.fid.size != data.n_samples:
+        source.fail("holds several FIDs; a basis set has one a file")
+    acquisition = data.acquisition
     return Basis(
-        names=tuple(parts),
-        fids=np.stack([part.fid.reshape(-1) for part in parts.values()]),
+        names=(source.name.partition(".")[0],),
+        fids=data.fid.reshape(1, -1),
         spectrometer_frequency_mhz=acquisition.spectrometer_frequency_mhz,
         dwell_time_s=acquisition.dwell_time_s,
         echo_time_s=acquisition.echo_time_s,
@@ -181,9 +209,37 @@ def _folder(folder: Path, given: dict[str, Any]) -> Basis:
     )
 
 
+def _fsl_basis(source: Source) -> Basis:
+    try:
+        content = json.loads(source.text)
+    except (ValueError, RecursionError):
+        source.fail("is damaged: it is no JSON to its end")
+    found = content.get("basis") if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        source.fail("is a JSON text without the FID of a basis set")
+    dwell_time_s = number(found.get("basis_dwell"))
+    frequency_mhz = number(found.get("basis_centre"))
+    name = found.get("basis_name", source.stem)
+    try:
+        parts = np.array([found.get("basis_re"), found.get("basis_im")], dtype=np.float64)
+    except (TypeError, ValueError):
+        parts = np.empty(0)
+    if parts.ndim != 2 or parts.shape[1] < 2 or not np.isfinite(parts).all():
+        source.fail("is damaged: its FID has no real and imaginary part of one size")
+    if not dwell_time_s or dwell_time_s < 0 or not frequency_mhz or frequency_mhz < 0:
+        source.fail("is damaged: it does not say its frequency and dwell time")
+    if not isinstance(name, str) or not _LABEL.fullmatch(name):
+        source.fail("is damaged: a metabolite has no name of its own")
+    return Basis(
+        names=(name,),
+        fids=parts[:1] + 1j * parts[1:],
+        spectrometer_frequency_mhz=frequency_mhz,
+        dwell_time_s=dwell_time_s,
+        reference_ppm=WATER_PPM,
+    )
+
+
 def _lcmodel_basis(source: Source) -> Basis:
-    if not source.is_text or "$BASIS" not in source.head_text.upper():
-        source.fail("is no basis set of LCModel")
     head, *parts = re.split(r"\$BASIS(?!1)\b", source.text, flags=re.IGNORECASE)
     settings = settings_of(head)
     frequency_mhz, dwell_time_s = number(settings.get("hzpppm")), number(settings.get("badelt"))
