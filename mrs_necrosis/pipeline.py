@@ -38,6 +38,7 @@ from mrs_necrosis.inputs import (
     read_input,
     surroundings,
 )
+from mrs_necrosis.io import Basis, read_basis
 from mrs_necrosis.lesion.masks import PointSpread
 from mrs_necrosis.provenance import context_values, origin, provenance_of
 from mrs_necrosis.quality import FitStatus
@@ -75,6 +76,7 @@ def analyze(
     dicom_source: str | os.PathLike[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     model: Model | Literal["metabolites", "peaks"] | None = None,
+    basis: Basis | str | os.PathLike[str] | None = None,
     fit_range_ppm: tuple[float, float] | None = None,
     criteria: Sequence[Criterion] | None = None,
     prior: float = 0.5,
@@ -115,6 +117,9 @@ def analyze(
         Keyword arguments of ``preprocess``.
     model : Model, "metabolites", "peaks" or None
         ``fitting.suited_model`` of the spectra if None.
+    basis : Basis, path or None
+        Metabolites, macromolecules or both in place of the model's, as ``io.read_basis`` reads
+        them; they are checked and put right by ``fitting.basis.model_from_basis``.
     fit_range_ppm : tuple of float or None
         Fit only this, because something was taken out of the rest of the data; nothing is said
         of peaks outside it.
@@ -177,7 +182,7 @@ def analyze(
 
     _check_arguments(
         water_reference=water_reference, out=out, dicom_source=dicom_source,
-        preprocessing=preprocessing, model=model,
+        preprocessing=preprocessing, model=model, basis=basis,
         fit_range_ppm=fit_range_ppm, context=context, level=level, prior=prior, label=label,
         seed=seed, progress=progress, executor=executor, threads=threads,
         acquisition=acquisition,
@@ -186,6 +191,8 @@ def analyze(
         files.refuse_existing(Path(out), overwrite=overwrite)
     if dicom_source is not None:
         dicom.check_source(Path(dicom_source))
+    if isinstance(basis, (str, os.PathLike)):
+        basis = read_basis(basis)
     around = surroundings(lesion_mask, contralateral_mask, anatomy, point_spread, midline_mm)
     data = read_input(source, water_reference, acquisition)
     if around is not None:
@@ -195,7 +202,8 @@ def analyze(
     fitted = None
     keep = None if out is None else Path(out) / _UNFINISHED
     if isinstance(data, Spectra):
-        fitted = _fitted(data, model, fit_range_ppm, progress, executor, keep, threads)
+        used = _model(data, model, basis, fit_range_ppm)
+        fitted = _fitted(data, used, progress, executor, keep, threads)
     areas = (data.areas if fitted is None else fitted.areas).with_ll()  # type: ignore[union-attr]
     conditions = data.acquisition if isinstance(data, Spectra) else data
     evidence: dict[str, Any] = {
@@ -210,6 +218,7 @@ def analyze(
         "given": acquisition,
         "preprocessing": preprocessing or {},
         "model": None if fitted is None else fitted.model.name,
+        "basis_sha256": None if basis is None or fitted is None else basis.sha256,
         "fit_range_ppm": None if fitted is None else list(fitted.model.range_ppm),
         "prior": prior,
         "level": level,
@@ -251,6 +260,7 @@ def _check_arguments(
     dicom_source: object,
     preprocessing: object,
     model: object,
+    basis: object,
     fit_range_ppm: object,
     context: object,
     level: object,
@@ -280,6 +290,11 @@ def _check_arguments(
             msg = f"model must be {wanted}; got {model!r}"
             raise ValueError(msg)
         check_type("model", model, Model, wanted)
+    if not isinstance(basis, Basis):
+        check_path("basis", basis, optional=True)
+    if basis is not None and model == "peaks":
+        msg = "a basis set takes the place of whole metabolites; model cannot be 'peaks' with it"
+        raise ValueError(msg)
     check_type("context", context, Context, "a Context", optional=True)
     check_probability("level", level)
     check_probability("prior", prior)
@@ -323,16 +338,15 @@ def _preprocessed(
     return spectra
 
 
-def _fitted(
+def _model(
     spectra: Spectra,
     model: Model | str | None,
+    basis: Basis | None,
     fit_range_ppm: tuple[float, float] | None,
-    progress: Progress | None,
-    executor: Executor | None,
-    keep: Path | None,
-    threads: int | None,
-) -> Fit:
-    from mrs_necrosis.fitting import default_model, fit, suited_model, within
+) -> Model:
+    """Return what is laid under the spectra, once they can be analysed at all."""
+    from mrs_necrosis.fitting import default_model, suited_model, within
+    from mrs_necrosis.fitting.basis import model_from_basis
 
     nucleus = spectra.acquisition.nucleus
     if nucleus not in {None, "1H"}:
@@ -351,13 +365,31 @@ def _fitted(
     if not np.nan_to_num(spectra.fid).any():
         msg = "every FID is zero; there is nothing to analyse"
         raise SignalError(msg)
-    if isinstance(model, str):
-        model = suited_model(spectra, kind=model)  # type: ignore[arg-type]
-    if fit_range_ppm is not None:
-        model = within(model or suited_model(spectra), fit_range_ppm)
-    _check_band(
-        spectra.acquisition, (model or default_model(spectra.acquisition)).range_ppm
-    )  # fmt: skip
+    ranges = [model.range_ppm if isinstance(model, Model) else None, fit_range_ppm]
+    _check_band(spectra.acquisition, [ends for ends in ranges if ends is not None])
+    if isinstance(model, Model):
+        laid = model
+    elif basis is not None and spectra.acquisition.echo_time_s is None and basis.echo_time_s:
+        seen = replace(spectra.acquisition, echo_time_s=basis.echo_time_s)
+        laid = default_model(seen, kind="metabolites")
+    else:
+        kind = "auto" if basis is None else "metabolites"
+        laid = suited_model(spectra, kind=model or kind)  # type: ignore[arg-type]
+    if basis is not None:
+        laid = model_from_basis(basis, spectra.acquisition, model=laid)
+    return laid if fit_range_ppm is None else within(laid, fit_range_ppm)
+
+
+def _fitted(
+    spectra: Spectra,
+    model: Model,
+    progress: Progress | None,
+    executor: Executor | None,
+    keep: Path | None,
+    threads: int | None,
+) -> Fit:
+    from mrs_necrosis.fitting import fit
+
     if np.count_nonzero(spectra.voxels_to_fit) < _LONG_WORK:
         keep = None
     _LOGGER.info("fit: %d voxels", np.count_nonzero(spectra.voxels_to_fit))
@@ -369,13 +401,17 @@ def _fitted(
     return replace(found, notes=(*found.notes, *_assumed(spectra.acquisition, found.model)))
 
 
-def _check_band(acquisition: Acquisition, range_ppm: tuple[float, float]) -> None:
-    """Refuse a band without Cho, Cr or NAA: they would fold back and pass for absent."""
+def _check_band(acquisition: Acquisition, ranges_ppm: Sequence[tuple[float, float]]) -> None:
+    """Refuse a band without those of Cho, Cr and NAA that lie in all of the ranges.
+
+    They would fold back and pass for absent.
+    """
     width_hz = 1.0 / acquisition.dwell_time_s
     half = width_hz / acquisition.spectrometer_frequency_mhz / 2
     centre = acquisition.reference_or_water_ppm
     for name in ("NAA", "Cr", "Cho"):
-        if range_ppm[0] <= PEAK_PPM[name] <= range_ppm[1] and abs(PEAK_PPM[name] - centre) >= half:
+        is_fitted = all(low <= PEAK_PPM[name] <= high for low, high in ranges_ppm)
+        if is_fitted and abs(PEAK_PPM[name] - centre) >= half:
             msg = (
                 f"the spectral width of {width_hz:.0f} Hz reaches from {centre - half:.2f} to "
                 f"{centre + half:.2f} ppm, which leaves out {name}; dwell time, frequency or "

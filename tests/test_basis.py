@@ -1,9 +1,8 @@
 """Basis sets and LCModel's results: peaks where chemistry puts them, numbers as printed."""
 
-import json
-
 import numpy as np
 import pytest
+from basis_files import fsl_json
 
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io import read_basis, read_lcmodel_table
@@ -61,20 +60,16 @@ def test_a_folder_that_is_no_basis_set_is_refused(shared_data, tmp_path):
         read_basis(tmp_path)
 
 
-def fsl_text(**changes):
+def fsl_text(name="Cr", **changes):
     """Return creatine's CH3 as FSL-MRS writes it."""
     t = np.arange(1024) * 2.5e-4
     fid = 3 * np.exp(2j * np.pi * (3.027 - 4.65) * 123.2 * t - np.pi * 2 * t)
-    basis = {
-        "basis_re": fid.real.tolist(), "basis_im": fid.imag.tolist(), "basis_dwell": 2.5e-4,
-        "basis_centre": 123.2, "basis_width": 2, "basis_name": "Cr",
-    }  # fmt: skip
-    return json.dumps({"basis": basis | changes, "meta": {"SimVersion": "x"}})
+    return fsl_json(fid, name, dwell_time_s=2.5e-4, **changes)
 
 
 def test_fsl_mrs_json_is_read_alone_and_in_a_folder(tmp_path):
     (tmp_path / "a.json").write_text(fsl_text())
-    (tmp_path / "b.json").write_text(fsl_text(basis_name="PCr"))
+    (tmp_path / "b.json").write_text(fsl_text("PCr"))
 
     one, both = read_basis(tmp_path / "a.json"), read_basis(tmp_path)
 
@@ -119,9 +114,7 @@ def test_a_folder_names_each_metabolite_once(tmp_path):
 
 def test_a_folder_has_fids_of_one_size(tmp_path):
     (tmp_path / "a.json").write_text(fsl_text())
-    (tmp_path / "b.json").write_text(
-        fsl_text(basis_name="NAA", basis_re=[1.0, 0.5], basis_im=[0.0, 0.1])
-    )
+    (tmp_path / "b.json").write_text(fsl_text("NAA", basis_re=[1.0, 0.5], basis_im=[0.0, 0.1]))
 
     with pytest.raises(FormatError, match="holds FIDs of different sizes"):
         read_basis(tmp_path)

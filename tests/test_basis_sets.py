@@ -6,14 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from basis_files import macromolecules
 
 from mrs_necrosis import Acquisition, Spectra, read
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting import default_model, fit
 from mrs_necrosis.fitting.basis import compare, model_from_basis
-from mrs_necrosis.fitting.model import GAUSS_RATE
 from mrs_necrosis.io.basis import read_basis
-from mrs_necrosis.simulation.tissues import tissue_data
 
 ACQUISITION = Acquisition(
     spectrometer_frequency_mhz=123.2,
@@ -124,16 +123,6 @@ def test_a_set_without_singlets_is_refused():
         model_from_basis(few, ACQUISITION)
 
 
-def macromolecules(*, width_ppm=0.14, offset_ppm=0.0, phase=0.0):
-    """Return what a site may have measured: the published lines, somewhat narrower."""
-    t = np.arange(1200) * 5e-4
-    fid = np.zeros(t.size, dtype=complex)
-    for ppm, _, area in tissue_data()["macromolecules"].values():
-        hz = (ppm + offset_ppm - 4.65) * 123.2
-        fid += area * np.exp(2j * np.pi * hz * t - GAUSS_RATE * (width_ppm * 123.2 * t) ** 2)
-    return 7 * np.exp(1j * phase) * fid
-
-
 def alone(name, fid):
     return SimpleNamespace(
         names=(name,), fids=fid[None], spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4,
@@ -163,7 +152,18 @@ def test_a_lesions_lipids_stay_beside_measured_macromolecules():
     assert [n for n in model.names if n.startswith("MM")] == ["MM"]
     assert model.name == "metabolites"
     assert "Govindaraju" in model.source
-    assert model.source.endswith("1 spectrum given by the user")
+    assert model.source.endswith("basis set given by the user: 1 spectrum of MM")
+    assert model.assumed == ("A basis set was given: 1 spectrum of MM.",)
+
+
+def test_an_unknown_echo_time_is_the_basis_sets():
+    given = alone("MM", macromolecules())
+    given.echo_time_s = 0.03
+    unknown = replace(ACQUISITION, echo_time_s=None)
+
+    of_set = model_from_basis(given, unknown)
+
+    assert of_set.components == model_from_basis(given, ACQUISITION).components
 
 
 def test_macromolecules_alone_are_put_right():

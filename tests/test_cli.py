@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
+from basis_files import macromolecule_json
 
 import mrs_necrosis
 from mrs_necrosis import cli
@@ -27,7 +28,7 @@ from mrs_necrosis.cli.console import (
 )
 from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import MRSNecrosisWarning
-from mrs_necrosis.io import read, write_nifti_mrs
+from mrs_necrosis.io import read, read_basis, write_nifti_mrs
 from mrs_necrosis.report.document import schema
 from mrs_necrosis.simulation import phantom, sample_path
 from mrs_necrosis.spectra import Acquisition, SpectralData
@@ -822,6 +823,46 @@ def test_the_json_of_several_inputs_is_a_list_of_them(capsys):
     assert code == 0
     found = json.loads(out)
     assert [one["source"]["format"] for one in found] == ["peak table", "NIfTI-MRS"]
+
+
+def test_a_basis_set_takes_the_place_of_the_librarys(capsys, tmp_path):
+    case = sample_path("recurrence_te30.nii.gz")
+    path = tmp_path / "MM.json"
+    path.write_text(macromolecule_json(read(case).acquisition))
+
+    code, out, _ = command(capsys, "analyze", case, "--basis", path, "--json", "-")
+
+    assert code == 0
+    found = json.loads(out)
+    assert "A basis set was given: 1 spectrum of MM." in found["notes"]
+    assert found["provenance"]["parameters"]["basis_sha256"] == read_basis(path).sha256
+    assert {"MM", "Lip13", "LL"} <= set(found["areas"]["names"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (
+            ("--model", "peaks"),
+            EXIT_USAGE,
+            "--basis takes the place of whole metabolites",
+        ),
+        ((), EXIT_BAD_INPUT, "MM.json: is a JSON text without the FID of a basis set"),
+    ],
+)
+def test_a_basis_set_that_is_none_is_refused(capsys, tmp_path, arguments, code, problem):
+    path = tmp_path / "MM.json"
+    path.write_text("{}")
+    out = tmp_path / "out"
+
+    found = command(
+        capsys, "analyze", sample_path("recurrence_te30.nii.gz"), "--basis", path, "--out", out,
+        *arguments,
+    )  # fmt: skip
+
+    assert found[0] == code
+    assert problem in " ".join(found[2].split())
+    assert not out.exists()
 
 
 def test_the_command_line_comes_on_top_of_a_file_of_options(capsys, tmp_path):

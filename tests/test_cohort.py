@@ -18,6 +18,7 @@ from pathlib import Path
 import bids_dataset
 import numpy as np
 import pytest
+from basis_files import macromolecule_json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_grid_page import browser  # noqa: F401 - a fixture
@@ -37,6 +38,7 @@ from mrs_necrosis.cohort import (
 from mrs_necrosis.cohort.gathering import write_group_table
 from mrs_necrosis.cohort.listing import dataset_units, table_units
 from mrs_necrosis.errors import FormatError, OutputError
+from mrs_necrosis.fitting import default_model
 from mrs_necrosis.io import read, write_nifti_mrs
 from mrs_necrosis.simulation import grid_phantom, sample_path
 from mrs_necrosis.spectra import Acquisition, SpectralData
@@ -570,6 +572,34 @@ def test_only_what_is_missing_or_changed_is_done_again(tmp_path):
     assert (out / "sub-01/mrs/sub-01_desc-ratios_mrs.tsv").exists()
     assert quick(root, out, overwrite=True).count("done") == 3
     assert quick(root, out, prior=0.3).count("done") == 3
+
+
+def test_another_basis_set_or_model_is_another_analysis(tmp_path):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+    acquisition = read(next(root.rglob("*_svs.nii.gz"))).acquisition
+    path = tmp_path / "MM.json"
+    path.write_text(macromolecule_json(acquisition))
+    states = []
+
+    for _ in range(2):
+        states += [outcome.state for outcome in quick(root, out, basis=path).outcomes]
+    path.write_text(macromolecule_json(acquisition, width_ppm=0.16))
+    states += [outcome.state for outcome in quick(root, out, basis=path).outcomes]
+    model = default_model(acquisition)
+    wider = replace(model.parameters[3], sd=6.0)
+    for one in (model, model, model.with_parameter(wider)):
+        states += [outcome.state for outcome in quick(root, out, model=one).outcomes]
+
+    assert states == ["done", "unchanged", "done", "done", "unchanged", "done"]
+
+
+def test_a_basis_set_that_cannot_be_read_stops_all(tmp_path):
+    root, out = small(tmp_path / "raw", 1), tmp_path / "out"
+
+    with pytest.raises(FormatError, match=r"none\.basis"):
+        quick(root, out, basis=tmp_path / "none.basis")
+
+    assert not out.exists()
 
 
 def test_a_page_of_different_options_says_so(root, tmp_path):

@@ -165,6 +165,7 @@ MISUSE = [
     ),
     (lambda: analyze(CASE, level=95), "level must be between 0 and 1; got 95"),
     (lambda: analyze(CASE, prior="low"), "prior must be between 0 and 1; got 'low'"),
+    (lambda: analyze(CASE, model="peaks", basis="set.basis"), "model cannot be 'peaks' with it"),
     (lambda: analyze(CASE, fit_range_ppm=3), "fit_range_ppm must be two numbers in ppm; got 3"),
     (
         lambda: analyze(CASE, fit_range_ppm=(2.5, 2.7)),
@@ -196,6 +197,7 @@ def test_misuse_is_refused_in_one_sentence(misuse, message):
 WRONG_TYPES = [
     (lambda: read(3), "path must be a path; got int"),
     (lambda: read("a.rda", water_reference=3), "water_reference must be a path or None; got int"),
+    (lambda: analyze(CASE, basis=3), "basis must be a path or None; got int"),
     (lambda: read_peaks(3), "source must be a path or words such as 'Cho=33671'; got int"),
     (lambda: read_peaks(CASE), "source must be a path or words such as 'Cho=33671'; got dict"),
     (lambda: write_nifti_mrs(data(), "a.nii"), "path must be a path; got SpectralData"),

@@ -24,6 +24,7 @@ from mrs_necrosis.cli.options import (
     GRID,
     STEPS,
     add_acquisition,
+    add_basis,
     add_cohort,
     add_context,
     keywords_of,
@@ -123,6 +124,7 @@ def add_analyze(parser: argparse.ArgumentParser) -> None:
         "--model", choices=("auto", "metabolites", "peaks"), default="auto",
         help="whole metabolites (auto, too) or free peaks",
     )  # fmt: skip
+    add_basis(processing)
     processing.add_argument(
         "--fit-range", nargs=2, type=number_value(-5, 15), metavar=("LOW", "HIGH"),
         help="fit only this, in ppm: where lipid or water were taken out of the data, the rest "

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from mrs_necrosis.cli.console import EXIT_OK, EXIT_SOME_FAILED, progress_bar, say
 from mrs_necrosis.cli.many import report_cohort, running_many
-from mrs_necrosis.cli.options import add_cohort, add_context, context_of, criteria_of, prior_of
+from mrs_necrosis.cli.options import (
+    add_basis,
+    add_cohort,
+    add_context,
+    context_of,
+    criteria_of,
+    prior_of,
+)
 from mrs_necrosis.cli.values import named_path, path_value
 
 if TYPE_CHECKING:
@@ -39,6 +46,7 @@ def add_bids(parser: argparse.ArgumentParser) -> None:
                         help="datasets of derivatives, in which lesion masks of grids are looked "
                         "for (sub-01_..._label-lesion_mask.nii.gz)")  # fmt: skip
     add_cohort(parser)
+    add_basis(parser)
     parser.add_argument(
         "-w", "--work-dir", type=path_value, metavar="DIR", help="for temporary files"
     )
@@ -79,6 +87,8 @@ def run_bids(options: argparse.Namespace) -> int:
     }  # fmt: skip
     if options.criteria is not None:
         keywords["criteria"] = criteria_of(options)
+    if options.basis is not None:
+        keywords["basis"] = options.basis
     count = 0
     if options.analysis_level == "participant":
         units = dataset_units(options.bids_dir, **selection)

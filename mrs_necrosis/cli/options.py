@@ -93,6 +93,14 @@ def add_context(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return group
 
 
+def add_basis(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Add a basis set in place of the library's own."""
+    group.add_argument("--basis", type=path_value, metavar="PATH",
+                       help="metabolites, measured macromolecules (MM) or both in place of the "
+                       "library's: LCModel .basis, a folder of FSL-MRS' JSON, NIfTI-MRS or "
+                       "jMRUI files, or one such file")  # fmt: skip
+
+
 def keywords_of(options: argparse.Namespace) -> dict[str, Any]:
     """Return what ``analyze`` takes, from the options; a wrong value ends the command here."""
     from mrs_necrosis.inputs import check_given
@@ -123,6 +131,10 @@ def keywords_of(options: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     if options.model != "auto":
         keywords["model"] = options.model
+    if options.basis is not None:
+        if options.model == "peaks":
+            options.parser.error("--basis takes the place of whole metabolites, not of peaks")
+        keywords["basis"] = options.basis
     if options.fit_range is not None:
         low, high = options.fit_range
         if not is_fit_range(low, high):

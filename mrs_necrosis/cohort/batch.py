@@ -7,6 +7,7 @@ same to the last bit.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -19,7 +20,6 @@ from mrs_necrosis.cohort.unit import Outcome, Settings, Unit, read_marker, run_u
 from mrs_necrosis.errors import FormatError, OutputError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Executor as FuturesExecutor
 
@@ -168,6 +168,7 @@ def analyze_dataset(
         root, participants=participants, sessions=sessions, filter_file=filter_file,
         derivatives=derivatives, deidentify=deidentify, validate=validate,
     )  # fmt: skip
+    keywords = _with_basis(keywords)
     prepare(out, {} if deidentify else {"raw": root, **(derivatives or {})}, root)
     settings = Settings(
         out=out, keywords=keywords, figures=figures, overwrite=overwrite, work=_work(work_dir),
@@ -178,6 +179,16 @@ def analyze_dataset(
     )
     write_pages(out)
     return result
+
+
+def _with_basis(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords with the basis set read: once, and its content decides what is stale."""
+    from mrs_necrosis.io import read_basis
+
+    path = keywords.get("basis")
+    if not isinstance(path, (str, os.PathLike)):
+        return keywords
+    return {**keywords, "basis": read_basis(path)}
 
 
 def _work(folder: str | os.PathLike[str] | None) -> Path | None:
@@ -237,6 +248,7 @@ def analyze_table(
     """
     check_folder("out_dir", out_dir)
     units = table_units(table)
+    keywords = _with_basis(keywords)
     out = Path(out_dir)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import re
 import tempfile
 import traceback
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -595,15 +595,25 @@ def _fingerprint(unit: Unit, settings: Settings) -> str:
         unit.sources,
         unit.notes,
     ]
-    text = json.dumps(decides, sort_keys=True, default=repr)
+    text = json.dumps(decides, sort_keys=True, default=_told)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _options(settings: Settings) -> str:
     """Return a checksum of what was asked of every unit: labels of others do not compare."""
     asked = [mrs_necrosis.__version__, dict(settings.keywords)]
-    text = json.dumps(asked, sort_keys=True, default=repr)
+    text = json.dumps(asked, sort_keys=True, default=_told)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _told(value: object) -> object:
+    """Return what an argument says, where JSON has no word for it."""
+    from mrs_necrosis.fitting.model import Model
+
+    if not isinstance(value, Model):
+        return repr(value)
+    sampled = [c.fid.tobytes().hex() for c in value.components if c.fid is not None]
+    return [repr(getattr(value, one.name)) for one in fields(value)] + sampled
 
 
 def _digest(path: Path) -> str | None:

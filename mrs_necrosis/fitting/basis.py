@@ -20,7 +20,12 @@ from scipy.optimize import least_squares
 
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import FitError
-from mrs_necrosis.fitting.model import Component, default_model, group_protons
+from mrs_necrosis.fitting.model import (
+    Component,
+    default_model,
+    group_protons,
+    usual_macromolecules,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -150,7 +155,8 @@ def model_from_basis(
     acquisition : Acquisition
         Of the data that are to be fitted.
     model : Model or None
-        Whose metabolites are replaced by name; the default metabolite model by default.
+        Whose metabolites are replaced by name; the default metabolite model by default, at the
+        basis set's echo time where the acquisition does not know its own.
     others : {"keep", "drop"}
         What becomes of the model's metabolites that the basis set does not hold.
     lipids : bool
@@ -159,7 +165,8 @@ def model_from_basis(
     Returns
     -------
     Model
-        Its ``source`` says what was corrected. It fits data of this dwell time only.
+        Its ``source`` and ``assumed`` say what was corrected. It fits data of this dwell time
+        only.
 
     Raises
     ------
@@ -167,8 +174,11 @@ def model_from_basis(
         If the basis set is of another field, is mirrored, or holds nothing known.
     """
     _check_field(basis, acquisition)
-    template = default_model(acquisition, kind="metabolites") if model is None else model
-    known = {item.name: item for item in template.components}
+    echo = basis.echo_time_s
+    if model is None:
+        known_echo_s = acquisition.echo_time_s or echo
+        model = default_model(replace(acquisition, echo_time_s=known_echo_s), kind="metabolites")
+    known = {item.name: item for item in model.components}
     reference = WATER_PPM if basis.reference_ppm is None else basis.reference_ppm
     count = basis.fids.shape[1]
     time_s = np.linspace(0.0, (count - 1) * basis.dwell_time_s, count)
@@ -176,8 +186,7 @@ def model_from_basis(
     clean = _cleaned(basis, acquisition, time_s, reference, notes)
     mhz = basis.spectrometer_frequency_mhz
     if tuple(clean) == (MEASURED,):
-        own = _macromolecules_of(acquisition)
-        match = compare(clean[MEASURED], own, time_s, mhz, reference)
+        match = compare(clean[MEASURED], usual_macromolecules(), time_s, mhz, reference)
         offset, phase = _settle_macromolecules(match, notes)
         matches, scales = {}, {MEASURED: 1.0}
     else:
@@ -187,7 +196,6 @@ def model_from_basis(
             if name in known and known[name].fid is None
         }
         offset, phase, scales = _settle(matches, tuple(clean), notes)
-    echo = basis.echo_time_s
     if echo and acquisition.echo_time_s and abs(echo - acquisition.echo_time_s) > 0.002:
         notes.append(
             f"its echo time is {1e3 * echo:.0f} ms, the data's "
@@ -200,12 +208,14 @@ def model_from_basis(
             new.append(Component(name, name, "mm", fid=sampled / np.abs(sampled).max()))
         else:
             new.append(_component(name, sampled / scales[name], known))
-    gone = [c.name for c in template.components if _is_gone(c, clean, others, lipids=lipids)]
-    made = template.with_components(*new).without(*gone)
+    gone = [c.name for c in model.components if _is_gone(c, clean, others, lipids=lipids)]
+    made = model.with_components(*new).without(*gone)
     made = _narrowed(made, matches, notes)
-    if not matches:  # the metabolites are the template's
-        return replace(made, source="; ".join((template.source, *notes)))
-    return replace(made, name="basis", source="; ".join(notes))
+    of_the_set = "; ".join(notes)
+    made = replace(made, assumed=(*model.assumed, f"A basis set was given: {of_the_set}."))
+    if not matches:  # the metabolites are the model's
+        return replace(made, source=f"{model.source}; basis set given by the user: {of_the_set}")
+    return replace(made, name="basis", source=f"basis set given by the user: {of_the_set}")
 
 
 def _is_gone(
@@ -244,7 +254,7 @@ def _cleaned(
     spare = [name for name in given if NOT_NEEDED.fullmatch(name)]
     named = {ALIASES.get(name, name): fid for name, fid in given.items() if name not in spare}
     spectra = "1 spectrum" if len(named) == 1 else f"{len(named)} spectra"
-    notes.append(f"basis set of {spectra} given by the user")
+    notes.append(f"{spectra} of {', '.join(named)}")
     if spare:
         notes.append(f"its {', '.join(spare)} left out: the library has its own")
     mhz = acquisition.spectrometer_frequency_mhz
@@ -386,20 +396,6 @@ def _settle(
         phase,
         {name: matches[name].scale if name in matches else common for name in names},
     )
-
-
-def _macromolecules_of(acquisition: Acquisition) -> Component:
-    """Return the library's macromolecules as one component, each line with its prior's mean."""
-    # at long echo times the library has only a few patterns of them
-    short = replace(acquisition, echo_time_s=None)
-    lines = [
-        (ppm, weight * (item.tie_mean if item.tied_to else 1.0), width)
-        for item in default_model(short, kind="metabolites").components
-        if item.name.startswith("MM")
-        for ppm, weight, width in zip(item.shift_ppm, item.weight, item.gauss_ppm, strict=True)
-    ]
-    shift_ppm, weight, gauss_ppm = zip(*lines, strict=True)
-    return Component(MEASURED, MEASURED, "mm", shift_ppm, weight, gauss_ppm)
 
 
 def _settle_macromolecules(match: Match, notes: list[str]) -> tuple[float, float]:

@@ -482,6 +482,19 @@ def _components(table: dict[str, Any], acquisition: Acquisition) -> Iterator[Com
         yield item if is_broad else replace(item, shape_sd=wrong, alike="narrow")
 
 
+def usual_macromolecules() -> Component:
+    """Return macromolecules at a short echo time, each line with its prior's mean."""
+    entries = _at_echo_time(_priors("metabolites")["component"], 0.0)
+    parts = [_free(entry) for entry in entries if entry["name"].startswith("MM")]
+    lines = [
+        (ppm, weight * (part.tie_mean if part.tied_to else 1.0), width)
+        for part in parts
+        for ppm, weight, width in zip(part.shift_ppm, part.weight, part.gauss_ppm, strict=True)
+    ]
+    shift_ppm, weight, gauss_ppm = zip(*lines, strict=True)
+    return Component("MM", "MM", "mm", shift_ppm, weight, gauss_ppm)
+
+
 def _parameters(
     table: dict[str, Any], components: Iterable[Component], acquisition: Acquisition
 ) -> Iterator[Parameter]:

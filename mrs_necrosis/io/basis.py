@@ -12,6 +12,7 @@ frequency, zero frequency at 4.65 ppm. A result is LCModel's table in ``.coord``
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
@@ -85,6 +86,19 @@ class Basis:
             msg = "names of a basis set must be distinct"
             raise ValueError(msg)
         object.__setattr__(self, "fids", fids)
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of all that the set holds, 64 hexadecimal digits."""
+        digest = hashlib.sha256(repr((self.names, *_conditions(self))).encode())
+        digest.update(np.ascontiguousarray(self.fids, dtype="<c16").tobytes())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Basis of {', '.join(self.names)}, {self.spectrometer_frequency_mhz:g} MHz, "
+            f"{self.sha256[:16]}>"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -197,9 +211,12 @@ def _one(source: Source, given: dict[str, Any]) -> Basis:
     data = read(source.path, **given)
     if data.fid.size != data.n_samples:
         source.fail("holds several FIDs; a basis set has one a file")
+    name = source.name.partition(".")[0]
+    if not _LABEL.fullmatch(name):
+        source.fail("must have its metabolite's name, such as NAA or MM")
     acquisition = data.acquisition
     return Basis(
-        names=(source.name.partition(".")[0],),
+        names=(name,),
         fids=data.fid.reshape(1, -1),
         spectrometer_frequency_mhz=acquisition.spectrometer_frequency_mhz,
         dwell_time_s=acquisition.dwell_time_s,
