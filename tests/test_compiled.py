@@ -1,7 +1,9 @@
 """The compiled solver against the numpy one, and against itself in other chunks and threads."""
 
+import ast
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,24 +17,19 @@ from numpy.testing import assert_array_equal
 
 from mrs_necrosis import Spectra
 from mrs_necrosis.fitting import default_model, fit
-from mrs_necrosis.fitting.model import GAUSS_RATE
 from mrs_necrosis.fitting.objective import Box, Objective
 from mrs_necrosis.fitting.problem import fast_length, prepare, smooth_modes
 from mrs_necrosis.fitting.residuals import voxel_objective
 from mrs_necrosis.fitting.solver import NumpySolver, choose_backend, solver_for
-from mrs_necrosis.fitting.varpro import (
-    FIRM,
-    LEAST_CURVED,
-    NEAR,
-    _corrected,
-    evaluate,
-    time_columns,
-)
+from mrs_necrosis.fitting.varpro import _corrected, evaluate, time_columns
 from mrs_necrosis.quality import FitStatus
 
 pytest.importorskip("numba")
 
-from mrs_necrosis.fitting import compiled, kernel_cache, kernels, lanes
+from mrs_necrosis.fitting import compiled, kernel_cache
+from mrs_necrosis.fitting.kernels import algebra, averaging, columns, lanes, objective, search
+
+ROOMS = (lanes, algebra, columns, objective, search, averaging)
 
 KINDS = ["metabolites", "peaks"]
 
@@ -57,11 +54,17 @@ def an_objective(spectra, kind):
     return objective, theta
 
 
-def kernels_import():
-    """Return a digest of what is compiled into the kernels from other files."""
-    constants = (GAUSS_RATE, FIRM, LEAST_CURVED, NEAR)
-    source = Path(lanes.__file__).read_text(encoding="utf-8") + repr(constants)
-    return hashlib.sha256(source.encode()).hexdigest()[:12]
+def kernels_digest():
+    """Return a digest of all that is compiled: files of kernels, and numbers from other files."""
+    texts, numbers = {}, {}
+    for room in ROOMS:
+        text = Path(room.__file__).read_text(encoding="utf-8")
+        texts[room.__name__] = re.sub("DIGEST: Final = .*", "", text)
+        for item in ast.parse(text).body:
+            if isinstance(item, ast.ImportFrom) and item.module.startswith("mrs_necrosis"):
+                values = {one.name: getattr(room, one.name) for one in item.names}
+                numbers |= {n: float(v) for n, v in values.items() if isinstance(v, (int, float))}
+    return hashlib.sha256(repr(sorted((texts | numbers).items())).encode()).hexdigest()[:12]
 
 
 def same(one, other):
@@ -73,9 +76,10 @@ def same(one, other):
         assert_array_equal(getattr(one.quality, name), getattr(other.quality, name))
 
 
-def test_a_change_of_what_the_kernels_import_compiles_them_anew():
-    # the compiler's cache looks at the one file
-    assert kernels_import() == kernels.IMPORTED, f"write IMPORTED = {kernels_import()!r}"
+@pytest.mark.parametrize("room", ROOMS[1:], ids=lambda room: room.__name__.split(".")[-1])
+def test_a_change_of_any_kernel_compiles_all_of_them_anew(room):
+    # the compiler's cache of a file looks at that file alone
+    assert kernels_digest() == room.DIGEST, f"write DIGEST: Final = {kernels_digest()!r}"
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 8, 60, 125, 128, 300, 324])
@@ -172,7 +176,7 @@ def test_the_curvature_is_corrected_to_what_the_last_step_showed():
     found = _corrected(curvature, moved, turned)
     ours = curvature.copy()
     for v in range(3):
-        kernels._correct(ours[v], moved[v], turned[v], np.zeros(4))
+        search._correct(ours[v], moved[v], turned[v], np.zeros(4))
 
     np.testing.assert_allclose(ours, found)
     assert_array_equal(found[[0, 2]], curvature[[0, 2]])
@@ -297,6 +301,7 @@ def test_a_cache_in_the_users_home_is_found_where_the_package_cannot_be_written_
     spectra = mixed_spectra(1, echo_time_s=0.144)
     fit(spectra, default_model(spectra.acquisition, kind="peaks"), backend="compiled")
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    (tmp_path / "kernels").mkdir()
     monkeypatch.setattr(kernel_cache, "__file__", str(tmp_path / "kernel_cache.py"))
     assert not kernel_cache.is_cached()
 

@@ -15,7 +15,13 @@ from pathlib import Path
 
 from mrs_necrosis.staging import held
 
-KERNELS = ("aim_range", "linear_range", "minimise_range", "average_range", "spectrum_range")
+KERNELS = (
+    "averaging.average_range",
+    "search.aim_range",
+    "search.linear_range",
+    "search.minimise_range",
+    "search.spectrum_range",
+)
 
 
 def is_cached() -> bool:
@@ -24,16 +30,15 @@ def is_cached() -> bool:
     The compiler is imported only where its cache holds something to ask about, or lies where the
     compiler alone knows: in the user's home, where nothing may be written beside the source.
     """
-    here = Path(__file__).parent
+    here = Path(__file__).parent / "kernels"
     told = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(told or here / "__pycache__")
     is_elsewhere = not told and not os.access(folder if folder.is_dir() else here, os.W_OK)
-    files = (folder.rglob(f"kernels.{name}-*.nbi") for name in KERNELS)
+    files = (folder.rglob(f"{name}-*.nbi") for name in KERNELS)
     if not is_elsewhere and not all(any(found) for found in files):
         return False
-    kernels = import_module("mrs_necrosis.fitting.kernels")
-    for name in KERNELS:
-        kernel = getattr(kernels, name)
+    for room, name in (kernel.split(".") for kernel in KERNELS):
+        kernel = getattr(import_module(f"mrs_necrosis.fitting.kernels.{room}"), name)
         try:
             # numba's own index, which is empty where the source is another; there is no public way
             known = kernel.signatures or kernel._cache._cache_file._load_index()

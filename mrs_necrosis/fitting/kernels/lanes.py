@@ -4,8 +4,6 @@ Numba knows no vector type, and its compiler does not vectorise butterflies beca
 know that their rows do not overlap. So here is a type of eight doubles (LLVM makes of it what
 the processor has), and a mixed-radix transform (2, 3, 4, 5; decimation in time, input in
 digit-reversed order) of eight interleaved columns at once.
-
-Numba's cache of ``kernels`` does not notice a change here: empty ``__pycache__`` after one.
 """
 # mypy: ignore-errors
 # numba infers types; annotations of its vectors would say nothing
@@ -21,6 +19,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 LANES: Final = 8
+
+_STAGE: Final[dict[str, Any]] = {"cache": True, "nogil": True, "error_model": "numpy"}
+OPTIONS: Final[dict[str, Any]] = _STAGE | {"fastmath": {"reassoc", "contract", "nsz"}}
+"""How all else is compiled."""
 
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
 
@@ -235,15 +237,12 @@ def twiddles_of(radices: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float64
     return np.concatenate(found)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**_STAGE)
 def aligned(n):
     """Return an empty array whose vectors do not straddle cache lines."""
     whole = np.empty(n + LANES)
     skip = (-whole.ctypes.data // 8) % LANES
     return whole[skip : skip + n]
-
-
-_STAGE = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(**_STAGE, inline="always")
