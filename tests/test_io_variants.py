@@ -185,6 +185,16 @@ def test_a_namelist_may_be_written_as_fortran_allows(tmp_path, namelist):
     assert np.array_equal(read(path, **GIVEN).fid, original.fid)
 
 
+def test_an_echo_time_of_zero_in_a_header_is_not_stated(tmp_path):
+    path = rda(tmp_path / "scan.rda", FID, TE="0.000000")
+
+    silent, given = read(path), read(path, echo_time_s=0.0)
+
+    assert silent.acquisition.echo_time_s is None
+    assert "echo time of 0 was taken as not stated" in silent.history[0].note
+    assert given.acquisition.echo_time_s == 0.0
+
+
 @pytest.mark.parametrize(("line", "echo_time_s"), [("0.03", 0.03), ("0", None), ("NA", None)])
 def test_newer_dangerplot_holds_the_echo_time(tmp_path, line, echo_time_s):
     path = dangerplot(tmp_path / "scan.dpt", FID[0, 0, 0])

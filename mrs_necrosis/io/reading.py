@@ -364,6 +364,10 @@ def _assemble(
     source = sources[0]
     recording = _parse(source, n_samples) if len(sources) == 1 else _joined(sources, n_samples)
     found = {name: getattr(recording, name) for name in _GIVEN}
+    notes = list(recording.notes)
+    if found["echo_time_s"] == 0:  # a spectrum of 144 ms would be fitted as one of 0 ms
+        found["echo_time_s"] = None
+        notes.append("The file's echo time of 0 was taken as not stated.")
     first_echo_time_s = None if only_missing else given.get("first_echo_time_s")
     given = {name: value for name, value in given.items() if name in found}
     if only_missing:
@@ -385,7 +389,6 @@ def _assemble(
             f"this {recording.format} file does not say its {words}; "
             f"give {names}=... (on the command line {options})",
         )
-    notes = list(recording.notes)
     notes += [f"{name} was given and replaced the file's value." for name in replaced]
     echo_times_s = recording.echo_times_s
     if first_echo_time_s is not None:
