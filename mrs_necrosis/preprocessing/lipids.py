@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SIGNAL_PPM = (0.2, 4.2)
 _LIPID_PPM = (0.7, 1.7)
 _METABOLITES_PPM = (1.85, 4.1)
+_BEYOND_LIPID_PPM = (2.9, 4.1)
 _TIMES_NOISE = 5.0
 _TIMES_METABOLITES = 5.0
 _TIMES_TYPICAL = 3.0
@@ -80,8 +81,9 @@ def flag_scalp_lipid(spectra: Spectra) -> Spectra:
     """Flag voxels whose lipid probably comes from the scalp.
 
     Flagged is a voxel within two voxels of the edge of the tissue (in the plane of each slice),
-    whose highest point between 0.7 and 1.7 ppm exceeds 5 times the highest between 1.85 and
-    4.1 ppm and 3 times the grid's median of it: the scalp. From there the flag spreads to
+    whose highest point between 0.7 and 1.7 ppm exceeds 5 times the highest between 2.9 and
+    4.1 ppm, where the feet of broad lipid no longer reach, and 3 times the grid's median of it: the
+    scalp. From there the flag spreads to
     neighbours, up to 6 voxels, that are like it, or as long as that lipid falls and still exceeds
     0.4 times the metabolites and 3 times the quietest tenth of the grid: what the scalp's point
     spread brings into the brain. Nothing is removed: a lesion near the skull may hold such lipid
@@ -115,7 +117,7 @@ def flag_scalp_lipid(spectra: Spectra) -> Spectra:
         inside = used
         for _ in range(_EDGE_VOXELS):
             inside = _eroded(inside)
-        like_scalp = used & (lipid > _TIMES_METABOLITES * others)
+        like_scalp = used & (lipid > _TIMES_METABOLITES * _height(spectra, _BEYOND_LIPID_PPM))
         like_scalp &= lipid > _TIMES_TYPICAL * typical
         flagged = like_scalp & ~inside
         low = float(np.quantile(lipid[used], 0.1))
