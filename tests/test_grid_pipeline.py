@@ -1,6 +1,7 @@
 """A grid from spectra to files, as a user has it."""
 
 import json
+import re
 import time
 from dataclasses import replace
 
@@ -95,7 +96,9 @@ def test_the_command_writes_maps_page_and_pictures_of_a_grid(written):
     assert (np.isfinite(area).sum()) == 34
     sidecar = json.loads((out / "maps" / "grid_met-ChoCr_desc-ratio_mrsmap.json").read_text())
     assert sidecar["Provenance"]["source"]["sha256"]
-    assert (out / "report.html").read_text().count('src="data:image/png;base64,') >= 1
+    report = (out / "report.html").read_text()
+    assert report.count('src="data:image/png;base64,') >= 1
+    assert re.search(r"<h2>Spectrum of voxel \d, \d, 0</h2>", report)
     assert "grid.nii.gz" not in json.dumps(sidecar)  # a file name may name a person
 
 

@@ -412,7 +412,7 @@
     for (const [name, centre] of Object.entries(data.peaks)) {
       if (centre < ppmLow || centre > ppmHigh) continue;
       pen.strokeStyle = "#e6e9ee"; pen.beginPath(); pen.moveTo(x(centre), main.top - 2); pen.lineTo(x(centre), box.bottom); pen.stroke();
-      const crowded = name === "Cho" ? -8 : name === "Cr" ? 8 : 0;
+      const crowded = { mI: -8, Cho: -8, Cr: 8 }[name] || 0;
       pen.fillStyle = "#5b6776"; pen.fillText(name, x(centre) + crowded, main.top - 15);
     }
     pen.strokeStyle = "#8a94a3"; pen.beginPath(); pen.moveTo(box.left, box.bottom + 0.5); pen.lineTo(box.right, box.bottom + 0.5); pen.stroke();
