@@ -81,13 +81,12 @@ def flag_scalp_lipid(spectra: Spectra) -> Spectra:
     """Flag voxels whose lipid probably comes from the scalp.
 
     Flagged is a voxel within two voxels of the edge of the tissue (in the plane of each slice),
-    whose highest point between 0.7 and 1.7 ppm exceeds 5 times the highest between 2.9 and
-    4.1 ppm, where the feet of broad lipid no longer reach, and 3 times the grid's median of it: the
-    scalp. From there the flag spreads to
-    neighbours, up to 6 voxels, that are like it, or as long as that lipid falls and still exceeds
-    0.4 times the metabolites and 3 times the quietest tenth of the grid: what the scalp's point
-    spread brings into the brain. Nothing is removed: a lesion near the skull may hold such lipid
-    itself.
+    whose highest point between 0.7 and 1.7 ppm exceeds 5 times the highest between 2.9 and 4.1
+    ppm, where the feet of broad lipid no longer reach, and 3 times the grid's median of it: the
+    scalp. From there the flag spreads to neighbours, up to 6 voxels, that are like it, or as long
+    as that lipid falls and still exceeds 0.4 times the metabolites and 3 times the quietest tenth
+    of the grid: what the scalp's point spread brings into the brain. Nothing is removed: a lesion
+    near the skull may hold such lipid itself.
 
     Parameters
     ----------
