@@ -67,6 +67,16 @@ def test_stable_lesions_exceed_their_error_as_rarely_as_the_level_says():
     assert 70 <= exceeded <= 130
 
 
+def test_the_interval_of_a_factor_is_one_of_factors():
+    visits = [visit("2012-09", FIRST, **SAME), visit("2012-12", [3.6, 5.0, 1.0, 1.06], **SAME)]
+
+    found = change(followup(visits), "Cho/Cr")
+
+    low, high = found.interval
+    words = f"{found.factor:.1f} times as high (95 % interval {low:.1f} to {high:.1f}), more than"
+    assert words in found.sentence
+
+
 def test_day_to_day_scatter_makes_a_change_less_certain():
     visits = [visit("2012-09", FIRST, **SAME), visit("2012-12", [3.6, 1.4, 1.0, 1.06], **SAME)]
 

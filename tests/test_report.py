@@ -915,6 +915,14 @@ def test_a_cohort_shows_no_likelihood_ratio_where_the_label_is_withheld(label, s
     assert ("0.245" in html) is shown
 
 
+def test_a_cohort_of_single_voxels_has_no_column_of_voxels():
+    single = {"unit": "a", "state": "done", "files": {}, "summary": {"voxels": 1}}
+    grid = {**single, "summary": {"voxels": 256, "counts": {"indeterminate": 9}}}
+
+    assert ">Voxels<" not in cohort_page.cohort_page([single])
+    assert ">Voxels<" in cohort_page.cohort_page([single, grid])
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
 def test_the_page_can_be_read_on_a_telephone(tmp_path):
     files.write(table_analysis(), tmp_path)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mrs_necrosis.errors import joined
 
 if TYPE_CHECKING:
     from mrs_necrosis.followup.dates import Date
     from mrs_necrosis.followup.visits import Treatment, Visit
+
+_TIMES: Final = 3.0
+"""From here on a factor is easier to read than a percentage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +74,13 @@ class Change:
         if self.factor is None and self.interval is None:
             return f"{self.ratio} {when}: no answer, a peak is missing or not detected."
         text = f"{self.ratio} {when}: "
-        text += "a peak is not detected" if self.factor is None else _percent(self.factor)
+        text += "a peak is not detected" if self.factor is None else _change(self.factor)
         if self.interval is None:
             return f"{text}; whether that exceeds the error is unknown, no error is reported."
         low, high = self.interval
+        say = _percent if self.factor is None or self.factor < _TIMES else _times
         text += (
-            f" ({100 * self.level:.0f} % interval {_signed(low)} to {_signed(high)}), "
+            f" ({100 * self.level:.0f} % interval {say(low)} to {say(high)}), "
             f"{'more' if self.exceeds_error else 'not more'} than measurement error"
         )
         if self.exceeds_reproducibility is not None:
@@ -161,16 +165,20 @@ class FollowUp:
         return " ".join(self.sentences)
 
 
-def _percent(factor: float) -> str:
+def _change(factor: float) -> str:
     percent = 100 * (factor - 1)
-    if factor >= 3:
-        return f"{factor:.1f} times as high"
+    if factor >= _TIMES:
+        return f"{_times(factor)} times as high"
     if abs(percent) < 0.5:
         return "unchanged"
     return f"{'up' if percent > 0 else 'down'} by {abs(percent):.0f} %"
 
 
-def _signed(factor: float) -> str:
+def _times(factor: float) -> str:
+    return "no limit" if math.isinf(factor) else f"{factor:.1f}"
+
+
+def _percent(factor: float) -> str:
     if math.isinf(factor):
         return "no limit"
-    return f"{100 * (factor - 1):+.0f} %"
+    return f"{100 * (factor - 1):+.0f} %".replace("-", "\N{MINUS SIGN}")

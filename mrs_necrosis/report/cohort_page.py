@@ -76,6 +76,8 @@ def cohort_page(
 
     script = files("mrs_necrosis.report").joinpath("cohort.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    has_grids = any("counts" in _summary(marker) for marker in markers)
+    shown = len(COLUMNS) if has_grids else len(COLUMNS) - 1
     return (
         environment()
         .get_template("cohort.html.j2")
@@ -89,8 +91,8 @@ def cohort_page(
             quality=_quality(markers),
             points=_points(markers),
             plot=_plot(),
-            columns=[(name, name not in {"Acquisition", "Label"}) for name in COLUMNS],
-            rows=[_row(marker) for marker in markers],
+            columns=[(name, name not in {"Acquisition", "Label"}) for name in COLUMNS[:shown]],
+            rows=[_row(marker, shown) for marker in markers],
             tables=list(tables),
             script=script,
             script_hash=f"sha256-{digest}",
@@ -186,7 +188,7 @@ def _plot() -> dict[str, Any]:
     }
 
 
-def _row(marker: Mapping[str, Any]) -> dict[str, Any]:
+def _row(marker: Mapping[str, Any], shown: int) -> dict[str, Any]:
     summary, favors = _summary(marker), _favors(marker)
     files = marker.get("files", {}) if marker.get("state") == "done" else {}
     report = next((f for f in files if _is_report(f)), "")
@@ -211,7 +213,7 @@ def _row(marker: Mapping[str, Any]) -> dict[str, Any]:
         _numeric(_number(summary, "echo_time_s"), milliseconds),
         _numeric(_number(summary, "voxels"), "{:.0f}".format),
     ]
-    return {"cells": cells, "failed": marker.get("state") != "done"}
+    return {"cells": cells[:shown], "failed": marker.get("state") != "done"}
 
 
 def _is_report(file: str) -> bool:
