@@ -12,10 +12,10 @@ from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting import Baseline, Parameter, default_model, fit
 from mrs_necrosis.fitting.model import areas_of, misshapen
 from mrs_necrosis.fitting.objective import Box, Objective
-from mrs_necrosis.fitting.optimum import _look_elsewhere
+from mrs_necrosis.fitting.optimum import BROAD_TRIALS, _look_elsewhere
 from mrs_necrosis.fitting.problem import noise_sd, prepare
 from mrs_necrosis.fitting.solver import NumpySolver
-from mrs_necrosis.fitting.start import other_starts
+from mrs_necrosis.fitting.start import other_starts, starting_values
 from mrs_necrosis.fitting.varpro import aim_of, evaluate, normal_equations, time_columns
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.simulation import phantom
@@ -781,3 +781,36 @@ def test_lines_at_the_narrow_end_of_their_box_are_numbers_at_any_field(mhz):
 
     with np.errstate(over="raise", invalid="raise"):
         assert np.isfinite(time_columns(problem, problem.lower[None])).all()
+
+
+def test_a_search_starts_at_the_lowest_of_all_that_is_tried():
+    """Beside lipids the bank may be far off; then every width is tried where the axis says."""
+    made = phantom(
+        "radiation_necrosis", np.random.default_rng(0), grid=(6, 1, 1), snr=150.0,
+        linewidth_hz=7.0, lorentz_share=1.0, spectrometer_frequency_mhz=63.9,
+    )  # fmt: skip
+    spectra = made.spectra
+    problem = prepare(spectra, default_model(spectra.acquisition))
+    solver = NumpySolver(problem)
+    data = problem.in_band(spectra.fid.reshape(6, -1)) / noise_sd(spectra).ravel()[:, None]
+    v, k = 6, len(problem.model.components)
+    ridge = np.tile(1e-9 * np.eye(k), (v, 1, 1))
+    nothing = Objective(
+        problem, data, precision=ridge, pull=np.zeros((v, k)),
+        shrink=np.tile(problem.candidates()[3], (v, 1)), aim=np.tile(problem.start, (v, 1)),
+    )  # fmt: skip
+
+    begun = starting_values(solver, nothing, BROAD_TRIALS)
+
+    names = [p.name for p in problem.model.parameters]
+    lowest, _, _ = solver.eliminate(nothing, begun.theta)
+    for fractions in BROAD_TRIALS:
+        tried = begun.theta.copy()
+        tried[:, [names.index("shift_hz"), names.index("phase_rad")]] = 0.0
+        for name, fraction in zip(
+            ("lip13", "m09", "mm"), (*fractions, fractions[-1]), strict=True
+        ):
+            at = names.index(f"{name}:gauss2_hz2")
+            low, high = problem.lower[at], problem.upper[at]
+            tried[:, at] = low + fraction * (high - low)
+        assert (lowest <= solver.eliminate(nothing, tried)[0] * (1 + 1e-9)).all()

@@ -209,24 +209,33 @@ def starting_values(
             p = names.index(name)
             theta[:, p] = np.clip(value, problem.lower[p], problem.upper[p])
     trials = _broad_trials(problem, theta, broad_trials)
-    found = [solver.eliminate(objective, trial) for trial in trials]
-    choice = np.stack([lowest for lowest, _, _ in found]).argmin(axis=0), np.arange(shift.size)
-    chi_square, amplitudes, sd = (np.stack(values)[choice] for values in zip(*found, strict=True))
-    theta = np.stack(trials)[choice]
+    theta, chi_square, amplitudes, sd = _lowest(solver, objective, trials)
     # tall multiplets may turn what is well phased; its own place is tried, too
     far = np.abs(shift) > FAR_PPM * problem.frequency_mhz
     at = np.flatnonzero(far | (np.abs(phase) > FAR_RAD))
     if at.size and common:
-        given = trials[len(trials) // 2][at]
-        given[:, list(common)] = problem.start[list(common)]
-        lowest, values, deviation = solver.eliminate(objective.rows(at), given)
-        better = lowest < chi_square[at]
-        at = at[better]
-        theta[at], amplitudes[at], sd[at] = given[better], values[better], deviation[better]
+        given = [trial[at] for trial in trials]
+        for trial in given:
+            trial[:, list(common)] = problem.start[list(common)]
+        other = _lowest(solver, objective.rows(at), given)
+        better = other[1] < chi_square[at]
+        for all_, own in zip((theta, chi_square, amplitudes, sd), other, strict=True):
+            all_[at[better]] = own[better]
     box = Box(np.tile(problem.lower, (shift.size, 1)), np.tile(problem.upper, (shift.size, 1)))
     for p, reach in common.items():
         box.lower[:, p], box.upper[:, p] = theta[:, p] - reach, theta[:, p] + reach
     return Start(theta, box, amplitudes, sd)
+
+
+def _lowest(
+    solver: Solver, objective: Objective, trials: list[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], ...]:
+    """Return the lowest of some parameters in each voxel, and chi-square, amplitudes, sd there."""
+    found = [solver.eliminate(objective, trial) for trial in trials]
+    choice = np.stack([lowest for lowest, _, _ in found]).argmin(axis=0)
+    rows = np.arange(choice.size)
+    at_choice = (np.stack(values)[choice, rows] for values in zip(*found, strict=True))
+    return np.stack(trials)[choice, rows], *at_choice
 
 
 def _broad_trials(
