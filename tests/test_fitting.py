@@ -12,10 +12,15 @@ from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting import Baseline, Parameter, default_model, fit
 from mrs_necrosis.fitting.model import areas_of, misshapen
 from mrs_necrosis.fitting.objective import Box, Objective
-from mrs_necrosis.fitting.optimum import BROAD_TRIALS, _look_elsewhere
+from mrs_necrosis.fitting.optimum import (
+    BROAD_TRIALS,
+    _look_elsewhere,
+    noise_in_fit,
+    optimise,
+)
 from mrs_necrosis.fitting.problem import noise_sd, prepare
-from mrs_necrosis.fitting.solver import NumpySolver
-from mrs_necrosis.fitting.start import other_starts, starting_values
+from mrs_necrosis.fitting.solver import NumpySolver, solver_for
+from mrs_necrosis.fitting.start import from_the_start, other_starts, starting_values
 from mrs_necrosis.fitting.varpro import aim_of, evaluate, normal_equations, time_columns
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.simulation import phantom
@@ -371,7 +376,8 @@ def test_the_deeper_valley_is_found_and_kept():
     lost = evaluate(objective, theta)
     before = lost.chi_square.copy()
 
-    _look_elsewhere(NumpySolver(problem), objective, box, lost, np.zeros(3, dtype=bool))
+    starts = other_starts(problem, theta, box)
+    _look_elsewhere(NumpySolver(problem), objective, box, starts, lost, np.zeros(3, dtype=bool))
 
     assert (lost.chi_square <= before).all()
     assert (before - lost.chi_square)[:2].min() > 10
@@ -814,3 +820,25 @@ def test_a_search_starts_at_the_lowest_of_all_that_is_tried():
             low, high = problem.lower[at], problem.upper[at]
             tried[:, at] = low + fraction * (high - low)
         assert (lowest <= solver.eliminate(nothing, tried)[0] * (1 + 1e-9)).all()
+
+
+def test_clear_spectra_are_searched_from_their_start_again():
+    rng = np.random.default_rng(1)
+    made = phantom(
+        "radiation_necrosis", rng, grid=(16, 1, 1), echo_time_s=0.144, snr=150.0, baseline=0.05,
+        linewidth_hz=rng.uniform(3, 10, (16, 1, 1)), lipid_shape="asymmetric", lipid_variation=0.2,
+    )  # fmt: skip
+    spectra = made.spectra
+    problem = prepare(spectra, default_model(spectra.acquisition))
+    solver = solver_for(problem, "compiled", 1)
+    data = problem.in_band(spectra.fid.reshape(16, -1)) / noise_in_fit(spectra, problem)[:, None]
+
+    found = optimise(solver, data)
+
+    at, start = from_the_start(problem, found.begun, found.objective.data)
+    again, _ = solver.minimise(found.objective.rows(at), start, found.box.rows(at))
+    # one of them ended 45 above the valley that it should have found
+    assert 14 in at
+    assert (found.state.chi_square[at] < again.chi_square + 0.1).all()
+    faint, _ = from_the_start(problem, found.begun, 0.3 * found.objective.data)
+    assert faint.size == 0

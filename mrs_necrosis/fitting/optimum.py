@@ -9,7 +9,7 @@ import numpy as np
 
 from mrs_necrosis.fitting.objective import Objective
 from mrs_necrosis.fitting.problem import LEAST_REACH, amplitude_prior, noise_sd
-from mrs_necrosis.fitting.start import other_starts, starting_values
+from mrs_necrosis.fitting.start import from_the_start, other_starts, starting_values
 from mrs_necrosis.fitting.varpro import (
     MOST_ITERATIONS,
     TOLERANCE,
@@ -19,6 +19,8 @@ from mrs_necrosis.fitting.varpro import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.objective import Box
@@ -171,7 +173,11 @@ def optimise(solver: Solver, data: NDArray[np.complex128]) -> Optimum:
     amplitudes, widened = (a / loudness[:, None] for a in (state.amplitudes, widened))
     objective = _learnt(solver, objective, state.theta, amplitudes, post, widened)
     state, converged = solver.minimise(objective, state.theta, begun.box)
-    _look_elsewhere(solver, objective, begun.box, state, converged)
+    starts = (
+        *other_starts(solver.problem, state.theta, begun.box),
+        from_the_start(solver.problem, begun, objective.data),
+    )
+    _look_elsewhere(solver, objective, begun.box, starts, state, converged)
     post = solver.average(objective, state, begun.box.at_wall(state.theta))
     residual = _residual(solver, objective, state, post)
     return Optimum(begun, state, converged, objective, post, loudness, residual)
@@ -239,6 +245,7 @@ def _look_elsewhere(
     solver: Solver,
     objective: Objective,
     box: Box,
+    starts: Iterable[tuple[NDArray[np.intp], NDArray[np.float64]]],
     state: State,
     converged: NDArray[np.bool_],
 ) -> None:
@@ -246,8 +253,10 @@ def _look_elsewhere(
 
     A rough search shows which starts lead lower: most come back to where the search was.
     """
-    for at, start in other_starts(solver.problem, state.theta.copy(), box):
+    for at, start in starts:
         for iterations, tolerance in SECOND_LOOK:
+            if at.size == 0:
+                break
             other, done = solver.minimise(
                 objective.rows(at),
                 start,
@@ -257,8 +266,6 @@ def _look_elsewhere(
             )
             lower = other.chi_square < state.chi_square[at]
             at, start = at[lower], other.theta[lower]
-            if at.size == 0:
-                break
         else:
             state.put(at, other.rows(lower))
             converged[at] = done[lower]

@@ -63,6 +63,14 @@ OTHER_SIDE = -0.5
 """Where a metabolite's line is tried again: so much of its distance, on the other side."""
 
 
+CLEAR = 140.0
+"""Spectra whose tallest point is so many times the noise are searched from their start again: of
+1,920 phantoms 1.3 % ended above another valley, nine in ten of them clearer than this."""
+
+AGAIN = (0.5, 0.02)
+"""Widths of the lipids there, as fractions of their boxes: of twelve starts tried, the best."""
+
+
 def _nuisance(problem: Problem) -> NDArray[np.complex128]:
     """Return orthonormal columns of what is not a metabolite line, shape (M, Q).
 
@@ -256,6 +264,31 @@ def _broad_trials(
             trial[:, p] = low + fraction * (high - low)
         trials.append(trial)
     return trials
+
+
+def from_the_start(
+    problem: Problem, begun: Start, data: NDArray[np.complex128]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return spectra so clear that a wrong valley stands out, and where to begin again.
+
+    Parameters
+    ----------
+    problem : Problem
+        With P parameters.
+    begun : Start
+        Where the search began.
+    data : ndarray of complex128, shape (V, M)
+        In-band points in units of the noise.
+
+    Returns
+    -------
+    at : ndarray of int, shape (R,)
+        Voxels to search again.
+    start : ndarray of float64, shape (R, P)
+        From where.
+    """
+    at = np.flatnonzero(np.abs(data).max(axis=1) > CLEAR)
+    return at, _broad_trials(problem, begun.theta[at], (AGAIN,))[0]
 
 
 def other_starts(
