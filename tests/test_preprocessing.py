@@ -678,6 +678,16 @@ def test_a_header_that_is_wrong_by_a_factor_is_recognised_by_the_peaks(tissue, n
     assert preprocess(made.data).reference_confidence.item() > 0.9
 
 
+@pytest.mark.parametrize("late", [25, 70])
+def test_a_signal_behind_the_delay_of_a_filter_is_refused(late):
+    made = phantom("metastasis_recurrence", np.random.default_rng(1), snr=50, residual_water=3.0)
+    fid = made.data.fid
+    delayed = np.concatenate([1e-3 * fid[..., :late][..., ::-1], fid[..., :-late]], axis=3)
+
+    with pytest.raises(SignalError, match=rf"begins late, about {late} samples after the first"):
+        preprocess(replace(made.data, fid=delayed))
+
+
 def test_two_singlets_that_lie_elsewhere_by_chance_do_not_unsettle_a_reference():
     # high SNR and lipid unlike the patterns; what is left of it looked like Cr and Cho elsewhere
     made = phantom(
