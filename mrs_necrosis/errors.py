@@ -98,7 +98,7 @@ class MissingMetadataError(FormatError):
 
 
 class SignalError(MRSNecrosisError):
-    """The samples themselves cannot be processed: none are finite, all are zero, or edited."""
+    """The samples cannot be processed: all are zero or not finite, they are edited, begin late."""
 
 
 class FitError(MRSNecrosisError):

@@ -100,59 +100,63 @@ def find_reference(
     water = np.full(len(flat), np.nan)
     if water_shift_ppm is not None:
         water[:] = np.broadcast_to(water_shift_ppm, grid).ravel()
-    phase_rad, shift_ppm, confidence = (np.zeros(len(flat)) for _ in range(3))
-    used: list[tuple[str, ...]] = [()] * len(flat)
-    begin_s, further_ppm, stretch = 0.0, 0.0, 1.0
+    nothing = np.zeros(grid)
     bank = pattern_bank(
         spectra.n_samples,
         acquisition.dwell_time_s,
         acquisition.spectrometer_frequency_mhz,
         acquisition.reference_or_water_ppm,
     )
-    if bank is not None and good.size:
-        band = Band(
-            bank=bank,
-            spectrum=_in_band(spectra, bank, good),
-            noise=noise_sd(flat[good]) ** 2 * spectra.n_samples,
-            water_ppm=water[good],
-            lactate=_lactate_bounds(acquisition.echo_time_s, acquisition.sequence),
-            phase_of_water=phase_of_water,
-        )
-        begin_s = _far_begin_time_s(band)
-        if begin_s:
-            band = _begun(band, begin_s)
-        found = search(band)
-        pivot_hz = (
-            _PIVOT_PPM - acquisition.reference_or_water_ppm
-        ) * acquisition.spectrometer_frequency_mhz
-        later_s = _begin_time_s(band, found, pivot_hz)
-        if later_s:
-            turned = _begun(band, later_s)
-            again = search(turned)
-            # what was not clear before is believed if it is clear now
-            if max(found.confidence.max(), again.confidence.max()) > _CLEAR:
-                band, found, begin_s = turned, again, begin_s + later_s
-        stretch = _stretch(band, spectra, good, found)
-        if stretch == 1.0:
-            further_ppm = _further_off_ppm(band, spectra, good, found, begin_s)
-        if further_ppm or stretch != 1.0:
-            found = replace(found, confidence=np.minimum(found.confidence, _ELSEWHERE))
-        phase_rad[good], shift_ppm[good], confidence[good] = (
-            found.phase_rad,
-            found.shift_ppm,
-            found.confidence,
-        )
-        for voxel, names in zip(good, found.used, strict=True):
-            used[voxel] = names
-    return Reference(
-        phase_rad.reshape(grid),
-        shift_ppm.reshape(grid),
-        confidence.reshape(grid),
-        tuple(used),
-        begin_s,
-        further_ppm,
-        stretch,
+    if bank is None or not good.size:
+        return Reference(nothing, nothing, nothing, ((),) * len(flat))
+    band = Band(
+        bank=bank,
+        spectrum=_in_band(spectra, bank, good),
+        noise=noise_sd(flat[good]) ** 2 * spectra.n_samples,
+        water_ppm=water[good],
+        lactate=_lactate_bounds(acquisition.echo_time_s, acquisition.sequence),
+        phase_of_water=phase_of_water,
     )
+    found = _found(spectra, band, good)
+    phase_rad, shift_ppm, confidence = (np.zeros(len(flat)) for _ in range(3))
+    phase_rad[good], shift_ppm[good] = found.phase_rad, found.shift_ppm
+    confidence[good] = found.confidence
+    used: list[tuple[str, ...]] = [()] * len(flat)
+    for voxel, names in zip(good, found.used, strict=True):
+        used[voxel] = names
+    return replace(
+        found,
+        phase_rad=phase_rad.reshape(grid),
+        shift_ppm=shift_ppm.reshape(grid),
+        confidence=confidence.reshape(grid),
+        used=tuple(used),
+    )
+
+
+def _found(spectra: Spectra, band: Band, good: NDArray[np.intp]) -> Reference:
+    """Return the reference of the voxels with a signal, as flat arrays, begin time included."""
+    acquisition = spectra.acquisition
+    begin_s = _far_begin_time_s(band)
+    if begin_s:
+        band = _begun(band, begin_s)
+    found = search(band)
+    pivot_hz = (
+        _PIVOT_PPM - acquisition.reference_or_water_ppm
+    ) * acquisition.spectrometer_frequency_mhz
+    later_s = _begin_time_s(band, found, pivot_hz)
+    if later_s:
+        turned = _begun(band, later_s)
+        again = search(turned)
+        # what was not clear before is believed if it is clear now
+        if max(found.confidence.max(), again.confidence.max()) > _CLEAR:
+            band, found, begin_s = turned, again, begin_s + later_s
+    found = replace(found, begin_time_s=begin_s, stretch=_stretch(band, spectra, good, found))
+    if found.stretch == 1.0:
+        off_ppm = _further_off_ppm(band, spectra, good, found, begin_s)
+        found = replace(found, further_off_ppm=off_ppm)
+    if found.further_off_ppm or found.stretch != 1.0:
+        return replace(found, confidence=np.minimum(found.confidence, _ELSEWHERE))
+    return found
 
 
 def _in_band(spectra: Spectra, bank: Bank, voxels: NDArray[np.intp]) -> NDArray[np.complex128]:
