@@ -16,7 +16,7 @@ import numpy as np
 
 from mrs_necrosis.fitting.kernel_cache import compile_apart, is_cached
 from mrs_necrosis.fitting.kernels.averaging import average_range
-from mrs_necrosis.fitting.kernels.plan import plan_of
+from mrs_necrosis.fitting.kernels.plan import Found, Given, plan_of
 from mrs_necrosis.fitting.kernels.search import (
     aim_range,
     linear_range,
@@ -79,10 +79,8 @@ class CompiledSolver:
         voxels = theta.shape[0]
         chi_square = np.empty(voxels)
         amplitudes, sd = np.empty((2, voxels, self.plan.k))
-        given = (objective.data, theta, objective.precision, objective.pull, objective.shrink)
-        self._spread(
-            linear_range, voxels, self.plan, *map(_flat_copy, given), chi_square, amplitudes, sd
-        )
+        given, theta = _given(objective), _flat_copy(theta)
+        self._spread(linear_range, voxels, self.plan, given, theta, chi_square, amplitudes, sd)
         return chi_square, amplitudes, sd
 
     def minimise(
@@ -104,19 +102,17 @@ class CompiledSolver:
             np.empty((voxels, total, 2 * self.problem.roughness.size)),
         )
         end = np.empty(voxels, dtype=np.int64)
-        weighing = (objective.precision, objective.pull, objective.shrink, objective.aim)
         self._spread(
-            minimise_range, voxels, self.plan, _flat_copy(objective.data), state.theta,
-            *map(_flat_copy, (*box, *weighing)), most_iterations, tolerance,
-            state.gram, state.smooth, state.amplitudes, state.chi_square, end,
+            minimise_range, voxels, self.plan, _given(objective), tuple(map(_flat_copy, box)),
+            (most_iterations, tolerance), _found(state), state.chi_square, end,
         )  # fmt: skip
         return state, end == 1
 
     def aim(self, objective: Objective, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return where the priors of the parameters aim; see ``varpro.aim_of``."""
         aim = np.empty(theta.shape)
-        given = map(_flat_copy, (theta, objective.precision, objective.shrink))
-        self._spread(aim_range, theta.shape[0], self.plan, *given, INTEGRATED, aim)
+        given, theta = _given(objective), _flat_copy(theta)
+        self._spread(aim_range, theta.shape[0], self.plan, given, theta, INTEGRATED, aim)
         return aim
 
     def average(self, objective: Objective, state: State, stuck: NDArray[np.bool_]) -> Posterior:
@@ -126,11 +122,9 @@ class CompiledSolver:
         made = Posterior(
             np.empty((voxels, n)), np.empty((voxels, n, n)), np.empty((voxels, len(candidates)))
         )
-        given = (stuck, objective.precision, objective.pull, objective.aim)
         self._spread(
-            average_range, voxels, self.plan, candidates, TRUST, state.theta, state.amplitudes,
-            state.gram, state.smooth, *map(_flat_copy, given), made.mean, made.covariance,
-            made.weight,
+            average_range, voxels, self.plan, _given(objective), _found(state), _flat_copy(stuck),
+            candidates, TRUST, (made.mean, made.covariance, made.weight),
         )  # fmt: skip
         return made
 
@@ -147,6 +141,14 @@ class CompiledSolver:
 def _flat_copy(array: NDArray[Any]) -> NDArray[Any]:
     """Return a contiguous, writable array: one kind, so that one kernel is compiled."""
     return np.require(array, requirements=["C", "W"])
+
+
+def _given(objective: Objective) -> Given:
+    return Given(*(_flat_copy(getattr(objective, name)) for name in Given._fields))
+
+
+def _found(state: State) -> Found:
+    return Found(*(getattr(state, name) for name in Found._fields))
 
 
 def ensure_compiled() -> None:

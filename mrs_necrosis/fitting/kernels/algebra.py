@@ -24,8 +24,14 @@ from mrs_necrosis.fitting.kernels.lanes import (
     store,
 )
 
-DIGEST: Final = "09efec53e4d7"
+DIGEST: Final = "ee764c6eb58e"
 """Digest of all kernels: the compiler's cache of this file looks at no other."""
+
+
+@njit(**OPTIONS)
+def eights(n):
+    """Return a number, rounded up to a multiple of eight."""
+    return (n + 7) // 8 * 8
 
 
 @njit(**OPTIONS)
@@ -34,6 +40,15 @@ def inner(a, b, symmetric):
     out = empty_matrix(a.shape[1], b.shape[1])
     fill_inner(a, b, symmetric, out)
     return out
+
+
+@njit(**OPTIONS)
+def take_from(matrix, taken):
+    """Return a matrix less another, in place of the other."""
+    for i in range(taken.shape[0]):
+        for j in range(taken.shape[1]):
+            taken[i, j] = matrix[i, j] - taken[i, j]
+    return taken
 
 
 @njit(**OPTIONS)

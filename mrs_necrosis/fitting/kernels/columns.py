@@ -9,12 +9,12 @@ split into D interleaved series whose transforms are just long enough.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from mrs_necrosis.fitting.kernels.algebra import empty_matrix
+from mrs_necrosis.fitting.kernels.algebra import eights, empty_matrix
 from mrs_necrosis.fitting.kernels.lanes import (
     OPTIONS,
     aligned,
@@ -29,14 +29,29 @@ from mrs_necrosis.fitting.kernels.lanes import (
     transform,
     turn,
 )
-from mrs_necrosis.fitting.kernels.plan import SHIFT
+from mrs_necrosis.fitting.kernels.plan import SHIFT, Source
 from mrs_necrosis.fitting.model import GAUSS_RATE
 
-DIGEST: Final = "09efec53e4d7"
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DIGEST: Final = "ee764c6eb58e"
 """Digest of all kernels: the compiler's cache of this file looks at no other."""
 
 _RESTART: Final = 64
 """Samples after which a recurrence starts anew, before rounding adds up."""
+
+
+class _Recurrences(NamedTuple):
+    """Modulations of the classes: a factor that changes by a factor, which changes itself.
+
+    A series is walked from several samples at once, its ``ways``, and each way starts anew from
+    time to time. ``starts`` are the factor and its change, real and imaginary parts, by class,
+    series, way and restart: (C, D, ways, restarts, 4). ``slowing`` (C,) is the change's change.
+    """
+
+    starts: NDArray[np.float64]
+    slowing: NDArray[np.float64]
 
 
 @njit(**OPTIONS)
@@ -52,16 +67,13 @@ def rates_of(plan, theta):
 
 
 @njit(**OPTIONS)
-def _modulations(plan, rates, ways, table, slowing):
-    """Fill ``table`` with where each recurrence starts: modulation and its change by one step.
-
-    By class, series, way and restart: (C, D, ways, restarts, 4), real and imaginary parts.
-    ``slowing`` is the change of the change. A series is walked from ``ways`` samples at once.
-    """
+def _recurrences(plan, rates, ways):
+    """Return the recurrences of all classes."""
     d, dwell = plan.d, plan.dwell
     step = d * dwell
     length = plan.h // ways
-    restarts = table.shape[3]
+    restarts = (length + _RESTART - 1) // _RESTART
+    starts, slowing = np.empty((plan.c, d, ways, restarts, 4)), np.empty(plan.c)
     for c in range(plan.c):
         turn, lorentz, gauss = (
             2 * np.pi * rates[0, c],
@@ -81,26 +93,27 @@ def _modulations(plan, rates, ways, table, slowing):
                 on_re, on_im = size * np.cos(turn * dwell), size * np.sin(turn * dwell)
                 bend, lag = np.exp(-2 * gauss * dwell * dwell), np.exp(-2 * gauss * step * dwell)
                 for r in range(d):
-                    entry = table[c, r, way, q]
+                    entry = starts[c, r, way, q]
                     entry[0], entry[1] = re, im
                     entry[2], entry[3] = pace_re * less, pace_im * less
                     re, im = re * on_re - im * on_im, re * on_im + im * on_re
                     on_re, on_im, less = on_re * bend, on_im * bend, less * lag
+    return _Recurrences(starts, slowing)
 
 
 @njit(**OPTIONS)
-def _started(table, slowing, shape_of, block, r, way, q, states):
-    """Gather the eight columns' states into ``states``, five by eight, flat."""
+def _gather(recurrences, classes, r, way, q, states):
+    """Gather where eight columns start into ``states``, five by eight, flat."""
     for lane in range(8):
-        c = shape_of[block * 8 + lane]
-        entry = table[c, r, way, q]
+        c = classes[lane]
+        entry = recurrences.starts[c, r, way, q]
         for part in range(4):
             states[part * 8 + lane] = entry[part]
-        states[32 + lane] = slowing[c]
+        states[32 + lane] = recurrences.slowing[c]
 
 
 @njit(**OPTIONS)
-def _fours(plan, table, slowing, shape_of, block, r, source_re, source_im, moments, out):
+def _fours(plan, recurrences, source, block, r, moments, out):
     """Modulate one series of eight columns and do the first stage of its transform.
 
     ``out`` holds two workspaces. The samples go to the first; or, if ``moments`` are wanted,
@@ -109,11 +122,12 @@ def _fours(plan, table, slowing, shape_of, block, r, source_re, source_im, momen
     d, h, dwell = plan.d, plan.h, plan.dwell
     a_re, a_im, b_re, b_im = out
     length = h // 4
-    base = (block * d + r) * h * 8
+    base, classes = (block * d + r) * h * 8, source.shape_of[block * 8 : block * 8 + 8]
+    source_re, source_im = source.re, source.im
     states = empty_matrix(4, 40)
-    for q in range(table.shape[3]):
+    for q in range(recurrences.starts.shape[3]):
         for way in range(4):
-            _started(table, slowing, shape_of, block, r, way, q, states[way])
+            _gather(recurrences, classes, r, way, q, states[way])
         s0, s1, s2, s3 = states[0], states[1], states[2], states[3]
         z0r, z0i, w0r, w0i = load(s0, 0), load(s0, 8), load(s0, 16), load(s0, 24)
         z1r, z1i, w1r, w1i = load(s1, 0), load(s1, 8), load(s1, 16), load(s1, 24)
@@ -154,14 +168,15 @@ def _fours(plan, table, slowing, shape_of, block, r, source_re, source_im, momen
 
 
 @njit(**OPTIONS)
-def _ones(plan, table, slowing, shape_of, block, r, source_re, source_im, moments, out):
+def _ones(plan, recurrences, source, block, r, moments, out):
     """Do as ``_fours`` does, for a length that is no multiple of four: no stage is done."""
     d, h, dwell = plan.d, plan.h, plan.dwell
     a_re, a_im, b_re, b_im = out
-    base = (block * d + r) * h * 8
+    base, classes = (block * d + r) * h * 8, source.shape_of[block * 8 : block * 8 + 8]
+    source_re, source_im = source.re, source.im
     states = aligned(40)
-    for q in range(table.shape[3]):
-        _started(table, slowing, shape_of, block, r, 0, q, states)
+    for q in range(recurrences.starts.shape[3]):
+        _gather(recurrences, classes, r, 0, q, states)
         zr, zi, wr, wi = load(states, 0), load(states, 8), load(states, 16), load(states, 24)
         slow = load(states, 32)
         for j in range(q * _RESTART, min((q + 1) * _RESTART, h)):
@@ -180,11 +195,12 @@ def _ones(plan, table, slowing, shape_of, block, r, source_re, source_im, moment
 
 
 @njit(**OPTIONS)
-def _join(plan, r, re, im, sum_re, sum_im, block, out):
+def _join(plan, block, r, own, total, out):
     """Add one series' transform to the sum; behind the last, write the band to ``out``."""
     m, width, last = plan.m, out.shape[1], r == plan.d - 1
     flat = out.reshape(out.size)
     joint_re, joint_im = plan.joint_re[r], plan.joint_im[r]
+    (re, im), (sum_re, sum_im) = own, total
     if r == 0 and not last:
         return
     for i in range(m):
@@ -202,61 +218,67 @@ def _join(plan, r, re, im, sum_re, sum_im, block, out):
 
 
 @njit(**OPTIONS)
-def fill_columns(plan, rates, source_re, source_im, shape_of, moments, out, second):
+def components(plan):
+    """Return all components, to be modulated."""
+    return Source(plan.lanes_re, plan.lanes_im, plan.shape_of)
+
+
+@njit(**OPTIONS)
+def fill_columns(plan, rates, source, moments, out):
     """Modulate columns, transform them and write their in-band points to ``out``.
 
-    ``source`` holds blocks of eight columns, series by series, sample by sample; ``shape_of`` is
-    the class of each column. ``out`` is (2 M, columns): real parts, then imaginary parts. If
-    ``moments`` are wanted, samples times t are transformed, and times t squared to ``second``.
+    Two matrices (2 M, columns): real parts, then imaginary parts. The first gets what is
+    transformed; or, if ``moments`` are wanted, samples times t, and the second times t squared.
     """
     d, h = plan.d, plan.h
     fours = h % 4 == 0
-    ways = 4 if fours else 1
-    table = np.empty((plan.c, d, ways, (h // ways + _RESTART - 1) // _RESTART, 4))
-    slowing = np.empty(plan.c)
-    _modulations(plan, rates, ways, table, slowing)
+    recurrences = _recurrences(plan, rates, 4 if fours else 1)
     # the first series of each is transformed in place of the sum
     size = h * 8
     sums = (aligned(size), aligned(size), aligned(size), aligned(size))
     rest = (aligned(size), aligned(size), aligned(size), aligned(size))
-    for block in range(shape_of.size // 8):
+    for block in range(source.shape_of.size // 8):
         for r in range(d):
             to = sums if r == 0 else rest
             if fours:
-                _fours(plan, table, slowing, shape_of, block, r, source_re, source_im, moments, to)
+                _fours(plan, recurrences, source, block, r, moments, to)
             else:
-                _ones(plan, table, slowing, shape_of, block, r, source_re, source_im, moments, to)
+                _ones(plan, recurrences, source, block, r, moments, to)
             transform(to[0], to[1], h, plan.radices, fours, plan.twiddles)
-            _join(plan, r, to[0], to[1], sums[0], sums[1], block, out)
+            _join(plan, block, r, to[:2], sums[:2], out[0])
             if moments:
                 transform(to[2], to[3], h, plan.radices, fours, plan.twiddles)
-                _join(plan, r, to[2], to[3], sums[2], sums[3], block, second)
+                _join(plan, block, r, to[2:], sums[2:], out[1])
+
+
+@njit(**OPTIONS)
+def _add(plan, k, amplitude, part_re, part_im):
+    """Add a component to its lane of eight summed FIDs, series by series."""
+    n, length = plan.d * plan.h, plan.lasting[k]
+    for r in range(plan.d):
+        first = r * plan.h
+        to = plan.shape_of[k] % 8 * n + first
+        to_re, to_im = part_re[to : to + length], part_im[to : to + length]
+        of_re = plan.basis_re[k, first : first + length]
+        of_im = plan.basis_im[k, first : first + length]
+        for i in range(length):
+            to_re[i] += amplitude * of_re[i]
+        for i in range(length):
+            to_im[i] += amplitude * of_im[i]
 
 
 @njit(**OPTIONS)
 def sum_classes(plan, amplitudes):
-    """Return the summed FIDs of each class, in blocks of eight, flat."""
-    n = plan.d * plan.h
-    blocks = (plan.c + 7) // 8
-    sums_re, sums_im = aligned(blocks * n * 8), aligned(blocks * n * 8)
+    """Return the sum of each class, to be modulated as one column."""
+    n, columns = plan.d * plan.h, eights(plan.c)
+    sums_re, sums_im = aligned(columns * n), aligned(columns * n)
     part_re, part_im = aligned(8 * n), aligned(8 * n)
-    for block in range(blocks):
+    for block in range(columns // 8):
         part_re[:] = 0.0
         part_im[:] = 0.0
         for k in range(plan.k):
-            lane = plan.shape_of[k] - 8 * block
-            if 0 <= lane < 8:
-                a, length = amplitudes[k], plan.lasting[k]
-                for r in range(plan.d):
-                    first = r * plan.h
-                    to = lane * n + first
-                    to_re, to_im = part_re[to : to + length], part_im[to : to + length]
-                    of_re = plan.basis_re[k, first : first + length]
-                    of_im = plan.basis_im[k, first : first + length]
-                    for i in range(length):
-                        to_re[i] += a * of_re[i]
-                    for i in range(length):
-                        to_im[i] += a * of_im[i]
+            if plan.shape_of[k] // 8 == block:
+                _add(plan, k, amplitudes[k], part_re, part_im)
         at = block * n * 8
         for i in range(0, n // 8 * 8, 8):
             turn(part_re, i, n, sums_re, at + i * 8)
@@ -265,4 +287,6 @@ def sum_classes(plan, amplitudes):
             for lane in range(8):
                 sums_re[at + i * 8 + lane] = part_re[lane * n + i]
                 sums_im[at + i * 8 + lane] = part_im[lane * n + i]
-    return sums_re, sums_im
+    of_class = np.zeros(columns, dtype=np.int64)
+    of_class[: plan.c] = np.arange(plan.c)
+    return Source(sums_re, sums_im, of_class)

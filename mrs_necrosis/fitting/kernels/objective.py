@@ -15,18 +15,29 @@ from numba import njit
 
 from mrs_necrosis.fitting.kernels.algebra import (
     cholesky,
+    eights,
     empty_matrix,
     fill_inner,
     forward,
     inner,
     solve,
+    take_from,
 )
-from mrs_necrosis.fitting.kernels.columns import fill_columns, rates_of, sum_classes
+from mrs_necrosis.fitting.kernels.columns import components, fill_columns, rates_of, sum_classes
 from mrs_necrosis.fitting.kernels.lanes import OPTIONS
-from mrs_necrosis.fitting.kernels.plan import BEGIN, LORENTZ, PHASE, SHIFT
+from mrs_necrosis.fitting.kernels.plan import (
+    BEGIN,
+    LORENTZ,
+    PHASE,
+    SHIFT,
+    Found,
+    Given,
+    Slopes,
+    Workspace,
+)
 from mrs_necrosis.fitting.model import GAUSS_RATE
 
-DIGEST: Final = "09efec53e4d7"
+DIGEST: Final = "ee764c6eb58e"
 """Digest of all kernels: the compiler's cache of this file looks at no other."""
 
 
@@ -54,56 +65,70 @@ def _rotate(plan, data, theta, columns, to):
 
 
 @njit(**OPTIONS)
-def fill_normal(plan, columns, precision, shrink, kept):
+def of_voxel(given, v):
+    """Return what is given of one voxel."""
+    return Given(given.data[v], given.precision[v], given.pull[v], given.shrink[v], given.aim[v])
+
+
+@njit(**OPTIONS)
+def found_in(found, v):
+    """Return the state of one voxel."""
+    return Found(found.theta[v], found.amplitudes[v], found.gram[v], found.smooth[v])
+
+
+@njit(**OPTIONS)
+def workspace(plan):
+    """Return an empty workspace, for one voxel after the other."""
+    wide = plan.shape_of.size
+    return Workspace(
+        empty_matrix(2 * plan.m, wide),
+        empty_matrix(wide, wide),
+        empty_matrix(plan.k, eights(plan.k)),
+    )
+
+
+@njit(**OPTIONS)
+def fill_normal(plan, given, work):
     """Return the columns' Gram matrix, their smooth modes and what the baseline takes of these.
 
-    ``kept`` is filled with the Gram matrix without the baseline and with the amplitudes' prior.
+    ``work.kept`` is filled with the Gram matrix without the baseline and with the amplitudes'
+    prior.
     """
-    gram = inner(columns, columns, True)
-    smooth = project(plan, columns)
-    taken = _shrunk(plan, smooth, shrink)
+    kept = work.kept
+    gram = inner(work.columns, work.columns, True)
+    smooth = project(plan, work.columns)
+    taken = _shrunk(plan, smooth, given.shrink)
     less = inner(smooth, taken, True)
     for i in range(gram.shape[0]):
         for j in range(gram.shape[1]):
             kept[i, j] = gram[i, j] - less[i, j]
     for i in range(plan.k):
         for j in range(plan.k):
-            kept[i, j] += precision[i, j]
+            kept[i, j] += given.precision[i, j]
     return gram, smooth, taken
 
 
 @njit(**OPTIONS)
-def eliminate(plan, data, theta, precision, pull, shrink, aim, columns, kept, upper, amplitudes):
-    """Eliminate baseline and amplitudes; return objective, Gram matrix, modes and success.
+def eliminate(plan, given, theta, work, amplitudes):
+    """Eliminate baseline and amplitudes; return chi-square, Gram matrix, modes and success.
 
-    ``columns`` (2 M, columns) is filled with components and, behind them, the phased data;
-    ``kept`` with their Gram matrix without the baseline and with the amplitudes' prior;
-    ``upper`` with its factor and ``amplitudes`` with the solution.
+    ``work`` is filled, and ``amplitudes`` with the solution.
     """
-    k = plan.k
-    fill_columns(
-        plan,
-        rates_of(plan, theta),
-        plan.lanes_re,
-        plan.lanes_im,
-        plan.shape_of,
-        False,
-        columns,
-        columns,
-    )
-    _rotate(plan, data, theta, columns, k)
-    gram, smooth, _ = fill_normal(plan, columns, precision, shrink, kept)
+    k, columns, kept = plan.k, work.columns, work.kept
+    fill_columns(plan, rates_of(plan, theta), components(plan), False, (columns, columns))
+    _rotate(plan, given.data, theta, columns, k)
+    gram, smooth, _ = fill_normal(plan, given, work)
     for i in range(k):
-        amplitudes[i] = kept[i, k] + pull[i]
-    objective = kept[k, k]
+        amplitudes[i] = kept[i, k] + given.pull[i]
+    chi_square = kept[k, k]
     for p in range(plan.p):
-        objective += (theta[p] - aim[p]) ** 2 * plan.precision[p]
-    good = cholesky(kept, k, upper)
+        chi_square += (theta[p] - given.aim[p]) ** 2 * plan.precision[p]
+    good = cholesky(kept, k, work.upper)
     if good:
-        solve(upper, k, amplitudes)
+        solve(work.upper, k, amplitudes)
         for i in range(k):
-            objective -= (kept[i, k] + pull[i]) * amplitudes[i]
-    return objective, gram, smooth, good and np.isfinite(objective)
+            chi_square -= (kept[i, k] + given.pull[i]) * amplitudes[i]
+    return chi_square, gram, smooth, good and np.isfinite(chi_square)
 
 
 @njit(**OPTIONS)
@@ -181,16 +206,12 @@ def explain(plan, amplitudes, columns, smooth, shrink):
 @njit(**OPTIONS)
 def differentiate(plan, theta, amplitudes, explained, out):
     """Fill ``out`` (2 M, parameters) with what the modelled spectrum's derivatives are."""
-    m, classes = plan.m, plan.c
-    rates = rates_of(plan, theta)
-    sums_re, sums_im = sum_classes(plan, amplitudes)
-    wide = ((classes + 7) // 8) * 8
-    of_class = np.zeros(wide, dtype=np.int64)
-    of_class[:classes] = np.arange(classes)
+    m, sums = plan.m, sum_classes(plan, amplitudes)
+    wide = sums.shape_of.size
     first, second = empty_matrix(2 * m, wide), empty_matrix(2 * m, wide)
-    fill_columns(plan, rates, sums_re, sums_im, of_class, True, first, second)
+    fill_columns(plan, rates_of(plan, theta), sums, True, (first, second))
     sets = plan.set_size.size
-    sums = np.empty((2, 2, sets))
+    parts = np.empty((2, 2, sets))
     for i in range(m):
         for at in range(sets):
             ar, ai, br, bi = 0.0, 0.0, 0.0, 0.0
@@ -200,8 +221,8 @@ def differentiate(plan, theta, amplitudes, explained, out):
                 ai += factor * first[m + i, c]
                 br += factor * second[i, c]
                 bi += factor * second[m + i, c]
-            sums[0, 0, at], sums[0, 1, at] = ar, ai
-            sums[1, 0, at], sums[1, 1, at] = br, bi
+            parts[0, 0, at], parts[0, 1, at] = ar, ai
+            parts[1, 0, at], parts[1, 1, at] = br, bi
         for p in range(plan.p):
             kind, at = plan.kind[p], plan.set_of[p]
             if kind < SHIFT:
@@ -209,33 +230,38 @@ def differentiate(plan, theta, amplitudes, explained, out):
                 out[i, p] = -factor * explained[m + i]
                 out[m + i, p] = factor * explained[i]
             elif kind == SHIFT:
-                out[i, p] = -2 * np.pi * sums[0, 1, at]
-                out[m + i, p] = 2 * np.pi * sums[0, 0, at]
+                out[i, p] = -2 * np.pi * parts[0, 1, at]
+                out[m + i, p] = 2 * np.pi * parts[0, 0, at]
             elif kind == LORENTZ:
-                out[i, p] = -np.pi * sums[0, 0, at]
-                out[m + i, p] = -np.pi * sums[0, 1, at]
+                out[i, p] = -np.pi * parts[0, 0, at]
+                out[m + i, p] = -np.pi * parts[0, 1, at]
             else:
-                out[i, p] = -GAUSS_RATE * sums[1, 0, at]
-                out[m + i, p] = -GAUSS_RATE * sums[1, 1, at]
+                out[i, p] = -GAUSS_RATE * parts[1, 0, at]
+                out[m + i, p] = -GAUSS_RATE * parts[1, 1, at]
 
 
 @njit(**OPTIONS)
-def reduce_to_parameters(
-    plan, theta, shrink, aim, smooth, slopes, cross, square, amplitudes, kept, upper
-):  # fmt: skip
-    """Return curvature and slope of the profile objective, and the derivatives' modes."""
+def reduce_to_parameters(plan, given, theta, amplitudes, modes, derivatives, work):
+    """Return curvature and slope of the profile objective, and the derivatives' inner products.
+
+    ``work`` is as ``eliminate`` left it there, and ``modes`` are what it returned.
+    """
     k, n = plan.k, plan.p
-    modes = project(plan, slopes)
-    taken = _shrunk(plan, modes, shrink)
-    mixed = cross - inner(smooth, taken, False)
-    curvature = square - inner(modes, taken, True)
+    slopes = Slopes(
+        inner(work.columns, derivatives, False),
+        inner(derivatives, derivatives, True),
+        project(plan, derivatives),
+    )
+    taken = _shrunk(plan, slopes.modes, given.shrink)
+    mixed = take_from(slopes.cross, inner(modes, taken, False))
+    curvature = take_from(slopes.square, inner(slopes.modes, taken, True))
     slope = mixed[k, :n].copy()
     for i in range(k):
         for p in range(n):
             slope[p] -= mixed[i, p] * amplitudes[i]
-    forward(upper, k, mixed)
-    curvature -= inner(mixed[:k], mixed[:k], True)
+    forward(work.upper, k, mixed)
+    curvature = take_from(curvature, inner(mixed[:k], mixed[:k], True))
     for p in range(n):
-        slope[p] -= (theta[p] - aim[p]) * plan.precision[p]
+        slope[p] -= (theta[p] - given.aim[p]) * plan.precision[p]
         curvature[p, p] += plan.precision[p]
-    return curvature, slope, modes
+    return curvature, slope, slopes

@@ -57,6 +57,49 @@ class Plan(NamedTuple):
     joint_im: NDArray[np.float64]
 
 
+class Given(NamedTuple):
+    """What an ``Objective`` gives: the arrays of V voxels or of one."""
+
+    data: NDArray[np.complex128]  # (V, M)
+    precision: NDArray[np.float64]  # (V, K, K)
+    pull: NDArray[np.float64]  # (V, K)
+    shrink: NDArray[np.float64]  # (V, B)
+    aim: NDArray[np.float64]  # (V, P)
+
+
+class Found(NamedTuple):
+    """What a ``State`` holds, but for chi-square: the arrays of V voxels or of one."""
+
+    theta: NDArray[np.float64]  # (V, P)
+    amplitudes: NDArray[np.float64]  # (V, K)
+    gram: NDArray[np.float64]  # (V, K + P + 1, K + P + 1)
+    smooth: NDArray[np.float64]  # (V, K + P + 1, 2 B)
+
+
+class Source(NamedTuple):
+    """Columns before they are modulated: blocks of eight, series by series, flat."""
+
+    re: NDArray[np.float64]
+    im: NDArray[np.float64]
+    shape_of: NDArray[np.int64]  # class of each column
+
+
+class Workspace(NamedTuple):
+    """Where the linear part of one voxel is worked out."""
+
+    columns: NDArray[np.float64]  # components and, behind them, the phased data, (2 M, columns)
+    kept: NDArray[np.float64]  # their Gram matrix without the baseline, with the prior
+    upper: NDArray[np.float64]  # its factor, (K, eights)
+
+
+class Slopes(NamedTuple):
+    """Inner products of the derivatives of one voxel."""
+
+    cross: NDArray[np.float64]  # with components and data
+    square: NDArray[np.float64]  # with themselves
+    modes: NDArray[np.float64]  # with the smooth modes
+
+
 def _padded(n: int) -> int:
     return -(-n // LANES) * LANES
 

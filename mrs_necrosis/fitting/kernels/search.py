@@ -11,36 +11,41 @@ from numba import njit
 
 from mrs_necrosis.fitting.kernels.algebra import (
     cholesky,
+    eights,
     empty_matrix,
     fill_inner,
     inner,
     invert,
     solve,
+    take_from,
 )
-from mrs_necrosis.fitting.kernels.columns import fill_columns, rates_of, sum_classes
+from mrs_necrosis.fitting.kernels.columns import components, fill_columns, rates_of, sum_classes
 from mrs_necrosis.fitting.kernels.lanes import OPTIONS
 from mrs_necrosis.fitting.kernels.objective import (
     differentiate,
     eliminate,
     explain,
     fill_normal,
+    found_in,
+    of_voxel,
     project,
     reduce_to_parameters,
+    workspace,
 )
-from mrs_necrosis.fitting.kernels.plan import GAUSS2, LORENTZ
+from mrs_necrosis.fitting.kernels.plan import GAUSS2, LORENTZ, Slopes
 from mrs_necrosis.fitting.model import GAUSS_RATE
 from mrs_necrosis.fitting.varpro import FIRM, LEAST_CURVED, NEAR
 
-DIGEST: Final = "09efec53e4d7"
+DIGEST: Final = "ee764c6eb58e"
 """Digest of all kernels: the compiler's cache of this file looks at no other."""
 
 
 @njit(**OPTIONS)
-def _bounded(curvature, slope, theta, low, high, damping, trial):
+def _bounded(curvature, slope, theta, box, damping, trial):
     """Fill ``trial`` with the damped step's end in the box; see ``varpro``."""
-    n = theta.size
+    n, (low, high) = theta.size, box
     fixed = np.zeros(n, dtype=np.bool_)
-    system, upper = np.empty((n, n)), empty_matrix(n, (n + 7) // 8 * 8)
+    system, upper = np.empty((n, n)), empty_matrix(n, eights(n))
     right, damped = np.empty(n), np.empty(n)
     for p in range(n):
         trial[p] = theta[p]
@@ -96,61 +101,91 @@ def _correct(curvature, moved, before, after):
 
 
 @njit(**OPTIONS)
-def _minimise_voxel(
-    plan, data, theta, low, high, precision, pull, shrink, aim, most, tolerance, gram, smooth,
-    found,
-):  # fmt: skip
-    """Search in one voxel; write the state and return objective and how it ended.
+def _predicted(curvature, slope, moved):
+    """Return by how much a step is predicted to lower chi-square."""
+    n = moved.size
+    predicted = 0.0
+    for p in range(n):
+        bent = 0.0
+        for q in range(n):
+            bent += curvature[p, q] * moved[q]
+        predicted += moved[p] * (2 * slope[p] - bent)
+    return predicted
+
+
+@njit(**OPTIONS)
+def _write(plan, block, modes, slopes, found):
+    """Write the inner products of components, derivatives and data, in this order."""
+    k, n = plan.k, plan.p
+    gram, smooth = found.gram, found.smooth
+    last = k + n
+    for i in range(k + 1):
+        to = i if i < k else last
+        for j in range(k + 1):
+            gram[to, j if j < k else last] = block[i, j]
+        for p in range(n):
+            gram[to, k + p] = slopes.cross[i, p]
+            gram[k + p, to] = slopes.cross[i, p]
+        _write_modes(plan, modes, i, smooth[to])
+    for p in range(n):
+        for q in range(n):
+            gram[k + p, k + q] = slopes.square[p, q]
+        _write_modes(plan, slopes.modes, p, smooth[k + p])
+
+
+@njit(**OPTIONS)
+def _write_modes(plan, modes, column, out):
+    """Write the smooth modes of a column in the problem's order."""
+    count = plan.mode_of.size
+    for row in range(count):
+        b = plan.mode_of[row]
+        if b >= 0:
+            out[2 * b], out[2 * b + 1] = modes[row, column], modes[count + row, column]
+
+
+@njit(**OPTIONS)
+def _minimise_voxel(plan, given, box, stop, found):
+    """Search in one voxel; write the state and return chi-square and how it ended.
 
     The end is 1 where the search converged, 0 where it ran out of iterations, -1 where numbers
     failed.
     """
-    k, n, m = plan.k, plan.p, plan.m
-    wide, tall = plan.shape_of.size, ((n + 7) // 8) * 8
-    columns, kept = empty_matrix(2 * m, wide), empty_matrix(wide, wide)
-    upper = empty_matrix(k, (k + 7) // 8 * 8)
-    slopes = empty_matrix(2 * m, tall)
-    slopes[:] = 0.0
-    amplitudes, better = np.empty(k), np.empty(k)
-    objective, damping, growth, predicted = np.inf, 1e-3, 2.0, 1.0
+    n, theta, (most, tolerance) = plan.p, found.theta, stop
+    work, kept = workspace(plan), empty_matrix(1, 8)
+    derivatives = empty_matrix(2 * plan.m, eights(n))
+    derivatives[:] = 0.0
+    better = np.empty(plan.k)
+    chi_square, damping, growth, predicted = np.inf, 1e-3, 2.0, 1.0
     trial, moved, push = theta.copy(), np.zeros(n), np.empty(n)
-    block, modes = kept, kept
-    curvature, slope, slope_modes, cross, square = kept, push, kept, kept, kept
+    # nothing yet, but numba wants to know what kind of thing
+    block, modes, curvature, slope, slopes = kept, kept, kept, push, Slopes(kept, kept, kept)
     end = 0
     for iteration in range(most + 1):
         if iteration > 0:
             push[:] = slope
-            if not _bounded(curvature, push, theta, low, high, damping, trial):
+            if not _bounded(curvature, push, theta, box, damping, trial):
                 return np.nan, -1
-            predicted = 0.0
             for p in range(n):
                 moved[p] = trial[p] - theta[p]
-            for p in range(n):
-                bent = 0.0
-                for q in range(n):
-                    bent += curvature[p, q] * moved[q]
-                predicted += moved[p] * (2 * push[p] - bent)
+            predicted = _predicted(curvature, push, moved)
             if not np.isfinite(predicted):
                 return np.nan, -1
             if abs(predicted) * (1 + damping) < tolerance:
                 end = 1
                 break
-        value, new_block, new_modes, good = eliminate(
-            plan, data, trial, precision, pull, shrink, aim, columns, kept, upper, better
-        )
+        value, new_block, new_modes, good = eliminate(plan, given, trial, work, better)
         if iteration == 0 and not good:
             return np.nan, -1
-        gain = (objective - value) / predicted
+        gain = (chi_square - value) / predicted
         if good and gain > 0:
             theta[:] = trial
-            amplitudes[:] = better
-            objective, block, modes = value, new_block, new_modes
-            explained = explain(plan, amplitudes, columns, modes, shrink)
-            differentiate(plan, theta, amplitudes, explained, slopes)
-            cross, square = inner(columns, slopes, False), inner(slopes, slopes, True)
+            found.amplitudes[:] = better
+            chi_square, block, modes = value, new_block, new_modes
+            explained = explain(plan, better, work.columns, modes, given.shrink)
+            differentiate(plan, theta, better, explained, derivatives)
             before = slope
-            curvature, slope, slope_modes = reduce_to_parameters(
-                plan, theta, shrink, aim, modes, slopes, cross, square, amplitudes, kept, upper
+            curvature, slope, slopes = reduce_to_parameters(
+                plan, given, theta, better, modes, derivatives, work
             )
             if iteration > 0:
                 if predicted < NEAR:
@@ -161,69 +196,40 @@ def _minimise_voxel(
             damping = max(damping, FIRM) * growth
             growth *= 2
         damping = min(max(damping, 1e-9), 1e12)
-    found[:] = amplitudes
-    last = k + n
-    count = plan.mode_of.size
-    for i in range(k + 1):
-        to = i if i < k else last
-        for j in range(k + 1):
-            gram[to, j if j < k else last] = block[i, j]
-        for p in range(n):
-            gram[to, k + p] = cross[i, p]
-            gram[k + p, to] = cross[i, p]
-        for row in range(count):
-            b = plan.mode_of[row]
-            if b >= 0:
-                smooth[to, 2 * b], smooth[to, 2 * b + 1] = modes[row, i], modes[count + row, i]
-    for p in range(n):
-        for q in range(n):
-            gram[k + p, k + q] = square[p, q]
-        for row in range(count):
-            b = plan.mode_of[row]
-            if b >= 0:
-                smooth[k + p, 2 * b] = slope_modes[row, p]
-                smooth[k + p, 2 * b + 1] = slope_modes[count + row, p]
-    return objective, end
+    _write(plan, block, modes, slopes, found)
+    return chi_square, end
 
 
 @njit(**OPTIONS)
-def minimise_range(
-    first, last, plan, data, theta, low, high, precision, pull, shrink, aim, most, tolerance,
-    gram, smooth, amplitudes, objective, end,
-):  # fmt: skip
-    """Search in voxels ``first`` to ``last``; write states, objectives and how each ended."""
+def minimise_range(first, last, plan, given, box, stop, found, chi_square, end):
+    """Search in voxels ``first`` to ``last``; write states, chi-square and how each ended.
+
+    ``box`` is (lower, upper), ``stop`` is (most iterations, tolerance).
+    """
     for v in range(first, last):
-        objective[v], end[v] = _minimise_voxel(
-            plan, data[v], theta[v], low[v], high[v], precision[v], pull[v], shrink[v], aim[v],
-            most, tolerance, gram[v], smooth[v], amplitudes[v],
-        )  # fmt: skip
+        one = found_in(found, v)
+        walls = box[0][v], box[1][v]
+        chi_square[v], end[v] = _minimise_voxel(plan, of_voxel(given, v), walls, stop, one)
         if end[v] < 0:
-            theta[v] = np.nan
-            gram[v] = np.nan
-            smooth[v] = np.nan
-            amplitudes[v] = np.nan
+            one.theta[:] = np.nan
+            one.amplitudes[:] = np.nan
+            one.gram[:] = np.nan
+            one.smooth[:] = np.nan
 
 
 @njit(**OPTIONS)
-def linear_range(
-    first, last, plan, data, theta, precision, pull, shrink, objective, amplitudes, sd
-):
-    """Eliminate the linear part in some voxels; write objectives, amplitudes and their sd."""
-    wide = plan.shape_of.size
-    columns, kept = empty_matrix(2 * plan.m, wide), empty_matrix(wide, wide)
-    tall = (plan.k + 7) // 8 * 8
-    upper, rows = empty_matrix(plan.k, tall), empty_matrix(plan.k, tall)
+def linear_range(first, last, plan, given, theta, chi_square, amplitudes, sd):
+    """Eliminate the linear part in some voxels; write chi-square, amplitudes and their sd."""
+    work, rows = workspace(plan), empty_matrix(plan.k, eights(plan.k))
     for v in range(first, last):
-        value, _, _, good = eliminate(
-            plan, data[v], theta[v], precision[v], pull[v], shrink[v], plan.start, columns, kept,
-            upper, amplitudes[v],
-        )  # fmt: skip
-        objective[v] = value if good else np.nan
+        one = of_voxel(given, v)
+        value, _, _, good = eliminate(plan, one, theta[v], work, amplitudes[v])
+        chi_square[v] = value if good else np.nan
         if not good:
             amplitudes[v] = np.nan
             sd[v] = np.nan
             continue
-        invert(upper, plan.k, rows)
+        invert(work.upper, plan.k, rows)
         for j in range(plan.k):
             variance = 0.0
             for i in range(j, plan.k):
@@ -232,56 +238,52 @@ def linear_range(
 
 
 @njit(**OPTIONS)
-def aim_range(first, last, plan, theta, precision, shrink, share, aim):
+def aim_range(first, last, plan, given, theta, share, aim):
     """Write where the priors of the parameters aim in some voxels; see ``varpro.aim_of``."""
-    m, k, wide = plan.m, plan.k, plan.shape_of.size
-    columns, kept = empty_matrix(2 * m, wide), empty_matrix(wide, wide)
-    slower = (empty_matrix(2 * m, wide), empty_matrix(2 * m, wide))
-    tall = (k + 7) // 8 * 8
-    upper, rows, covariance = (
-        empty_matrix(k, tall),
-        empty_matrix(k, tall),
-        empty_matrix(tall, tall),
-    )
-    gain = np.empty(plan.c)
+    k, wide = plan.k, plan.shape_of.size
+    work = workspace(plan)
+    slower = (empty_matrix(2 * plan.m, wide), empty_matrix(2 * plan.m, wide))
+    rows, covariance = empty_matrix(k, eights(k)), empty_matrix(eights(k), eights(k))
     for v in range(first, last):
         aim[v] = plan.start
         rates = rates_of(plan, theta[v])
-        lanes = plan.lanes_re, plan.lanes_im
-        fill_columns(plan, rates, lanes[0], lanes[1], plan.shape_of, False, columns, columns)
-        fill_columns(plan, rates, lanes[0], lanes[1], plan.shape_of, True, slower[0], slower[1])
-        _, _, taken = fill_normal(plan, columns, precision[v], shrink[v], kept)
-        if not cholesky(kept, k, upper):
+        fill_columns(plan, rates, components(plan), False, (work.columns, work.columns))
+        fill_columns(plan, rates, components(plan), True, slower)
+        _, _, taken = fill_normal(plan, of_voxel(given, v), work)
+        if not cholesky(work.kept, k, work.upper):
             aim[v] = np.nan
             continue
-        invert(upper, k, rows)
+        invert(work.upper, k, rows)
         fill_inner(rows, rows, True, covariance)
         for power in range(2):
-            across = inner(columns, slower[power], False)
-            across -= inner(taken, project(plan, slower[power]), False)
-            gain[:] = 0.0
-            for i in range(k):
-                for j in range(k):
-                    gain[plan.shape_of[j]] += covariance[i, j] * across[i, j]
+            across = take_from(
+                inner(work.columns, slower[power], False),
+                inner(taken, project(plan, slower[power]), False),
+            )
             kind, rate = (LORENTZ, np.pi) if power == 0 else (GAUSS2, GAUSS_RATE)
-            for p in range(plan.p):
-                if plan.kind[p] == kind and plan.precision[p] > 0.0:
-                    for c in range(plan.c):
-                        aim[v, p] += share * rate * gain[c] * plan.acts[p, c] / plan.precision[p]
+            _move_aim(plan, covariance, across, kind, share * rate, aim[v])
+
+
+@njit(**OPTIONS)
+def _move_aim(plan, covariance, across, kind, rate, aim):
+    """Move the aim of the widths of one kind by what the log determinant's slope says."""
+    gain = np.zeros(plan.c)
+    for i in range(plan.k):
+        for j in range(plan.k):
+            gain[plan.shape_of[j]] += covariance[i, j] * across[i, j]
+    for p in range(plan.p):
+        if plan.kind[p] == kind and plan.precision[p] > 0.0:
+            for c in range(plan.c):
+                aim[p] += rate * gain[c] * plan.acts[p, c] / plan.precision[p]
 
 
 @njit(**OPTIONS)
 def spectrum_range(first, last, plan, theta, amplitudes, out):
     """Write the modelled spectra of some voxels, without the baseline."""
-    wide = ((plan.c + 7) // 8) * 8
-    of_class = np.zeros(wide, dtype=np.int64)
-    of_class[: plan.c] = np.arange(plan.c)
-    parts = empty_matrix(2 * plan.m, wide)
+    parts = empty_matrix(2 * plan.m, eights(plan.c))
     for v in range(first, last):
-        sums_re, sums_im = sum_classes(plan, amplitudes[v])
-        fill_columns(
-            plan, rates_of(plan, theta[v]), sums_re, sums_im, of_class, False, parts, parts
-        )
+        rates, sums = rates_of(plan, theta[v]), sum_classes(plan, amplitudes[v])
+        fill_columns(plan, rates, sums, False, (parts, parts))
         for i in range(plan.m):
             re, im = 0.0, 0.0
             for c in range(plan.c):
