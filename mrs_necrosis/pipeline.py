@@ -273,8 +273,6 @@ def _check_arguments(
     acquisition: Mapping[str, Any],
 ) -> None:
     """Refuse a slip before a long fit, and not after it."""
-    from mrs_necrosis.classifier import Context
-
     check_path("water_reference", water_reference, optional=True)
     check_folder("out", out, optional=True)
     check_folder("dicom_source", dicom_source, optional=True)
@@ -283,8 +281,6 @@ def _check_arguments(
         raise ValueError(msg)
     check_type("preprocessing", preprocessing, Mapping, "a mapping", optional=True)
     if model not in {None, "metabolites", "peaks"}:
-        from mrs_necrosis.fitting import Model
-
         wanted = "a Model, 'metabolites', 'peaks' or None"
         if isinstance(model, str):
             msg = f"model must be {wanted}; got {model!r}"

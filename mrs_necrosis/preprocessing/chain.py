@@ -144,21 +144,13 @@ def preprocess(
     check_progress(progress)
     check_data(data)
     data = _without_single_steps(data)
-    for name, axes in (("combine_coils", ("DIM_COIL",)), ("average", averages.AVERAGING_DIMS)):
-        present = [axis for axis in axes if axis in data.dims]
-        if switches[name] is False and present:
-            msg = f"{name}=False would leave {present[0]}, but a fit takes one FID per voxel"
-            raise ValueError(msg)
+    _check_axes(data, switches)
 
     # more threads round sums in another order: the same file would give other last digits
     with threadpool_limits(limits=1, user_api="blas"):
-        reduced = coils.combine_coils(_without_infinity(data))
-        reduced = _averaged(
-            reduced, align=align_averages is not False, reject=reject_averages is not False
+        reduced = _reduced(
+            data, align=align_averages is not False, reject=reject_averages is not False
         )
-        if reduced.water is not None:
-            reference = _averaged(coils.combine_coils(reduced.water), align=True, reject=True)
-            reduced = replace(reduced, water=reference)
         if filter_kspace or zero_fill_to is not None:
             reduced = kspace.filter_kspace(
                 reduced, window="hamming" if filter_kspace else None, zero_fill_to=zero_fill_to
@@ -214,6 +206,15 @@ def _check_switches(switches: Mapping[str, object]) -> None:
     for name, switch in switches.items():
         if not isinstance(switch, (bool, str)) or switch not in {True, False, "auto"}:
             msg = f'{name} must be "auto", True or False; got {switch!r}'
+            raise ValueError(msg)
+
+
+def _check_axes(data: SpectralData, switches: Mapping[str, Switch]) -> None:
+    """Refuse to leave an axis that a fit cannot take."""
+    for name, axes in (("combine_coils", ("DIM_COIL",)), ("average", averages.AVERAGING_DIMS)):
+        present = [axis for axis in axes if axis in data.dims]
+        if switches[name] is False and present:
+            msg = f"{name}=False would leave {present[0]}, but a fit takes one FID per voxel"
             raise ValueError(msg)
 
 
@@ -315,6 +316,16 @@ def _check_signal(fid: NDArray[np.complex128]) -> None:
             "to process"
         )
         raise SignalError(msg)
+
+
+def _reduced(data: SpectralData, *, align: bool, reject: bool) -> SpectralData:
+    """Return one FID per voxel, and one of its water reference."""
+    reduced = coils.combine_coils(_without_infinity(data))
+    reduced = _averaged(reduced, align=align, reject=reject)
+    if reduced.water is None:
+        return reduced
+    reference = _averaged(coils.combine_coils(reduced.water), align=True, reject=True)
+    return replace(reduced, water=reference)
 
 
 def _averaged(data: SpectralData, *, align: bool, reject: bool) -> SpectralData:

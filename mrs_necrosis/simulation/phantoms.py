@@ -310,22 +310,14 @@ def phantom(
         "lipids": broad_fids(
             {name: parts[name] for name in LIPIDS if name in parts},
             tissue_data()["lipids"][lipid_shape],
-            acquisition,
-            time_s,
-            damping,
-            lipid_width,
-            lipid_shift_ppm,
+            acquisition, time_s, damping, lipid_width, lipid_shift_ppm,
         ),
         "macromolecules": broad_fids(
             {name: parts[name] for name in macromolecule_names() if name in parts},
             {name: [[p, w, 1.0]] for name, (p, w, _) in tissue_data()["macromolecules"].items()},
-            acquisition,
-            time_s,
-            damping,
-            np.ones((n_voxels, 1)),
-            np.zeros((n_voxels, 1)),
+            acquisition, time_s, damping, np.ones((n_voxels, 1)), np.zeros((n_voxels, 1)),
         ),
-    }
+    }  # fmt: skip
     height = tallest(parts, acquisition, time_s, lorentz_hz, gauss_hz, t2_linewidths)
     components["baseline"] = baseline_fids(
         per_voxel(baseline) * height, baseline_kind, acquisition, time_s, damping, rng
