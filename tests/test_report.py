@@ -915,6 +915,23 @@ def test_a_cohort_shows_no_likelihood_ratio_where_the_label_is_withheld(label, s
     assert ("0.245" in html) is shown
 
 
+def test_the_provenance_is_read_by_a_person():
+    known = {"parameters": {"basis_sha256": None, "fit_range_ppm": [0.2, 4.15]}}
+
+    shown = page.to_html(spectrum_analysis(provenance=known), {})
+
+    assert re.search(r"parameters\.basis_sha256</th>\s*<td>none<", shown)
+    assert re.search(r"parameters\.fit_range_ppm</th>\s*<td>0\.2, 4\.15<", shown)
+
+
+def test_the_picture_of_a_grids_spectrum_names_its_voxel():
+    shown = figure.spectrum(spectrum_analysis(grid=(1, 2, 1)), (0, 1, 0))
+    alone = figure.spectrum(spectrum_analysis())
+
+    assert shown.axes[0].get_title(loc="left").startswith("voxel 0, 1, 0,  PRESS")
+    assert alone.axes[0].get_title(loc="left").startswith("PRESS")
+
+
 def test_a_cohort_of_single_voxels_has_no_column_of_voxels():
     single = {"unit": "a", "state": "done", "files": {}, "summary": {"voxels": 1}}
     grid = {**single, "summary": {"voxels": 256, "counts": {"indeterminate": 9}}}

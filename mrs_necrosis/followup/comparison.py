@@ -239,7 +239,7 @@ def _change(before: Visit, after: Visit, name: str, level: float, scatter: float
     change = partial(
         Change, ratio=name, before=before.date, after=after.date, level=level, unknowns=unknowns
     )
-    if any(name.startswith("LL") for name in name.split("/")):
+    if any(peak.startswith("LL") for peak in name.split("/")):
         te = {before.echo_time_s, after.echo_time_s}
         if None in te and len(te) > 1:
             obstacles = (*obstacles, "LL depends on the echo time, which is known of one only")

@@ -130,7 +130,7 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
         parts.set_xticks(np.arange(4.0, 0.2, -0.5))
         parts.set_xticks(np.arange(4.2, 0.15, -0.1), minor=True)
         parts.set_xlabel("chemical shift (ppm)")
-        residual.set_title(_title(analysis), loc="left", fontsize=9, parse_math=False)
+        residual.set_title(_title(analysis, chosen), loc="left", fontsize=9, parse_math=False)
         settle(figure)
     return figure
 
@@ -147,9 +147,10 @@ def settle(figure: Figure) -> None:
         axes.set_position(Bbox.from_extents(*edges))
 
 
-def _title(analysis: Analysis) -> str:
+def _title(analysis: Analysis, voxel: Voxel) -> str:
     acquisition = analysis.acquisition
-    words = [acquisition.sequence] if acquisition is not None and acquisition.sequence else []
+    words = [] if analysis.is_single else [f"voxel {', '.join(map(str, voxel))}"]
+    words += [acquisition.sequence] if acquisition is not None and acquisition.sequence else []
     words += [field_words(analysis.field_t), f"TE {milliseconds(analysis.echo_time_s)}"]
     if acquisition is not None and acquisition.repetition_time_s is not None:
         words.append(f"TR {milliseconds(acquisition.repetition_time_s)}")

@@ -280,4 +280,6 @@ def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
         ]
     if isinstance(value, (list, tuple)) and any(hasattr(item, "items") for item in value):
         return [pair for i, item in enumerate(value, 1) for pair in _flat(item, f"{prefix}.{i}")]
-    return [(prefix, "unknown" if value is None else str(value))]
+    if isinstance(value, (list, tuple)):
+        return [(prefix, ", ".join(map(str, value)))]
+    return [(prefix, "none" if value is None else str(value))]
