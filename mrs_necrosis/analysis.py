@@ -5,26 +5,22 @@ It is made by ``pipeline.analyze`` and drawn by ``report``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.assessment import Assessment
+from mrs_necrosis.classifier import GridAssessment
 from mrs_necrosis.errors import printable
-from mrs_necrosis.quality import FitStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mrs_necrosis.areas import PeakAreas
-    from mrs_necrosis.assessment import Assessment
-    from mrs_necrosis.classifier import GridAssessment
-    from mrs_necrosis.fitting.result import Fit
-    from mrs_necrosis.maps.grid import GridResult
-    from mrs_necrosis.quality import Quality
-    from mrs_necrosis.ratios import Ratio
-    from mrs_necrosis.spectra import Acquisition, Spectra
+from mrs_necrosis.fitting.result import Fit
+from mrs_necrosis.maps.grid import GridResult
+from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.ratios import Ratio
+from mrs_necrosis.spectra import Acquisition, Spectra
 
 Voxel = tuple[int, ...]
 """Index of a voxel along X, Y and Z; empty for a peak table, which has none."""

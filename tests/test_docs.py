@@ -8,6 +8,8 @@ import io
 import pkgutil
 import re
 import runpy
+import typing
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -27,6 +29,8 @@ PAGES = [
     if "_generated" not in path.parts and _TESTED.search(path.read_text("utf-8"))
 ]
 _AUTO = re.compile(r"^\.\. auto(\w+):: (\S+)$", re.MULTILINE)
+
+HINTLESS = {f"mrs_necrosis.fitting.{name}" for name in ("band", "basis", "model")}
 
 
 def documented():
@@ -104,6 +108,29 @@ def test_every_public_name_is_documented():
     ]
 
     assert missing == []
+
+
+def callables(thing):
+    """Return a function, or a class with its public methods and properties."""
+    if not inspect.isclass(thing):
+        return [thing]
+    members = [one for name, one in vars(thing).items() if not name.startswith("_")]
+    inner = [getattr(one, "fget", None) or getattr(one, "__func__", one) for one in members]
+    return [thing, *filter(inspect.isfunction, inner)]
+
+
+@pytest.mark.parametrize("name", sorted({name for _, name in documented()}))
+def test_hints_can_be_asked_for_by_other_libraries(name):
+    thing = defined(name)
+
+    for one in callables(thing):
+        if one.__module__ in HINTLESS:
+            pytest.skip("its module imports what its hints name for the type checker alone")
+        if one.__module__.startswith("mrs_necrosis"):
+            typing.get_type_hints(one)
+
+    if is_dataclass(thing):
+        assert typing.get_type_hints(thing).keys() >= {field.name for field in fields(thing)}
 
 
 def names_used(tree):

@@ -8,7 +8,6 @@ import json
 import pickle
 import re
 import tomllib
-import typing
 from pathlib import Path
 
 import numpy as np
@@ -156,18 +155,3 @@ def test_what_comes_back_from_a_worker_cannot_be_changed_either(way):
         assert not any(array.flags.writeable for array in arrays)
     assert repr(way(found.areas)) == repr(found.areas)
     assert not interval.lower.flags.writeable
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["Acquisition", "SpectralData", "Spectra", "PeakAreas", "Quality", "Ratio", "Criterion",
-     "Assessment", "read", "write_nifti_mrs", "read_peaks", "preprocess", "ratio", "assess",
-     "load_criteria", "analyze", "fit", "Fit"],
-)  # fmt: skip
-def test_hints_can_be_asked_for_by_other_libraries(name):
-    thing = getattr(mrs_necrosis, name)
-
-    hints = typing.get_type_hints(thing)
-
-    assert hints
-    assert hints.keys() >= set(getattr(thing, "__dataclass_fields__", ()))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.arguments import NUMBER, check_each, check_type, check_whole
-
-if TYPE_CHECKING:
-    from mrs_necrosis.criteria import Side
+from mrs_necrosis.criteria import Side
 
 NARLOCH_MONTHS: Final = 9.0
 NARLOCH_PRIORS: Final = (0.526, 0.063)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.areas import PeakAreas, check_areas
 from mrs_necrosis.arguments import check_probability, check_whole
-from mrs_necrosis.assessment import LABELS, Assessment, Evidence, Favors
+from mrs_necrosis.assessment import LABELS, Assessment, Evidence, Favors, Finding
 from mrs_necrosis.classifier import phrasing
 from mrs_necrosis.classifier.case import nominal_score, prepared
 from mrs_necrosis.classifier.context import Context
 from mrs_necrosis.classifier.draws import draw
 from mrs_necrosis.classifier.evidence_gates import TOGETHER, Others, evidence_checks
-from mrs_necrosis.classifier.findings import finding_of, grid_findings, other_findings
+from mrs_necrosis.classifier.findings import GridFinding, finding_of, grid_findings, other_findings
 from mrs_necrosis.classifier.scenarios import lactate_scenarios, lipid_scenarios
 from mrs_necrosis.classifier.scoring import (
     INDETERMINATE,
@@ -31,13 +32,8 @@ from mrs_necrosis.quality import Quality, QualityThresholds
 from mrs_necrosis.spectra import Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.assessment import Finding, Gate
+    from mrs_necrosis.assessment import Gate
     from mrs_necrosis.classifier.draws import Draws
-    from mrs_necrosis.classifier.findings import GridFinding
     from mrs_necrosis.classifier.gates import Check
     from mrs_necrosis.classifier.scoring import Score
 

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrs_necrosis.arguments import check_probability
 from mrs_necrosis.assessment import Favors
@@ -41,13 +44,6 @@ try:
 except ImportError as error:
     feature = "NecrosisClassifier"
     raise MissingExtraError(feature, "learn") from error
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from os import PathLike
-
-    from numpy.typing import ArrayLike, NDArray
-
 
 NECROSIS: Final = "necrosis"
 RECURRENCE: Final = "recurrence"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.ratios import parse_ratio
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.areas import PeakAreas
 
 FEATURES: Final = ("Cho/Cr", "NAA/Cr", "LL/Cr")
 """Three ratios from which all others among LL, Cho, Cr and NAA follow."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor as FuturesExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mrs_necrosis.arguments import check_folder
+from mrs_necrosis.cohort.dask_cluster import DaskExecutor
 from mrs_necrosis.cohort.derivatives import check_ours, prepare, replace_ours, writing
 from mrs_necrosis.cohort.gathering import NO_RESULTS, markers, write_group_table, write_pages
 from mrs_necrosis.cohort.listing import LABEL, dataset_units, table_units
@@ -20,14 +23,10 @@ from mrs_necrosis.cohort.unit import Outcome, Settings, Unit, read_marker, run_u
 from mrs_necrosis.errors import FormatError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from concurrent.futures import Executor as FuturesExecutor
+    from collections.abc import Sequence
 
-    from mrs_necrosis.cohort.dask_cluster import DaskExecutor
-
-    Executor = FuturesExecutor | DaskExecutor
-    Progress = Callable[[int, int], None]
-
+Executor = FuturesExecutor | DaskExecutor
+Progress = Callable[[int, int], None]
 
 MANY_UNITS: Final = 20
 """From here on starting a local cluster costs less than it saves."""

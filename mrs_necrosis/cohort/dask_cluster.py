@@ -6,14 +6,12 @@ interface only and shows no dashboard: its own default opens one to the network.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mrs_necrosis.errors import MissingExtraError, MRSNecrosisError
 from mrs_necrosis.processors import available_processors
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _PATIENCE = "10s"
 """How long a scheduler may take to answer."""

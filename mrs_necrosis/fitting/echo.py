@@ -15,11 +15,11 @@ from mrs_necrosis.fitting.pieces import PIECE, some_of
 from mrs_necrosis.fitting.posterior import log_evidence
 from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.solver import choose_backend, solver_for
+from mrs_necrosis.spectra import Spectra
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mrs_necrosis.spectra import Spectra
 
 ECHO_TIMES_S = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28)
 """Echo times that are tried: between two of them coupled lines change little."""

@@ -19,19 +19,19 @@ import numpy as np
 
 from mrs_necrosis.fitting.assembly import VoxelArrays, of_areas, parts_of, result_of
 from mrs_necrosis.fitting.diagnosis import tallest
+from mrs_necrosis.fitting.model import Model
 from mrs_necrosis.fitting.optimum import noise_in_fit, residual_ratio
 from mrs_necrosis.fitting.residuals import voxel_objective
 from mrs_necrosis.fitting.solver import NumpySolver
 from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.spectra import Spectra
 
 if TYPE_CHECKING:
     import lmfit
     from numpy.typing import NDArray
 
-    from mrs_necrosis.fitting.model import Model
     from mrs_necrosis.fitting.residuals import VoxelObjective
     from mrs_necrosis.fitting.result import Fit
-    from mrs_necrosis.spectra import Spectra
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,18 +13,15 @@ need none of this.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.fitting.model import group_protons
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import ArrayLike
 
 WATER_G_PER_MOL: Final = 18.015
 

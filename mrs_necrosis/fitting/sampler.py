@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.fft import fft
 from scipy.linalg import solve_triangular
 
 from mrs_necrosis.areas import PeakAreas
-from mrs_necrosis.fitting.model import areas_of
+from mrs_necrosis.fitting.model import Model, areas_of
 from mrs_necrosis.fitting.residuals import voxel_objective
 from mrs_necrosis.fitting.varpro import rotation, time_columns
+from mrs_necrosis.spectra import Spectra
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.fitting.model import Model
     from mrs_necrosis.fitting.residuals import VoxelObjective
-    from mrs_necrosis.spectra import Spectra
 
 
 @dataclass(frozen=True, slots=True, eq=False)

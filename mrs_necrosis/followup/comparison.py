@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -14,15 +15,14 @@ from scipy.special import ndtri
 from mrs_necrosis.arguments import check_each, check_probability
 from mrs_necrosis.constants import STANDARD_RATIOS
 from mrs_necrosis.followup.course import Change, FollowUp, Point
-from mrs_necrosis.followup.visits import Timeline, Visit
+from mrs_necrosis.followup.visits import Timeline, Treatment, Visit
 from mrs_necrosis.followup.wording import sentences
 from mrs_necrosis.ratios import RatioStatus, parse_ratio, ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from mrs_necrosis.areas import PeakAreas
-    from mrs_necrosis.followup.visits import Treatment
 
 
 SAME_ECHO_TIME: Final = 0.05

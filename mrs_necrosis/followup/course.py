@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mrs_necrosis.errors import joined
-
-if TYPE_CHECKING:
-    from mrs_necrosis.followup.dates import Date
-    from mrs_necrosis.followup.visits import Treatment, Visit
+from mrs_necrosis.followup.dates import Date
+from mrs_necrosis.followup.visits import Treatment, Visit
 
 _TIMES: Final = 3.0
 """From here on a factor is easier to read than a percentage."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,6 @@ from mrs_necrosis.followup.visits import Timeline, Treatment, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from os import PathLike
 
 
 NOT_REPORTED: Final = "not reported"

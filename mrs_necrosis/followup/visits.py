@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.arguments import check_type
 from mrs_necrosis.followup.dates import Date
-
-if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.spectra import Acquisition
+from mrs_necrosis.spectra import Acquisition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

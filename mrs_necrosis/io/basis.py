@@ -16,10 +16,12 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.arguments import read_only
 from mrs_necrosis.constants import WATER_PPM
@@ -29,11 +31,6 @@ from mrs_necrosis.io.reading import read
 from mrs_necrosis.io.recording import number, scaled, sequence_name, whole, within
 from mrs_necrosis.io.source import Source, complex_pairs
 from mrs_necrosis.io.text_samples import text_numbers
-
-if TYPE_CHECKING:
-    from os import PathLike
-
-    from numpy.typing import NDArray
 
 NAME: Final = "basis set"
 _LABEL: Final = re.compile(r"[-+A-Za-z0-9_./]{1,32}")

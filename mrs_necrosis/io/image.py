@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import math
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from os import PathLike
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.silence import no_warnings
 from mrs_necrosis.io.source import MAX_BYTES, Source
-
-if TYPE_CHECKING:
-    from os import PathLike
-
-    from numpy.typing import NDArray
 
 NAME: Final = "image"
 _TYPES: Final = ("Nifti1Image", "Nifti2Image", "MGHImage")

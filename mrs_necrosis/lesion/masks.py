@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.quality import FitStatus, QualityThresholds
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mrs_necrosis.quality import Quality
 
 

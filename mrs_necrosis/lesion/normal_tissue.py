@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.lesion.masks import mirrored
 from mrs_necrosis.ratios import ratio
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mrs_necrosis.ratios import Ratio
 
 

@@ -6,15 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.assessment import LABELS, Favors
+from mrs_necrosis.ratios import Ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.ratios import Ratio
 
 
 MIXED_SHARE = 0.10

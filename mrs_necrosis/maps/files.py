@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.errors import OutputError, name_of
+from mrs_necrosis.maps.map import Map
 from mrs_necrosis.staging import write_atomically
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Mapping
-
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.maps.map import Map
 
 
 def write_maps(

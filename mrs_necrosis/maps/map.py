@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.arguments import check_type
@@ -15,9 +17,7 @@ from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import Ratio, RatioStatus, standard_ratios
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable
 
     from mrs_necrosis.lesion.normal_tissue import ChoNAAIndex, Reference
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.errors import SignalError
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
 from mrs_necrosis.spectra import Spectra, Step, check_spectra
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _SIGNAL_PPM = (0.2, 4.2)
 _LIPID_PPM = (0.7, 1.7)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.signal import zoom_fft
 
 from mrs_necrosis.arguments import check_type
@@ -13,13 +14,10 @@ from mrs_necrosis.constants import LACTATE_J_HZ
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
 from mrs_necrosis.preprocessing.patterns import SEARCH_PPM, pattern_bank
 from mrs_necrosis.preprocessing.search import CHUNK, CORRELATED, Band, Reference, residues, search
-from mrs_necrosis.spectra import Step, check_spectra
+from mrs_necrosis.spectra import Spectra, Step, check_spectra
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mrs_necrosis.preprocessing.patterns import Bank
-    from mrs_necrosis.spectra import Spectra
 
 
 _BEGIN_TIMES_S = np.arange(-20, 21) * 2e-4

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
 from mrs_necrosis.spectra import Acquisition, SpectralData, Step, check_spectral_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from numpy.typing import NDArray
 
 _N_COMPONENTS = 25
 _N_IN_BAND = 8

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from mrs_necrosis.classifier import Reliability
 from mrs_necrosis.report.figure import FAINT, GREY, INK, STYLE, settle
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mrs_necrosis.classifier import Reliability
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _MARKERS = ("o", "s", "D", "^")

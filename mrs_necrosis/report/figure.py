@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from mrs_necrosis.analysis import Analysis
+from mrs_necrosis.analysis import Analysis, Voxel
 from mrs_necrosis.arguments import check_type
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import PEAK_PPM
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from mrs_necrosis.analysis import Voxel
     from mrs_necrosis.assessment import Assessment, Finding
     from mrs_necrosis.fitting.result import Curves
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import mrs_necrosis
+from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.report.dicom_objects import (
     MAKER,
@@ -25,12 +28,9 @@ from mrs_necrosis.report.dicom_objects import (
 )
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-    from mrs_necrosis.analysis import Analysis
 
 
 def parametric_maps(

@@ -6,17 +6,13 @@ MRSinMRS is the consensus list of what a study must report (Lin et al., NMR Biom
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import mrs_necrosis
 from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.arguments import check_type
 from mrs_necrosis.report.rows import snr_text
 from mrs_necrosis.report.text import QUANTITY_WORDS, field_words, milliseconds
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 NOT_AVAILABLE = "not available"
 

@@ -10,12 +10,14 @@ The source is evidence and no image item: a spectroscopy object is not an image.
 from __future__ import annotations
 
 import math
+import os
 import unicodedata
 import warnings
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import mrs_necrosis
+from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.ratios import RatioStatus
@@ -35,10 +37,8 @@ from mrs_necrosis.report.dicom_objects import (
 from mrs_necrosis.report.rows import ratio_rows
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
 
-    from mrs_necrosis.analysis import Analysis
     from mrs_necrosis.assessment import Assessment, Gate
     from mrs_necrosis.report.rows import Row
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.arguments import check_generator, check_type, read_only
@@ -38,8 +39,6 @@ from mrs_necrosis.spectra import Acquisition, Spectra, SpectralData, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import ArrayLike, NDArray
 
 
 LipidShape = Literal["gaussian", "asymmetric"]
