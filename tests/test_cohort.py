@@ -382,6 +382,14 @@ def test_a_sidecar_without_what_bids_requires_is_noted(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("said", "known"), [(0, {}), (0.144, {"echo_time_s": 0.144})])
+def test_an_echo_time_of_zero_in_a_sidecar_is_not_stated(tmp_path, said, known):
+    data = bids_dataset.made("mixed", 0, n_samples=512)
+    silent = replace(data, acquisition=replace(data.acquisition, echo_time_s=None))
+
+    assert dataset.given_by({"EchoTime": said}, silent, tmp_path / "x.nii.gz") == known
+
+
 # ---- what comes out ---------------------------------------------------------------------------
 
 

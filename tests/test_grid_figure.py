@@ -53,6 +53,17 @@ def test_voxels_without_a_label_are_not_drawn():
     assert shown[0, 0] == 0
 
 
+def test_the_key_has_the_colours_that_the_labels_are_named_by():
+    labels = np.array(["recurrence-favoring", "necrosis-favoring"]).reshape(2, 1, 1)
+    anatomy = Anatomy(np.zeros((8, 8, 8)), AFFINE)
+
+    figure = grid_figure(label_maps(labels)[0], affine=AFFINE, anatomy=anatomy)
+
+    # with the map's own transparency they were pale in the key and dark over the anatomy
+    [key] = [axis for axis in figure.axes if axis.get_label() == "<colorbar>"]
+    assert [one.get_alpha() for one in key.collections if one.get_array() is not None] == [1.0]
+
+
 def test_the_same_map_gives_the_same_picture():
     rng = np.random.default_rng(0)
     values = rng.uniform(0, 2, (5, 4, 3))

@@ -474,7 +474,7 @@ def given_by(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> dic
     from mrs_necrosis.io.recording import sequence_name
 
     said = {
-        "echo_time_s": _scalar(metadata.get("EchoTime")),
+        "echo_time_s": _scalar(metadata.get("EchoTime")) or None,  # 0 stands for not stated
         "repetition_time_s": _scalar(metadata.get("RepetitionTime")),
         "mixing_time_s": _scalar(metadata.get("MixingTime")),
         "sequence": sequence_name(

@@ -113,7 +113,9 @@ def grid_figure(
             axis.set_title(f"slice {k + 1}", fontsize=9)
         _letters(axis, screen)
     assert drawn is not None
-    _name_colours(figure.colorbar(drawn, ax=list(axes), shrink=0.75, pad=0.02), one)
+    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.75, pad=0.02)
+    bar.solids.set_alpha(1.0)  # pale colours would be those of the map on white
+    _name_colours(bar, one)
     view = "radiological view" if screen.view else "orientation unknown"
     figure.suptitle(one.title, fontsize=12)
     figure.supxlabel(f"{view}; research use, no diagnosis", fontsize=8, color="#5b6776")
