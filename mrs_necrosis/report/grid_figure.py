@@ -113,7 +113,7 @@ def grid_figure(
             axis.set_title(f"slice {k + 1}", fontsize=9)
         _letters(axis, screen)
     assert drawn is not None
-    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.75, pad=0.02)
+    bar: Any = figure.colorbar(drawn, ax=list(axes), shrink=0.75, pad=0.02)
     bar.solids.set_alpha(1.0)  # pale colours would be those of the map on white
     _name_colours(bar, one)
     view = "radiological view" if screen.view else "orientation unknown"
