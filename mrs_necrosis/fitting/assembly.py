@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mrs_necrosis.fitting.model import Model
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.spectra import Spectra
 
@@ -104,16 +105,7 @@ def result_of(
 ) -> Fit:
     """Make a Fit of what was collected."""
     model, grid = problem.model, spectra.grid
-    names, combine = areas_of(model)
-    values = row_by_row(out.amplitudes, combine.T)
-    covariance = out.covariance
-    covariance.setflags(write=False)  # handed over, not copied
-    out.covariance = covariance[:0]
-    areas = PeakAreas(
-        names,
-        values.reshape(*grid, len(names)),
-        covariance.reshape(*grid, len(names), len(names)),
-    )
+    areas = _areas(out, model, grid)
     notes = list(model.assumed)
     if spectra.acquisition.echo_time_s is None:
         areas, inverted = upright(areas)
@@ -123,7 +115,37 @@ def result_of(
                 "area is the magnitude"
             )
     areas = areas.with_ll()
-    parameter_names = tuple(p.name for p in model.parameters)
+    theta = out.theta.copy()
+    theta.setflags(write=False)
+    return Fit(
+        spectra=spectra,
+        model=model,
+        areas=areas,
+        quality=_quality(spectra, problem, out),
+        parameter_names=tuple(p.name for p in model.parameters),
+        parameters=theta.reshape(*grid, -1),
+        backend=backend,
+        notes=(*notes_on(areas), *notes, *filter(None, [problem.emptied])),
+        _curves=partial(_curves_at, spectra, problem, out),
+    )
+
+
+def _areas(out: VoxelArrays, model: Model, grid: tuple[int, int, int]) -> PeakAreas:
+    """Return the areas, whose covariance is handed over and not copied."""
+    names, combine = areas_of(model)
+    values = row_by_row(out.amplitudes, combine.T)
+    covariance = out.covariance
+    covariance.setflags(write=False)
+    out.covariance = covariance[:0]
+    return PeakAreas(
+        names,
+        values.reshape(*grid, len(names)),
+        covariance.reshape(*grid, len(names), len(names)),
+    )
+
+
+def _quality(spectra: Spectra, problem: Problem, out: VoxelArrays) -> Quality:
+    grid = spectra.grid
     width = linewidth_hz(problem, out.theta, 0.0)
     width = np.where(np.isnan(out.theta).all(axis=1), np.nan, width)
     mhz = spectra.acquisition.spectrometer_frequency_mhz
@@ -131,7 +153,7 @@ def result_of(
     full_sd = out.sd * np.sqrt(spectra.n_samples / problem.time_s.size)
     with np.errstate(invalid="ignore", divide="ignore"):
         snr = out.tallest / full_sd
-    quality = Quality(
+    return Quality(
         snr=snr.reshape(grid),
         linewidth_hz=width.reshape(grid),
         linewidth_ppm=(width / mhz).reshape(grid),
@@ -140,19 +162,6 @@ def result_of(
         unexplained_ppm=(reference + out.unexplained / mhz).reshape(grid),
         reference_confidence=spectra.reference_confidence,
         water_ratio=spectra.water_ratio,
-    )
-    theta = out.theta.copy()
-    theta.setflags(write=False)
-    return Fit(
-        spectra=spectra,
-        model=model,
-        areas=areas,
-        quality=quality,
-        parameter_names=parameter_names,
-        parameters=theta.reshape(*grid, -1),
-        backend=backend,
-        notes=(*notes_on(areas), *notes, *filter(None, [problem.emptied])),
-        _curves=partial(_curves_at, spectra, problem, out),
     )
 
 

@@ -22,6 +22,9 @@ UNEXPLAINED_SD = 8.0
 UNEXPLAINED_SHARE = 0.10
 """… if its area is also such a share of the largest of NAA, Cr and Cho (assumed)."""
 
+MATCHED_POINTS = 24
+"""Points on either side that the matched filter takes in."""
+
 LIKELY_WIDTH_HZ = 6.0
 """Width of such a line where the model has none of its own (assumed)."""
 
@@ -57,7 +60,7 @@ def unexplained_hz(
     shift = problem.column(theta, "shift_hz", 0.0)
     width = linewidth_hz(problem, theta, LIKELY_WIDTH_HZ)
     step = problem.frequency_hz[1] - problem.frequency_hz[0]
-    reach = 24
+    reach = MATCHED_POINTS
     offset = np.arange(-reach, reach + 1) * step
     shape = np.exp(-4 * np.log(2) * (offset / np.maximum(width, 2 * step)[:, None]) ** 2)
     norm = np.sqrt((shape**2).sum(axis=1))

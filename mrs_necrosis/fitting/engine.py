@@ -39,6 +39,7 @@ from mrs_necrosis.spectra import Spectra
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mrs_necrosis.fitting.optimum import Optimum
     from mrs_necrosis.fitting.problem import Problem
     from mrs_necrosis.fitting.solver import BackendName, Solver
 
@@ -211,14 +212,13 @@ def _fit_chunk(
         root_diagonal(post.covariance)[:, :k] * found.loudness[:, None],
         theta,
     )
+    out.status[at] = _status_after(found, at_wall(problem, theta, found.box))
+
+
+def _status_after(found: Optimum, walls: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    post = found.posterior
+    status = np.where(walls, FitStatus.AT_BOUND, FitStatus.OK).astype(np.uint8)
+    status[~found.converged] = FitStatus.NOT_CONVERGED
     finite = np.isfinite(post.mean).all(axis=1) & np.isfinite(post.covariance).all(axis=(1, 2))
-    walls = at_wall(problem, theta, found.box)
-    out.status[at] = np.where(
-        finite,
-        np.where(
-            found.converged,
-            np.where(walls, FitStatus.AT_BOUND, FitStatus.OK),
-            FitStatus.NOT_CONVERGED,
-        ),
-        FitStatus.FAILED,
-    )
+    status[~finite] = FitStatus.FAILED
+    return status

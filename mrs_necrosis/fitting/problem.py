@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mrs_necrosis.fitting.model import Model
-    from mrs_necrosis.spectra import Spectra
+    from mrs_necrosis.spectra import Acquisition, Spectra
 
 PIVOT_PPM = 2.6
 """First-order phase is zero here, between NAA and Cho, so that it hardly mixes with phase."""
 
 LONGEST_FIT_S = 0.55
 """Later samples are left out: five decay times of a 3 Hz line, so they hold noise alone."""
+
+RECEIVED = 0.96
+"""Share of the spectral width in which receivers do not filter."""
 
 BASELINE_MODES = 60
 """Smooth modes that are kept; stiffer or not, nothing with more dimensions is a baseline."""
@@ -256,45 +259,20 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
     FitError
         If the spectral width or the duration is too small for the model's range.
     """
-    used = used_samples(spectra)
-    heard = heard_ppm(spectra, model.range_ppm, used)
-    emptied = ""
-    if heard != model.range_ppm:
-        whole, model = model, within(model, heard)
-        gone = ", ".join(a for a in areas_of(whole)[0] if a not in areas_of(model)[0])
-        emptied = (
-            f"a filter has emptied the spectrum outside {heard[0]:.2f} to {heard[1]:.2f} ppm: "
-            f"only this was fitted{gone and f', and nothing is said of {gone}'}"
-        )
-    check_parameters(model.parameters)
-    sampled = [c.fid.size for c in model.components if c.fid is not None]
-    longest = max(256, int(np.ceil(LONGEST_FIT_S / spectra.acquisition.dwell_time_s)))
-    n = fast_length(min(used, longest, *sampled))
     acquisition = spectra.acquisition
     mhz, dwell = acquisition.spectrometer_frequency_mhz, acquisition.dwell_time_s
     reference = acquisition.reference_or_water_ppm
-    low, high = ((ppm - reference) * mhz for ppm in model.range_ppm)
-    half_width = 0.5 / dwell
-    low, high = max(low, -0.96 * half_width), min(high, 0.96 * half_width)
-    first = int(np.ceil(low * n * dwell))
-    last = int(np.floor(high * n * dwell))
-    if last - first < 3 * len(model.parameters):
-        msg = (
-            f"{max(last - first, 0)} points lie between {model.range_ppm[0]:g} and "
-            f"{model.range_ppm[1]:g} ppm, too few for a model of {len(model.parameters)} "
-            "parameters; the FID is too short, or the spectral width or frequency is wrong"
-        )
-        raise FitError(msg)
-    bins = np.arange(first, last + 1)
-    hz = bins / (n * dwell)
+    used = used_samples(spectra)
+    model, emptied = _heard_part(spectra, model, used)
+    check_parameters(model.parameters)
+    sampled = [c.fid.size for c in model.components if c.fid is not None]
+    longest = max(256, int(np.ceil(LONGEST_FIT_S / dwell)))
+    n = fast_length(min(used, longest, *sampled))
+    bins = _bins(acquisition, model, n)
+    first, hz = int(bins[0]), bins / (n * dwell)
     time: NDArray[np.float64] = np.arange(n, dtype=np.float64) * dwell
     fids = np.stack([c.samples(time, mhz, reference) for c in model.components])
     fids = fids * np.exp(-2j * np.pi * first * np.arange(n) / n)
-    shapes = model.shapes
-    acts = np.zeros((len(model.parameters), len(shapes)))
-    for p, parameter in enumerate(model.parameters):
-        for shape, factor in zip(parameter.shapes, parameter.by_shape, strict=True):
-            acts[p, shapes.index(shape)] = factor
     modes, roughness = smooth_modes(hz.size)
     return Problem(
         model=model,
@@ -302,8 +280,8 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
         time_s=time,
         frequency_hz=hz,
         basis=fids,
-        shape_of=np.array([shapes.index(c.shape) for c in model.components]),
-        acts=acts,
+        shape_of=np.array([model.shapes.index(c.shape) for c in model.components]),
+        acts=_acts(model),
         modes=modes,
         roughness=roughness,
         first_bin=first,
@@ -315,6 +293,49 @@ def prepare(spectra: Spectra, model: Model) -> Problem:
         upper=np.array([p.upper for p in model.parameters]),
         emptied=emptied,
     )
+
+
+def _heard_part(spectra: Spectra, model: Model, used: int) -> tuple[Model, str]:
+    """Return the model of what a filter has left, and a sentence that says so, or nothing."""
+    heard = heard_ppm(spectra, model.range_ppm, used)
+    if heard == model.range_ppm:
+        return model, ""
+    left = within(model, heard)
+    gone = ", ".join(a for a in areas_of(model)[0] if a not in areas_of(left)[0])
+    return left, (
+        f"a filter has emptied the spectrum outside {heard[0]:.2f} to {heard[1]:.2f} ppm: "
+        f"only this was fitted{gone and f', and nothing is said of {gone}'}"
+    )
+
+
+def _bins(acquisition: Acquisition, model: Model, n: int) -> NDArray[np.intp]:
+    """Return which bins of a transform of ``n`` samples lie in the model's range."""
+    dwell = acquisition.dwell_time_s
+    low, high = (
+        (ppm - acquisition.reference_or_water_ppm) * acquisition.spectrometer_frequency_mhz
+        for ppm in model.range_ppm
+    )
+    edge = RECEIVED * (0.5 / dwell)
+    low, high = max(low, -edge), min(high, edge)
+    first = int(np.ceil(low * n * dwell))
+    last = int(np.floor(high * n * dwell))
+    if last - first < 3 * len(model.parameters):
+        msg = (
+            f"{max(last - first, 0)} points lie between {model.range_ppm[0]:g} and "
+            f"{model.range_ppm[1]:g} ppm, too few for a model of {len(model.parameters)} "
+            "parameters; the FID is too short, or the spectral width or frequency is wrong"
+        )
+        raise FitError(msg)
+    return np.arange(first, last + 1)
+
+
+def _acts(model: Model) -> NDArray[np.float64]:
+    """Return by how much each parameter acts on each class, shape (P, C)."""
+    acts = np.zeros((len(model.parameters), len(model.shapes)))
+    for p, parameter in enumerate(model.parameters):
+        for shape, factor in zip(parameter.shapes, parameter.by_shape, strict=True):
+            acts[p, model.shapes.index(shape)] = factor
+    return acts
 
 
 def amplitude_prior(

@@ -18,11 +18,10 @@ from threadpoolctl import threadpool_limits
 
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting.echo import suited_model
-from mrs_necrosis.fitting.model import GAUSS_RATE
 from mrs_necrosis.fitting.optimum import noise_in_fit, noise_unit, optimise
 from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.solver import NumpySolver
-from mrs_necrosis.fitting.varpro import rotation, time_columns
+from mrs_necrosis.fitting.varpro import derivatives, rotation, time_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,23 +94,10 @@ class VoxelObjective:
         samples = time_columns(problem, theta)[0]
         columns = fft(samples, axis=1)[:, :m]
         phased = rotation(problem, theta)[0] * self.data
-        t = problem.time_s
-        classes = problem.acts.shape[1]
-        summed = np.stack([x[:k] * (problem.shape_of == c) for c in range(classes)]) @ samples
-        first, second = (fft(summed * t**power, axis=1)[:, :m] for power in (1, 2))
-        slopes = np.empty((x.size, m), dtype=np.complex128)
-        slopes[:k] = -columns
-        for p, kind in enumerate(problem.kind):
-            if kind == "phase":
-                slopes[k + p] = -1j * phased
-            elif kind == "begin":
-                slopes[k + p] = -1j * problem.omega * phased
-            elif kind == "shift":
-                slopes[k + p] = -2j * np.pi * (problem.acts[p] @ first)
-            elif kind == "lorentz":
-                slopes[k + p] = np.pi * (problem.acts[p] @ first)
-            else:
-                slopes[k + p] = GAUSS_RATE * (problem.acts[p] @ second)
+        classes = np.arange(problem.acts.shape[1])[:, None]
+        summed = (x[:k] * (problem.shape_of == classes)) @ samples
+        # the rows' own derivatives, which turn the data: a search as the solver's turns the model
+        slopes = -np.concatenate([columns, derivatives(problem, summed, phased)])
         inner = self.without_baseline(slopes).view(np.float64).T
         informed = np.isfinite(problem.sd)
         prior = np.zeros((k + int(informed.sum()), x.size))

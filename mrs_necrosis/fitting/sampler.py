@@ -177,6 +177,7 @@ def _conditional(
     half = solve_triangular(root, right, lower=True)
     mean = solve_triangular(root, half, lower=True, trans="T")
     informed = np.isfinite(problem.sd)
+    # amplitudes are integrated out here; in the fit the aim of the priors stands in for that
     offset = ((theta - problem.start) / problem.sd)[informed]
     chi_square = data @ data - half @ half + offset @ offset
     log_density = -0.5 * chi_square - np.log(np.diagonal(root)).sum()

@@ -32,6 +32,9 @@ TOLERANCE = 1e-3
 
 MOST_ITERATIONS = 300
 
+FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-9, 1e12
+"""Share of its diagonal that is added to the curvature."""
+
 FIRM = 0.02
 """Damping after a step that led uphill is more than this; less would lead there again."""
 
@@ -193,7 +196,8 @@ def evaluate(objective: Objective, theta: NDArray[np.float64]) -> State:
     total = np.einsum("vk,vkm->vm", amplitudes, columns[:, :k])
     left = row_by_row(columns[:, -1] - total, problem.modes) * objective.shrink
     explained = total + row_by_row(left, problem.modes.T)
-    columns[:, k : k + p] = _derivatives(problem, samples, explained, amplitudes)
+    summed = _by_class(problem, samples, amplitudes)
+    columns[:, k : k + p] = derivatives(problem, summed, explained)
     flat = _flat(columns)
     gram = flat @ np.swapaxes(flat, 1, 2)
     smooth = _flat(columns @ problem.modes)
@@ -269,39 +273,55 @@ def aim_of(objective: Objective, theta: NDArray[np.float64]) -> NDArray[np.float
     return aim
 
 
-def _derivatives(
-    problem: Problem,
-    samples: NDArray[np.complex128],
-    explained: NDArray[np.complex128],
-    amplitudes: NDArray[np.float64],
+def derivatives(
+    problem: Problem, summed: NDArray[np.complex128], turned: NDArray[np.complex128]
 ) -> NDArray[np.complex128]:
-    """Return the derivatives of the modelled spectrum, shape (V, P, M).
+    """Return the derivatives of a modelled spectrum by the nonlinear parameters.
 
-    Phase and begin time turn what is ``explained``, model and baseline. To turn the data instead
-    would have the same gradient, but count the noise as curvature, and make the search crawl.
+    Parameters
+    ----------
+    problem : Problem
+        With P parameters, C classes, N samples and M in-band points.
+    summed : ndarray of complex128, shape (..., C, N)
+        Components times their amplitudes, summed by class.
+    turned : ndarray of complex128, shape (..., M)
+        What phase and begin time turn. The model and its baseline: to turn the data instead has
+        the same gradient, but counts the noise as curvature, and makes a search crawl.
+
+    Returns
+    -------
+    ndarray of complex128, shape (..., P, M)
+        One spectrum per parameter.
     """
-    v, _, n = samples.shape
     band = problem.frequency_hz.size
+    first = fft(summed * problem.time_s, axis=-1)[..., :band]
+    second = fft(summed * problem.time_s**2, axis=-1)[..., :band]
+    found = np.empty((*turned.shape[:-1], len(problem.kind), band), dtype=np.complex128)
+    for p, kind in enumerate(problem.kind):
+        if kind == "phase":
+            found[..., p, :] = 1j * turned
+        elif kind == "begin":
+            found[..., p, :] = 1j * problem.omega * turned
+        elif kind == "shift":
+            found[..., p, :] = 2j * np.pi * (problem.acts[p] @ first)
+        elif kind == "lorentz":
+            found[..., p, :] = -np.pi * (problem.acts[p] @ first)
+        else:
+            found[..., p, :] = -GAUSS_RATE * (problem.acts[p] @ second)
+    return found
+
+
+def _by_class(
+    problem: Problem, samples: NDArray[np.complex128], amplitudes: NDArray[np.float64]
+) -> NDArray[np.complex128]:
+    """Return component FIDs (V, K, N) times amplitudes (V, K), summed by class, (V, C, N)."""
+    v, _, n = samples.shape
     classes = problem.acts.shape[1]
     summed = np.empty((v, classes, n), dtype=np.complex128)
     for c in range(classes):
         members = np.flatnonzero(problem.shape_of == c)
         summed[:, c] = np.einsum("vk,vkn->vn", amplitudes[:, members], samples[:, members])
-    first = fft(summed * problem.time_s, axis=2)[:, :, :band]
-    second = fft(summed * problem.time_s**2, axis=2)[:, :, :band]
-    derivatives = np.empty((v, len(problem.kind), band), dtype=np.complex128)
-    for p, kind in enumerate(problem.kind):
-        if kind == "phase":
-            derivatives[:, p] = 1j * explained
-        elif kind == "begin":
-            derivatives[:, p] = 1j * problem.omega * explained
-        elif kind == "shift":
-            derivatives[:, p] = 2j * np.pi * (problem.acts[p] @ first)
-        elif kind == "lorentz":
-            derivatives[:, p] = -np.pi * (problem.acts[p] @ first)
-        else:
-            derivatives[:, p] = -GAUSS_RATE * (problem.acts[p] @ second)
-    return derivatives
+    return summed
 
 
 def normal_equations(
@@ -441,7 +461,7 @@ def minimise(
     v, k = objective.pull.shape
     best = evaluate(objective, theta.copy())
     converged = np.zeros(v, dtype=bool)
-    damping = np.full(v, 1e-3)
+    damping = np.full(v, FIRST_DAMPING)
     growth = np.full(v, 2.0)
     last, before = np.zeros_like(theta), np.zeros_like(theta)
     active = np.arange(v)
@@ -472,6 +492,6 @@ def minimise(
         firmer = np.maximum(damping[at], FIRM) * growth[at]
         damping[at] = np.where(good, damping[at] * cut, firmer)
         growth[at] = np.where(good, 2.0, growth[at] * 2)
-        damping[at] = np.clip(damping[at], 1e-9, 1e12)
+        damping[at] = np.clip(damping[at], LEAST_DAMPING, MOST_DAMPING)
         active = at
     return best, converged

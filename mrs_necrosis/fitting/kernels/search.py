@@ -34,9 +34,16 @@ from mrs_necrosis.fitting.kernels.objective import (
 )
 from mrs_necrosis.fitting.kernels.plan import GAUSS2, LORENTZ, Slopes
 from mrs_necrosis.fitting.model import GAUSS_RATE
-from mrs_necrosis.fitting.varpro import FIRM, LEAST_CURVED, NEAR
+from mrs_necrosis.fitting.varpro import (
+    FIRM,
+    FIRST_DAMPING,
+    LEAST_CURVED,
+    LEAST_DAMPING,
+    MOST_DAMPING,
+    NEAR,
+)
 
-DIGEST: Final = "ee764c6eb58e"
+DIGEST: Final = "09450494247a"
 """Digest of all kernels: the compiler's cache of this file looks at no other."""
 
 
@@ -151,14 +158,14 @@ def _minimise_voxel(plan, given, box, stop, found):
     failed.
     """
     n, theta, (most, tolerance) = plan.p, found.theta, stop
-    work, kept = workspace(plan), empty_matrix(1, 8)
+    work, none = workspace(plan), empty_matrix(1, 8)
     derivatives = empty_matrix(2 * plan.m, eights(n))
     derivatives[:] = 0.0
     better = np.empty(plan.k)
-    chi_square, damping, growth, predicted = np.inf, 1e-3, 2.0, 1.0
+    chi_square, damping, growth, predicted = np.inf, FIRST_DAMPING, 2.0, 1.0
     trial, moved, push = theta.copy(), np.zeros(n), np.empty(n)
     # nothing yet, but numba wants to know what kind of thing
-    block, modes, curvature, slope, slopes = kept, kept, kept, push, Slopes(kept, kept, kept)
+    block, modes, curvature, slope, slopes = none, none, none, push, Slopes(none, none, none)
     end = 0
     for iteration in range(most + 1):
         if iteration > 0:
@@ -195,7 +202,7 @@ def _minimise_voxel(plan, given, box, stop, found):
         else:
             damping = max(damping, FIRM) * growth
             growth *= 2
-        damping = min(max(damping, 1e-9), 1e12)
+        damping = min(max(damping, LEAST_DAMPING), MOST_DAMPING)
     _write(plan, block, modes, slopes, found)
     return chi_square, end
 
