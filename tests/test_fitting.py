@@ -10,6 +10,7 @@ from mrs_necrosis import Acquisition, PeakAreas, Spectra, ratio
 from mrs_necrosis.areas import DETECTION_SD
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting import Baseline, Parameter, default_model, fit
+from mrs_necrosis.fitting.diagnosis import notes_on
 from mrs_necrosis.fitting.model import areas_of, misshapen
 from mrs_necrosis.fitting.objective import Box, Objective
 from mrs_necrosis.fitting.optimum import (
@@ -842,3 +843,22 @@ def test_clear_spectra_are_searched_from_their_start_again():
     assert (found.state.chi_square[at] < again.chi_square + 0.1).all()
     faint, _ = from_the_start(problem, found.begun, 0.3 * found.objective.data)
     assert faint.size == 0
+
+
+@pytest.mark.parametrize(("correlation", "said"), [(-0.9, "here"), (-0.5, "")])
+def test_lactate_that_cannot_be_told_from_lipid_is_said_in_a_sentence(correlation, said):
+    sd = np.array([0.2, 0.2, 0.1])
+    covariance = np.diag(sd**2)
+    covariance[0, 1] = covariance[1, 0] = correlation * sd[0] * sd[1]
+    areas = PeakAreas(
+        names=("Lac", "Lip13", "Lip09"),
+        values=np.array([1.0, 2.0, 0.5]).reshape(1, 1, 1, 3),
+        covariance=covariance.reshape(1, 1, 1, 3, 3),
+    ).with_ll()
+
+    notes = notes_on(areas)
+
+    expected = f"Lactate and lipid 1.3 are not separable {said}: read LL, their sum, which"
+    assert [note.startswith(expected) and note.endswith(".") for note in notes] == [True] * bool(
+        said
+    )

@@ -129,7 +129,7 @@ def notes_on(areas: PeakAreas) -> tuple[str, ...]:
                 else f"in {100 * share:.0f} % of voxels"
             )
             notes.append(
-                f"lactate and lipid 1.3 are not separable {where}: "
-                "read LL, their sum, which is better known than its parts"
+                f"Lactate and lipid 1.3 are not separable {where}: "
+                "read LL, their sum, which is better known than its parts."
             )
     return tuple(notes)
