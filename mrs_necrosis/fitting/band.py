@@ -10,11 +10,12 @@ import numpy as np
 from scipy.fft import fft
 
 from mrs_necrosis.constants import LL_PARTS
+from mrs_necrosis.fitting.model import Model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mrs_necrosis.fitting.model import Component, Model
+    from mrs_necrosis.fitting.model import Component
     from mrs_necrosis.spectra import Acquisition, Spectra
 
 BLOCK = 24

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 from scipy.optimize import least_squares
 
@@ -22,18 +23,15 @@ from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting.model import (
     Component,
+    Model,
     default_model,
     group_protons,
     usual_macromolecules,
 )
+from mrs_necrosis.spectra import Acquisition
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.fitting.model import Model
-    from mrs_necrosis.spectra import Acquisition
 
 CENTRE_PPM: Final = 2.6
 """Middle of what a basis set holds."""

@@ -17,22 +17,22 @@ Amplitudes are areas: of the group that names the component, at the echo time, p
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.constants import WATER_PPM
+from mrs_necrosis.spectra import Acquisition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mrs_necrosis.simulation.spins import Lines
-    from mrs_necrosis.spectra import Acquisition
 
 GAUSS_RATE = np.pi**2 / (4 * np.log(2))
 """``exp(-GAUSS_RATE w^2 t^2)`` has a spectrum of full width w at half maximum."""
@@ -566,22 +566,30 @@ def default_model(
         kind = "peaks" if acquisition.echo_time_s is None else "metabolites"
     table = _priors(kind)
     components = tuple(_components(table, acquisition))
-    mhz = acquisition.spectrometer_frequency_mhz
-    # structure as narrow as lines is no baseline, and lines are as broad in Hz at any field
-    finest = max(table["baseline_dimensions"]) * min(1.0, mhz / table["baseline_mhz"])
-    dimensions = tuple(d for d in table["baseline_dimensions"] if d <= max(finest, 8.0))
-    low, high = table["range_ppm"]
-    high = min(high, WATER_PPM - table["water_gap_hz"] / mhz)
     names = {item.name for item in components}
     return Model(
         name=kind,
         components=components,
         parameters=tuple(_parameters(table, components, acquisition)),
-        baseline=baseline or Baseline(dimensions),
-        range_ppm=(low, high),
+        baseline=baseline or _baseline(table, acquisition),
+        range_ppm=_range_ppm(table, acquisition),
         scale=tuple(name for name in table["scale"] if name in names),
         source=table["source"],
     )
+
+
+def _baseline(table: dict[str, Any], acquisition: Acquisition) -> Baseline:
+    """Return the baseline without what is as narrow as lines, which are as broad at any field."""
+    lower = min(1.0, acquisition.spectrometer_frequency_mhz / table["baseline_mhz"])
+    finest = max(lower * max(table["baseline_dimensions"]), 8.0)
+    return Baseline(tuple(d for d in table["baseline_dimensions"] if d <= finest))
+
+
+def _range_ppm(table: dict[str, Any], acquisition: Acquisition) -> tuple[float, float]:
+    """Return the fitted range, which leaves a gap in Hz beside the water."""
+    low, high = table["range_ppm"]
+    gap_ppm = table["water_gap_hz"] / acquisition.spectrometer_frequency_mhz
+    return low, min(high, WATER_PPM - gap_ppm)
 
 
 def areas_of(model: Model) -> tuple[tuple[str, ...], NDArray[np.float64]]:
