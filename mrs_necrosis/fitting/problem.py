@@ -321,8 +321,8 @@ def _bins(acquisition: Acquisition, model: Model, n: int) -> NDArray[np.intp]:
     last = int(np.floor(high * n * dwell))
     if last - first < 3 * len(model.parameters):
         msg = (
-            f"{max(last - first, 0)} points lie between {model.range_ppm[0]:g} and "
-            f"{model.range_ppm[1]:g} ppm, too few for a model of {len(model.parameters)} "
+            f"{max(last - first, 0)} points lie between {model.range_ppm[0]:.2f} and "
+            f"{model.range_ppm[1]:.2f} ppm, too few for a model of {len(model.parameters)} "
             "parameters; the FID is too short, or the spectral width or frequency is wrong"
         )
         raise FitError(msg)
