@@ -5,7 +5,7 @@ import pytest
 from basis_files import fsl_json
 
 from mrs_necrosis.errors import FormatError
-from mrs_necrosis.io import read_basis, read_lcmodel_table
+from mrs_necrosis.io import Basis, read_basis, read_lcmodel_table
 
 
 def strongest_ppm(basis, name):
@@ -88,13 +88,17 @@ def test_fsl_mrs_json_is_read_alone_and_in_a_folder(tmp_path):
         ("{}", "is a JSON text without the FID"),
         (fsl_text(basis_im=[1.0]), "no real and imaginary part of one size"),
         (fsl_text(basis_re=["a"], basis_im=["b"]), "no real and imaginary part of one size"),
+        (fsl_text(basis_re=[10**400] * 20), "no real and imaginary part of one size"),
+        (fsl_text(basis_re=[1.0] * 15, basis_im=[0.0] * 15), "an FID of 15 samples; need 16"),
+        (fsl_text(basis_dwell=1e6), "does not say its frequency and dwell time"),
+        (fsl_text(basis_centre=123.2e6), "does not say its frequency and dwell time"),
         (fsl_text(basis_dwell=None), "does not say its frequency and dwell time"),
         (fsl_text(basis_centre=-1), "does not say its frequency and dwell time"),
         (fsl_text(basis_name="<script>"), "has no name of its own"),
         (fsl_text(basis_name=["Cr"]), "has no name of its own"),
         ("[" * 100_000, "cannot be recognised|is no"),
     ],
-    ids=range(9),
+    ids=range(13),
 )
 def test_damaged_json_is_refused(tmp_path, text, problem):
     path = tmp_path / "Cr.json"
@@ -114,10 +118,57 @@ def test_a_folder_names_each_metabolite_once(tmp_path):
 
 def test_a_folder_has_fids_of_one_size(tmp_path):
     (tmp_path / "a.json").write_text(fsl_text())
-    (tmp_path / "b.json").write_text(fsl_text("NAA", basis_re=[1.0, 0.5], basis_im=[0.0, 0.1]))
+    (tmp_path / "b.json").write_text(fsl_text("NAA", basis_re=[1.0] * 16, basis_im=[0.0] * 16))
 
     with pytest.raises(FormatError, match="holds FIDs of different sizes"):
         read_basis(tmp_path)
+
+
+def lcmodel_text(*, mhz="123.2", dwell_s="5e-4", n_samples=16, numbers="1. 0. " * 16):
+    return (
+        f" $SEQPAR\n HZPPPM={mhz}\n ECHOT=30\n $END\n $BASIS1\n BADELT={dwell_s}\n"
+        f" NDATAB={n_samples}\n $END\n $BASIS\n METABO='Cr'\n ISHIFT=0\n $END\n{numbers}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ({"dwell_s": "-5e-4"}, "does not say its frequency, dwell time and size"),
+        ({"dwell_s": "5."}, "does not say its frequency, dwell time and size"),
+        ({"mhz": "-123.2"}, "does not say its frequency, dwell time and size"),
+        ({"n_samples": 1, "numbers": "1. 0."}, "holds FIDs of 1 samples; need 16 or more"),
+        ({"numbers": "1e999 nan " * 16}, "has samples that are no numbers"),
+    ],
+)
+def test_impossible_numbers_of_an_lcmodel_basis_set_are_refused(tmp_path, told, problem):
+    path = tmp_path / "a.basis"
+    path.write_text(lcmodel_text())
+    assert read_basis(path).fids.shape == (1, 16)
+    path.write_text(lcmodel_text(**told))
+
+    with pytest.raises(FormatError, match=problem):
+        read_basis(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"fids": np.ones((1, 15))}, "N >= 16"),
+        ({"fids": np.ones((2, 16))}, "K = 1"),
+        ({"names": (), "fids": np.ones((0, 16))}, "one FID or more"),
+        ({"dwell_time_s": 5.0}, "dwell_time_s must be"),
+        ({"spectrometer_frequency_mhz": 3.0e8}, "spectrometer_frequency_mhz must be"),
+    ],
+)
+def test_a_basis_set_made_of_impossible_numbers_is_refused(wrong, problem):
+    made = {
+        "names": ("Cr",), "fids": np.ones((1, 16)), "spectrometer_frequency_mhz": 123.2,
+        "dwell_time_s": 5e-4,
+    }  # fmt: skip
+
+    with pytest.raises(ValueError, match=problem):
+        Basis(**made | wrong)
 
 
 def test_one_scanners_file_is_a_set_of_one(samples):

@@ -215,6 +215,72 @@ def test_single_lines_of_macromolecules_and_lipids_are_the_librarys_own():
     assert "MM09, Lip13a, MM12 left out" in model.source
 
 
+def test_macromolecules_that_have_died_away_do_not_shorten_the_data():
+    long, short = (
+        model_from_basis(alone("MM", macromolecules(n_samples=n)), ACQUISITION)
+        for n in (1200, 256)
+    )
+
+    t = np.arange(1100) * ACQUISITION.dwell_time_s
+    rng = np.random.default_rng(1)
+    fid = sum(
+        c.samples(t, 123.2, 4.65) for c in long.components if c.name in {"NAA", "Cr", "PCr", "PCh"}
+    )
+    fid = fid * np.exp(-15 * t) + 0.01 * (rng.normal(size=1100) + 1j * rng.normal(size=1100))
+    spectra = Spectra(fid=fid.reshape(1, 1, 1, -1), acquisition=ACQUISITION)
+    first, second = (fit(spectra, model).areas for model in (long, short))
+    # what is left of the shorter at its end: 6e-9 of its maximum
+    np.testing.assert_allclose(second.values, first.values, rtol=1e-4, atol=1e-5)
+
+
+def cut(given, n):
+    given.fids = given.fids[:, :n]
+    return given
+
+
+def test_a_set_that_ends_with_signal_left_says_so_or_is_refused():
+    model = model_from_basis(cut(own_set(), 512), ACQUISITION)
+
+    assert "its FIDs end after 256 ms with signal left" in model.assumed[-1]
+    assert "with signal left" not in model_from_basis(own_set(), ACQUISITION).assumed[-1]
+    with pytest.raises(
+        FitError, match=r"end after 100 ms with signal left; take a set of 1\d\d ms"
+    ):
+        model_from_basis(cut(own_set(), 200), ACQUISITION)
+    with pytest.raises(FitError, match=r"FIDs last 10\.0 ms; they must last 24 ms or more"):
+        model_from_basis(cut(own_set(), 20), ACQUISITION)
+
+
+def test_a_set_of_too_narrow_a_spectrum_is_refused():
+    with pytest.raises(FitError, match="spectral width is 909 Hz; it must be 986 Hz or more"):
+        model_from_basis(own_set(dwell_time_s=1.1e-3), ACQUISITION)
+
+
+def test_one_metabolite_by_two_names_is_refused():
+    given = own_set()
+    given.names = (*NAMES, "mI")
+    given.fids = np.vstack([given.fids, given.fids[:1]])
+
+    with pytest.raises(FitError, match="holds one metabolite by several names: Ins, mI"):
+        model_from_basis(given, ACQUISITION)
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e300])
+def test_amplitudes_that_cannot_be_calculated_with_are_refused(size):
+    with pytest.raises(FitError, match="MM holds no signal"):
+        model_from_basis(alone("MM", size * macromolecules()), ACQUISITION)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [default_model(ACQUISITION, kind="peaks"), default_model(ACQUISITION).without("NAA")],
+    ids=["peaks", "no NAA"],
+)
+def test_a_model_without_metabolites_to_replace_is_refused(model):
+    with pytest.raises(ValueError, match="model must be of whole metabolites with NAA"):
+        model_from_basis(own_set(), ACQUISITION, model=model)
+
+
 @pytest.mark.parametrize("fid", [np.zeros(1200), np.full(1200, np.nan)], ids=["zero", "nan"])
 def test_an_empty_spectrum_is_refused(fid):
     with pytest.raises(FitError, match="MM holds no signal"):

@@ -28,6 +28,7 @@ from mrs_necrosis.fitting.model import (
     group_protons,
     usual_macromolecules,
 )
+from mrs_necrosis.fitting.problem import LONGEST_FIT_S
 from mrs_necrosis.spectra import Acquisition
 
 if TYPE_CHECKING:
@@ -72,6 +73,22 @@ ALIKE_MEASURED: Final = 0.85
 
 OFFSET_MEASURED_PPM: Final = 0.03
 """Macromolecules at hand lie up to 0.03 ppm from the library's where their reference is right."""
+
+SAME_DWELL: Final = 1e-6
+"""Relative difference of two dwell times that are one."""
+
+LEAST_WIDTH_PPM: Final = 8.0
+"""A narrower spectrum folds the amides at 7 to 8 ppm into the fitted range, and a spline between
+so few samples is off: at 7.3 ppm NAA/Cr by 4 %, at 8.1 ppm by 0.05 %."""
+
+LEAST_CYCLES: Final = 3.0
+"""Least duration of an FID, in cycles of 1 ppm: offsets of less than 0.3 ppm are to be found."""
+
+NO_SIGNAL: Final = 0.01
+"""An FID that ends below this part of its maximum has died away; zeros follow."""
+
+SIZES: Final = (1e-100, 1e100)
+"""Largest amplitudes with which all can be calculated."""
 
 UNKNOWN_PRIOR: Final = (0.02, 0.04)
 """Amplitude prior of a metabolite that the library does not know (assumed, as its minor ones)."""
@@ -169,9 +186,12 @@ def model_from_basis(
     Raises
     ------
     FitError
-        If the basis set is of another field, is mirrored, or holds nothing known.
+        If the basis set is of another field, is mirrored, is too short or too narrow, names a
+        metabolite twice, or holds nothing known.
+    ValueError
+        If metabolites are given for a model that has none to replace.
     """
-    _check_field(basis, acquisition)
+    _check_sampling(basis, acquisition)
     echo = basis.echo_time_s
     if model is None:
         known_echo_s = acquisition.echo_time_s or echo
@@ -187,6 +207,12 @@ def model_from_basis(
         match = compare(clean[MEASURED], usual_macromolecules(), time_s, mhz, reference)
         offset, phase = _settle_macromolecules(match, notes)
         matches, scales = {}, {MEASURED: 1.0}
+    elif model.name == "peaks" or ANCHORS[0] not in known:
+        msg = (
+            "model must be of whole metabolites with NAA among them, such as "
+            "default_model(acquisition, kind='metabolites'), for a basis set to take their place"
+        )
+        raise ValueError(msg)
     else:
         matches = {
             name: compare(fid, known[name], time_s, mhz, reference)
@@ -202,6 +228,7 @@ def model_from_basis(
     new = []
     for name, fid in clean.items():
         sampled = _resampled(fid, basis, reference - offset, acquisition) * np.exp(-1j * phase)
+        sampled = _lengthened(sampled, acquisition)
         if name == MEASURED:
             new.append(Component(name, name, "mm", fid=sampled / np.abs(sampled).max()))
         else:
@@ -209,6 +236,7 @@ def model_from_basis(
     gone = [c.name for c in model.components if _is_gone(c, clean, others, lipids=lipids)]
     made = model.with_components(*new).without(*gone)
     made = _narrowed(made, matches, notes)
+    _check_duration(made, acquisition, notes)
     of_the_set = "; ".join(notes)
     made = replace(made, assumed=(*model.assumed, f"A basis set was given: {of_the_set}."))
     if not matches:  # the metabolites are the model's
@@ -230,7 +258,7 @@ def _is_gone(
     return others == "drop" or (item.name == "NAAasp" and "NAA" in given)
 
 
-def _check_field(basis: BasisSet, acquisition: Acquisition) -> None:
+def _check_sampling(basis: BasisSet, acquisition: Acquisition) -> None:
     mhz = acquisition.spectrometer_frequency_mhz
     if abs(basis.spectrometer_frequency_mhz / mhz - 1) > 0.005:
         msg = (
@@ -238,6 +266,52 @@ def _check_field(basis: BasisSet, acquisition: Acquisition) -> None:
             f"{mhz:.2f} MHz; take one simulated at the data's field"
         )
         raise FitError(msg)
+    width_hz = 1.0 / basis.dwell_time_s
+    resampled = abs(acquisition.dwell_time_s / basis.dwell_time_s - 1) > SAME_DWELL
+    if resampled and width_hz < LEAST_WIDTH_PPM * mhz:
+        msg = (
+            f"the basis set's spectral width is {width_hz:.0f} Hz; it must be "
+            f"{LEAST_WIDTH_PPM * mhz:.0f} Hz or more, or that of the data"
+        )
+        raise FitError(msg)
+    lasts_s = basis.fids.shape[1] * basis.dwell_time_s
+    if lasts_s * mhz < LEAST_CYCLES:
+        msg = (
+            f"the basis set's FIDs last {1e3 * lasts_s:.1f} ms; they must last "
+            f"{1e3 * LEAST_CYCLES / mhz:.0f} ms or more to be told apart"
+        )
+        raise FitError(msg)
+
+
+def _lengthened(fid: NDArray[np.complex128], acquisition: Acquisition) -> NDArray[np.complex128]:
+    """Return an FID with zeros behind it if it has died away: it must not shorten the data."""
+    size = np.abs(fid)
+    missing = int(np.ceil(LONGEST_FIT_S / acquisition.dwell_time_s)) - fid.size
+    end = float(np.sqrt(np.mean(size[-max(fid.size // 8, 1) :] ** 2)))
+    if missing <= 0 or end > NO_SIGNAL * size.max():
+        return fid
+    return np.pad(fid, (0, missing))
+
+
+def _check_duration(model: Model, acquisition: Acquisition, notes: list[str]) -> None:
+    """Refuse a set that leaves too little of the data to fit; note one that leaves out some."""
+    lasts_s = acquisition.dwell_time_s * min(
+        c.fid.size for c in model.components if c.fid is not None
+    )
+    low, high = model.range_ppm
+    hz = (high - low) * acquisition.spectrometer_frequency_mhz
+    least_s = 3 * (len(model.parameters) + 1) / hz
+    if lasts_s < least_s:
+        msg = (
+            f"the basis set's FIDs end after {1e3 * lasts_s:.0f} ms with signal left; take a set "
+            f"of {1e3 * least_s:.0f} ms or longer"
+        )
+        raise FitError(msg)
+    if lasts_s < 0.99 * LONGEST_FIT_S:
+        notes.append(
+            f"its FIDs end after {1e3 * lasts_s:.0f} ms with signal left: no more of the data is "
+            "used"
+        )
 
 
 def _cleaned(
@@ -250,7 +324,12 @@ def _cleaned(
     """Return the set's FIDs by the library's names, without reference singlets."""
     given = dict(zip(basis.names, basis.fids, strict=True))
     spare = [name for name in given if NOT_NEEDED.fullmatch(name)]
-    named = {ALIASES.get(name, name): fid for name, fid in given.items() if name not in spare}
+    kept = [name for name in given if name not in spare]
+    named = {ALIASES.get(name, name): given[name] for name in kept}
+    if len(named) < len(kept):
+        twice = [a for a in kept if sum(ALIASES.get(a, a) == ALIASES.get(b, b) for b in kept) > 1]
+        msg = f"the basis set holds one metabolite by several names: {', '.join(twice)}"
+        raise FitError(msg)
     spectra = "1 spectrum" if len(named) == 1 else f"{len(named)} spectra"
     notes.append(f"{spectra} of {', '.join(named)}")
     if spare:
@@ -258,7 +337,7 @@ def _cleaned(
     mhz = acquisition.spectrometer_frequency_mhz
     clean, stripped = {}, 0
     for name, fid in named.items():
-        if not (np.isfinite(fid).all() and fid.any()):
+        if not (np.isfinite(fid).all() and SIZES[0] < np.abs(fid).max() < SIZES[1]):
             msg = f"the basis set's {name} holds no signal, or samples that are no numbers"
             raise FitError(msg)
         clean[name], had = _without_reference_peak(fid, time_s, mhz, reference_ppm)
@@ -434,7 +513,7 @@ def _resampled(
     down = np.exp(-2j * np.pi * (CENTRE_PPM - reference_ppm) * from_mhz * given_s)
     count = int(given_s[-1] / acquisition.dwell_time_s + 1e-6) + 1
     wanted_s = np.arange(count) * acquisition.dwell_time_s
-    if abs(acquisition.dwell_time_s / basis.dwell_time_s - 1) < 1e-6:
+    if abs(acquisition.dwell_time_s / basis.dwell_time_s - 1) <= SAME_DWELL:
         centred = fid * down
     else:
         degree = min(given_s.size - 1, 7)

@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from mrs_necrosis.arguments import read_only
+from mrs_necrosis.arguments import check_each, check_range, read_only
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.lcmodel import settings_of
@@ -35,6 +35,9 @@ from mrs_necrosis.io.text_samples import text_numbers
 NAME: Final = "basis set"
 _LABEL: Final = re.compile(r"[-+A-Za-z0-9_./]{1,32}")
 _MOST_FILES: Final = 200
+_LEAST_SAMPLES: Final = 16
+_MHZ: Final = (1.0, 1000.0)
+_DWELL_S: Final = (1e-5, 1e-2)
 _ROW: Final = re.compile(
     r"^[ \t]*([-+.\dEe]+)[ \t]+(\d+)%[ \t]+[-+.\dEe]+[ \t]*(\S+)[ \t]*\n", re.MULTILINE
 )
@@ -63,7 +66,7 @@ class Basis:
     Raises
     ------
     ValueError
-        If names and FIDs do not fit each other.
+        If names and FIDs do not fit each other, or a number is impossible.
     """
 
     names: tuple[str, ...]
@@ -75,10 +78,20 @@ class Basis:
     reference_ppm: float | None = None
 
     def __post_init__(self) -> None:
-        fids = read_only(self.fids, np.complex128)
-        if fids.ndim != 2 or len(fids) != len(self.names) or not self.names:
-            msg = f"fids must have shape (K, N) with K = {len(self.names)}; got {fids.shape}"
+        object.__setattr__(self, "names", tuple(self.names))
+        check_each("names", self.names, str, "texts")
+        fids = read_only(self.fids, np.complex128, "fids")
+        if fids.ndim != 2 or len(fids) != len(self.names) or fids.shape[1] < _LEAST_SAMPLES:
+            msg = (
+                f"fids must have shape (K, N) with K = {len(self.names)} and "
+                f"N >= {_LEAST_SAMPLES}; got {fids.shape}"
+            )
             raise ValueError(msg)
+        if not self.names:
+            msg = "a basis set must hold one FID or more"
+            raise ValueError(msg)
+        check_range("spectrometer_frequency_mhz", self.spectrometer_frequency_mhz, *_MHZ, "MHz")
+        check_range("dwell_time_s", self.dwell_time_s, *_DWELL_S, "s")
         if len(set(self.names)) != len(self.names):
             msg = "names of a basis set must be distinct"
             raise ValueError(msg)
@@ -176,9 +189,12 @@ def _refuse(path: Path, problem: str) -> NoReturn:
 
 
 def _folder(folder: Path, given: dict[str, Any]) -> Basis:
-    files = sorted(
-        file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")
-    )
+    try:
+        files = sorted(
+            file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")
+        )
+    except OSError as error:
+        _refuse(folder, f"cannot be opened ({type(error).__name__})")
     if not 1 <= len(files) <= _MOST_FILES:
         _refuse(folder, f"must hold 1 to {_MOST_FILES} files of a basis set; got {len(files)}")
     parts = [_one(Source(file), given) for file in files]
@@ -231,16 +247,18 @@ def _fsl_basis(source: Source) -> Basis:
     found = content.get("basis") if isinstance(content, dict) else None
     if not isinstance(found, dict):
         source.fail("is a JSON text without the FID of a basis set")
-    dwell_time_s = number(found.get("basis_dwell"))
-    frequency_mhz = number(found.get("basis_centre"))
+    dwell_time_s = within(number(found.get("basis_dwell")), *_DWELL_S)
+    frequency_mhz = within(number(found.get("basis_centre")), *_MHZ)
     name = found.get("basis_name", source.stem)
     try:
         parts = np.array([found.get("basis_re"), found.get("basis_im")], dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         parts = np.empty(0)
-    if parts.ndim != 2 or parts.shape[1] < 2 or not np.isfinite(parts).all():
+    if parts.ndim != 2 or not np.isfinite(parts).all():
         source.fail("is damaged: its FID has no real and imaginary part of one size")
-    if not dwell_time_s or dwell_time_s < 0 or not frequency_mhz or frequency_mhz < 0:
+    if parts.shape[1] < _LEAST_SAMPLES:
+        source.fail(f"holds an FID of {parts.shape[1]} samples; need {_LEAST_SAMPLES} or more")
+    if dwell_time_s is None or frequency_mhz is None:
         source.fail("is damaged: it does not say its frequency and dwell time")
     if not isinstance(name, str) or not _LABEL.fullmatch(name):
         source.fail("is damaged: a metabolite has no name of its own")
@@ -256,10 +274,13 @@ def _fsl_basis(source: Source) -> Basis:
 def _lcmodel_basis(source: Source) -> Basis:
     head, *parts = re.split(r"\$BASIS(?!1)\b", source.text, flags=re.IGNORECASE)
     settings = settings_of(head)
-    frequency_mhz, dwell_time_s = number(settings.get("hzpppm")), number(settings.get("badelt"))
+    frequency_mhz = within(number(settings.get("hzpppm")), *_MHZ)
+    dwell_time_s = within(number(settings.get("badelt")), *_DWELL_S)
     n_samples = whole(settings.get("ndatab"))
-    if not frequency_mhz or not dwell_time_s or not n_samples or n_samples < 1 or not parts:
+    if frequency_mhz is None or dwell_time_s is None or n_samples is None or not parts:
         source.fail("is damaged: it does not say its frequency, dwell time and size")
+    if n_samples < _LEAST_SAMPLES:
+        source.fail(f"holds FIDs of {n_samples} samples; need {_LEAST_SAMPLES} or more")
     fids: dict[str, NDArray[np.complex128]] = {}
     for part in parts:
         namelist, end, body = part.partition("$END")
@@ -268,6 +289,8 @@ def _lcmodel_basis(source: Source) -> Basis:
         if not end or not _LABEL.fullmatch(name) or name in fids:
             source.fail("is damaged: a metabolite has no name of its own")
         numbers = text_numbers(source, re.split(r"\$[A-Z]", body, maxsplit=1)[0], 2 * n_samples)
+        if not np.isfinite(numbers).all():
+            source.fail("is damaged: a spectrum has samples that are no numbers")
         shift = whole(own.get("ishift", "0"))
         if shift is None or abs(shift) > n_samples:
             source.fail("is damaged: a metabolite has an impossible shift")
@@ -278,7 +301,7 @@ def _lcmodel_basis(source: Source) -> Basis:
         fids=np.stack(list(fids.values())),
         spectrometer_frequency_mhz=frequency_mhz,
         dwell_time_s=dwell_time_s,
-        echo_time_s=scaled(settings.get("echot"), 1e-3),
+        echo_time_s=within(scaled(settings.get("echot"), 1e-3), 0.0, 2.0),
         sequence=sequence_name(settings.get("seq")),
         reference_ppm=WATER_PPM,
     )
