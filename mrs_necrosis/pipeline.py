@@ -38,7 +38,7 @@ from mrs_necrosis.inputs import (
     read_input,
     surroundings,
 )
-from mrs_necrosis.io import Basis, read_basis
+from mrs_necrosis.io.basis import Basis, given_basis
 from mrs_necrosis.lesion.masks import PointSpread
 from mrs_necrosis.provenance import context_values, origin, provenance_of
 from mrs_necrosis.quality import FitStatus
@@ -191,8 +191,7 @@ def analyze(
         files.refuse_existing(Path(out), overwrite=overwrite)
     if dicom_source is not None:
         dicom.check_source(Path(dicom_source))
-    if isinstance(basis, (str, os.PathLike)):
-        basis = read_basis(basis)
+    basis = given_basis(basis)
     around = surroundings(lesion_mask, contralateral_mask, anatomy, point_spread, midline_mm)
     data = read_input(source, water_reference, acquisition)
     if around is not None:
@@ -286,8 +285,6 @@ def _check_arguments(
             msg = f"model must be {wanted}; got {model!r}"
             raise ValueError(msg)
         check_type("model", model, Model, wanted)
-    if not isinstance(basis, Basis):
-        check_path("basis", basis, optional=True)
     if basis is not None and model == "peaks":
         msg = "a basis set takes the place of whole metabolites; model cannot be 'peaks' with it"
         raise ValueError(msg)

@@ -19,6 +19,7 @@ from mrs_necrosis.classifier import (
 )
 from mrs_necrosis.classifier.calibration import reliability
 from mrs_necrosis.cli import main
+from mrs_necrosis.cohort import analyze_table
 from mrs_necrosis.criteria import AppliesTo, Comparison, _shipped, load_criteria
 from mrs_necrosis.errors import FitError, FormatError, OutputError, SignalError
 from mrs_necrosis.fitting import default_model
@@ -165,6 +166,7 @@ MISUSE = [
     ),
     (lambda: analyze(CASE, level=95), "level must be between 0 and 1; got 95"),
     (lambda: analyze(CASE, prior="low"), "prior must be between 0 and 1; got 'low'"),
+    (lambda: analyze(CASE, basis=""), "basis is an empty path, which would be the current folder"),
     (lambda: analyze(CASE, model="peaks", basis="set.basis"), "model cannot be 'peaks' with it"),
     (lambda: analyze(CASE, fit_range_ppm=3), "fit_range_ppm must be two numbers in ppm; got 3"),
     (
@@ -197,7 +199,8 @@ def test_misuse_is_refused_in_one_sentence(misuse, message):
 WRONG_TYPES = [
     (lambda: read(3), "path must be a path; got int"),
     (lambda: read("a.rda", water_reference=3), "water_reference must be a path or None; got int"),
-    (lambda: analyze(CASE, basis=3), "basis must be a path or None; got int"),
+    (lambda: analyze(CASE, basis=3), "basis must be a Basis, a path or None; got int"),
+    (lambda: analyze_table("visits.csv", "out", basis=3), "basis must be a Basis, a path or None"),
     (lambda: read_peaks(3), "source must be a path or words such as 'Cho=33671'; got int"),
     (lambda: read_peaks(CASE), "source must be a path or words such as 'Cho=33671'; got dict"),
     (lambda: write_nifti_mrs(data(), "a.nii"), "path must be a path; got SpectralData"),

@@ -15,6 +15,7 @@ import pytest
 
 import mrs_necrosis
 from mrs_necrosis import analyze
+from mrs_necrosis.io import Basis
 from mrs_necrosis.simulation import phantom
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,9 +145,12 @@ def test_what_comes_back_from_a_worker_cannot_be_changed_either(way):
     made = phantom("radiation_necrosis", np.random.default_rng(1), snr=30.0)
     found = analyze(made.data)
     interval = found.ratios["Cho/Cr"].interval()
+    basis = Basis(
+        names=("Cr",), fids=np.ones((1, 16)), spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4
+    )
 
     for one in (made.data, found.spectra, found.areas, found.quality, *found.ratios.values(),
-                interval):  # fmt: skip
+                interval, basis):  # fmt: skip
         back = way(one)
 
         arrays = [getattr(back, field.name) for field in dataclasses.fields(back)]

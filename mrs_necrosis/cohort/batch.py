@@ -163,11 +163,11 @@ def analyze_dataset(
             raise FormatError(out, NO_RESULTS)
         write_pages(out)
         return CohortResult()
+    keywords = _with_basis(keywords)
     units = dataset_units(
         root, participants=participants, sessions=sessions, filter_file=filter_file,
         derivatives=derivatives, deidentify=deidentify, validate=validate,
     )  # fmt: skip
-    keywords = _with_basis(keywords)
     prepare(out, {} if deidentify else {"raw": root, **(derivatives or {})}, root)
     settings = Settings(
         out=out, keywords=keywords, figures=figures, overwrite=overwrite, work=_work(work_dir),
@@ -182,12 +182,11 @@ def analyze_dataset(
 
 def _with_basis(keywords: dict[str, Any]) -> dict[str, Any]:
     """Return the keywords with the basis set read: once, and its content decides what is stale."""
-    from mrs_necrosis.io import read_basis
+    from mrs_necrosis.io.basis import given_basis
 
-    path = keywords.get("basis")
-    if not isinstance(path, (str, os.PathLike)):
+    if keywords.get("basis") is None:
         return keywords
-    return {**keywords, "basis": read_basis(path)}
+    return {**keywords, "basis": given_basis(keywords["basis"])}
 
 
 def _work(folder: str | os.PathLike[str] | None) -> Path | None:
@@ -246,8 +245,8 @@ def analyze_table(
     (1, 0)
     """
     check_folder("out_dir", out_dir)
-    units = table_units(table)
     keywords = _with_basis(keywords)
+    units = table_units(table)
     out = Path(out_dir)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

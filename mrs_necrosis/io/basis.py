@@ -23,7 +23,14 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from mrs_necrosis.arguments import check_each, check_range, read_only
+from mrs_necrosis.arguments import (
+    check_each,
+    check_folder,
+    check_range,
+    check_type,
+    read_only,
+    restore,
+)
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.lcmodel import settings_of
@@ -97,6 +104,8 @@ class Basis:
             raise ValueError(msg)
         object.__setattr__(self, "fids", fids)
 
+    __setstate__ = restore
+
     @property
     def sha256(self) -> str:
         """Checksum of all that the set holds, 64 hexadecimal digits."""
@@ -138,6 +147,8 @@ class LCModelTable:
     baseline: NDArray[np.float64] | None = None
     echo_time_s: float | None = None
     spectrometer_frequency_mhz: float | None = None
+
+    __setstate__ = restore
 
 
 def read_basis(path: str | PathLike[str], **given: Any) -> Basis:
@@ -182,6 +193,15 @@ def read_basis(path: str | PathLike[str], **given: Any) -> Basis:
     if source.is_text and "$BASIS" in source.head_text.upper():
         return _lcmodel_basis(source)
     return _one(source, given)
+
+
+def given_basis(basis: object) -> Basis | None:
+    """Return the basis set that an argument is, or that the path names; None if it is None."""
+    if basis is None or isinstance(basis, Basis):
+        return basis
+    check_type("basis", basis, (str, PathLike), "a Basis, a path", optional=True)
+    check_folder("basis", basis)
+    return read_basis(basis)  # type: ignore[arg-type]
 
 
 def _refuse(path: Path, problem: str) -> NoReturn:
