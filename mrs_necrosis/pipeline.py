@@ -338,7 +338,7 @@ def _model(
     fit_range_ppm: tuple[float, float] | None,
 ) -> Model:
     """Return what is laid under the spectra, once they can be analysed at all."""
-    from mrs_necrosis.fitting import default_model, suited_model, within
+    from mrs_necrosis.fitting import suited_model, within
     from mrs_necrosis.fitting.basis import model_from_basis
 
     nucleus = spectra.acquisition.nucleus
@@ -360,16 +360,16 @@ def _model(
         raise SignalError(msg)
     ranges = [model.range_ppm if isinstance(model, Model) else None, fit_range_ppm]
     _check_band(spectra.acquisition, [ends for ends in ranges if ends is not None])
+    acquisition = spectra.acquisition
+    kind = "auto" if basis is None else "metabolites"
     if isinstance(model, Model):
         laid = model
-    elif basis is not None and spectra.acquisition.echo_time_s is None and basis.echo_time_s:
-        seen = replace(spectra.acquisition, echo_time_s=basis.echo_time_s)
-        laid = default_model(seen, kind="metabolites")
+    elif basis is not None and basis.echo_time_s and acquisition.echo_time_s is None:
+        laid, basis = model_from_basis(basis, acquisition), None  # at the set's echo time
     else:
-        kind = "auto" if basis is None else "metabolites"
         laid = suited_model(spectra, kind=model or kind)  # type: ignore[arg-type]
     if basis is not None:
-        laid = model_from_basis(basis, spectra.acquisition, model=laid)
+        laid = model_from_basis(basis, acquisition, model=laid)
     return laid if fit_range_ppm is None else within(laid, fit_range_ppm)
 
 

@@ -89,7 +89,10 @@ def test_fsl_mrs_json_is_read_alone_and_in_a_folder(tmp_path):
         (fsl_text(basis_im=[1.0]), "no real and imaginary part of one size"),
         (fsl_text(basis_re=["a"], basis_im=["b"]), "no real and imaginary part of one size"),
         (fsl_text(basis_re=[10**400] * 20), "no real and imaginary part of one size"),
-        (fsl_text(basis_re=[1.0] * 15, basis_im=[0.0] * 15), "an FID of 15 samples; need 16"),
+        (
+            fsl_text(basis_re=[1.0] * 15, basis_im=[0.0] * 15),
+            "has 15 samples in an FID; a basis set has 16 to 65536",
+        ),
         (fsl_text(basis_dwell=1e6), "does not say its frequency and dwell time"),
         (fsl_text(basis_centre=123.2e6), "does not say its frequency and dwell time"),
         (fsl_text(basis_dwell=None), "does not say its frequency and dwell time"),
@@ -105,6 +108,14 @@ def test_damaged_json_is_refused(tmp_path, text, problem):
     path.write_text(text)
 
     with pytest.raises(FormatError, match=problem):
+        read_basis(path)
+
+
+def test_json_larger_than_an_fid_is_not_read(tmp_path):
+    path = tmp_path / "Cr.json"
+    path.write_text('{"basis": {"basis_re": [' + "1," * 2**23 + "1]}}")
+
+    with pytest.raises(FormatError, match="too large for the FID of one metabolite"):
         read_basis(path)
 
 
@@ -137,7 +148,7 @@ def lcmodel_text(*, mhz="123.2", dwell_s="5e-4", n_samples=16, numbers="1. 0. " 
         ({"dwell_s": "-5e-4"}, "does not say its frequency, dwell time and size"),
         ({"dwell_s": "5."}, "does not say its frequency, dwell time and size"),
         ({"mhz": "-123.2"}, "does not say its frequency, dwell time and size"),
-        ({"n_samples": 1, "numbers": "1. 0."}, "holds FIDs of 1 samples; need 16 or more"),
+        ({"n_samples": 1, "numbers": "1. 0."}, "has 1 samples in an FID; a basis set has 16"),
         ({"numbers": "1e999 nan " * 16}, "has samples that are no numbers"),
     ],
 )
@@ -154,7 +165,7 @@ def test_impossible_numbers_of_an_lcmodel_basis_set_are_refused(tmp_path, told, 
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"fids": np.ones((1, 15))}, "N >= 16"),
+        ({"fids": np.ones((1, 15))}, "16 <= N <= 65536"),
         ({"fids": np.ones((2, 16))}, "K = 1"),
         ({"names": (), "fids": np.ones((0, 16))}, "one FID or more"),
         ({"dwell_time_s": 5.0}, "dwell_time_s must be"),

@@ -164,6 +164,19 @@ def test_an_unknown_echo_time_is_the_basis_sets():
     of_set = model_from_basis(given, unknown)
 
     assert of_set.components == model_from_basis(given, ACQUISITION).components
+    assert of_set.assumed[-1].endswith(
+        "its echo time of 30 ms is taken for the data's, which is unknown."
+    )
+
+
+def test_macromolecules_of_another_echo_time_do_not_speak_of_coupled_spins():
+    given = alone("MM", macromolecules())
+    given.echo_time_s = 0.02
+
+    said = model_from_basis(given, ACQUISITION).assumed[-1]
+
+    assert "its echo time is 20 ms, the data's 30 ms: their sizes beside each other" in said
+    assert "coupled" not in said
 
 
 def test_macromolecules_alone_are_put_right():

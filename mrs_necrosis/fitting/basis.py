@@ -192,15 +192,16 @@ def model_from_basis(
         If metabolites are given for a model that has none to replace.
     """
     _check_sampling(basis, acquisition)
+    notes: list[str] = []
     echo = basis.echo_time_s
+    borrowed = echo if model is None and acquisition.echo_time_s is None else None
     if model is None:
-        known_echo_s = acquisition.echo_time_s or echo
+        known_echo_s = borrowed or acquisition.echo_time_s
         model = default_model(replace(acquisition, echo_time_s=known_echo_s), kind="metabolites")
     known = {item.name: item for item in model.components}
     reference = WATER_PPM if basis.reference_ppm is None else basis.reference_ppm
     count = basis.fids.shape[1]
     time_s = np.linspace(0.0, (count - 1) * basis.dwell_time_s, count)
-    notes: list[str] = []
     clean = _cleaned(basis, acquisition, time_s, reference, notes)
     mhz = basis.spectrometer_frequency_mhz
     if tuple(clean) == (MEASURED,):
@@ -221,9 +222,14 @@ def model_from_basis(
         }
         offset, phase, scales = _settle(matches, tuple(clean), notes)
     if echo and acquisition.echo_time_s and abs(echo - acquisition.echo_time_s) > 0.002:
+        what = "coupled spins are" if matches else "their sizes beside each other may be"
         notes.append(
             f"its echo time is {1e3 * echo:.0f} ms, the data's "
-            f"{1e3 * acquisition.echo_time_s:.0f} ms: coupled spins are not as they should be"
+            f"{1e3 * acquisition.echo_time_s:.0f} ms: {what} not as they should be"
+        )
+    if borrowed:
+        notes.append(
+            f"its echo time of {1e3 * borrowed:.0f} ms is taken for the data's, which is unknown"
         )
     new = []
     for name, fid in clean.items():

@@ -43,6 +43,8 @@ NAME: Final = "basis set"
 _LABEL: Final = re.compile(r"[-+A-Za-z0-9_./]{1,32}")
 _MOST_FILES: Final = 200
 _LEAST_SAMPLES: Final = 16
+_MOST_SAMPLES: Final = 2**16
+_LARGEST_JSON: Final = 2**24
 _MHZ: Final = (1.0, 1000.0)
 _DWELL_S: Final = (1e-5, 1e-2)
 _ROW: Final = re.compile(
@@ -88,10 +90,10 @@ class Basis:
         object.__setattr__(self, "names", tuple(self.names))
         check_each("names", self.names, str, "texts")
         fids = read_only(self.fids, np.complex128, "fids")
-        if fids.ndim != 2 or len(fids) != len(self.names) or fids.shape[1] < _LEAST_SAMPLES:
+        if fids.ndim != 2 or len(fids) != len(self.names) or not _is_size(fids.shape[1]):
             msg = (
                 f"fids must have shape (K, N) with K = {len(self.names)} and "
-                f"N >= {_LEAST_SAMPLES}; got {fids.shape}"
+                f"{_LEAST_SAMPLES} <= N <= {_MOST_SAMPLES}; got {fids.shape}"
             )
             raise ValueError(msg)
         if not self.names:
@@ -244,6 +246,7 @@ def _one(source: Source, given: dict[str, Any]) -> Basis:
     data = read(source.path, **given)
     if data.fid.size != data.n_samples:
         source.fail("holds several FIDs; a basis set has one a file")
+    _check_size(source, data.n_samples)
     name = source.name.partition(".")[0]
     if not _LABEL.fullmatch(name):
         source.fail("must have its metabolite's name, such as NAA or MM")
@@ -259,7 +262,19 @@ def _one(source: Source, given: dict[str, Any]) -> Basis:
     )
 
 
+def _is_size(n_samples: int) -> bool:
+    return _LEAST_SAMPLES <= n_samples <= _MOST_SAMPLES
+
+
+def _check_size(source: Source, n_samples: int) -> None:
+    if not _is_size(n_samples):
+        limits = f"{_LEAST_SAMPLES} to {_MOST_SAMPLES}"
+        source.fail(f"has {n_samples} samples in an FID; a basis set has {limits}")
+
+
 def _fsl_basis(source: Source) -> Basis:
+    if source.size > _LARGEST_JSON:
+        source.fail(f"is too large for the FID of one metabolite: {source.size} bytes")
     try:
         content = json.loads(source.text)
     except (ValueError, RecursionError):
@@ -276,8 +291,7 @@ def _fsl_basis(source: Source) -> Basis:
         parts = np.empty(0)
     if parts.ndim != 2 or not np.isfinite(parts).all():
         source.fail("is damaged: its FID has no real and imaginary part of one size")
-    if parts.shape[1] < _LEAST_SAMPLES:
-        source.fail(f"holds an FID of {parts.shape[1]} samples; need {_LEAST_SAMPLES} or more")
+    _check_size(source, parts.shape[1])
     if dwell_time_s is None or frequency_mhz is None:
         source.fail("is damaged: it does not say its frequency and dwell time")
     if not isinstance(name, str) or not _LABEL.fullmatch(name):
@@ -299,8 +313,7 @@ def _lcmodel_basis(source: Source) -> Basis:
     n_samples = whole(settings.get("ndatab"))
     if frequency_mhz is None or dwell_time_s is None or n_samples is None or not parts:
         source.fail("is damaged: it does not say its frequency, dwell time and size")
-    if n_samples < _LEAST_SAMPLES:
-        source.fail(f"holds FIDs of {n_samples} samples; need {_LEAST_SAMPLES} or more")
+    _check_size(source, n_samples)
     fids: dict[str, NDArray[np.complex128]] = {}
     for part in parts:
         namelist, end, body = part.partition("$END")
