@@ -246,6 +246,16 @@ def test_macromolecules_that_have_died_away_do_not_shorten_the_data():
     np.testing.assert_allclose(second.values, first.values, rtol=1e-4, atol=1e-5)
 
 
+def test_noise_behind_macromolecules_does_not_pass_for_signal():
+    rng = np.random.default_rng(2)
+    fid = macromolecules(n_samples=512)
+    noise = 0.03 * np.abs(fid).max() * (rng.normal(size=512) + 1j * rng.normal(size=512))
+
+    model = model_from_basis(alone("MMexp", fid + noise), ACQUISITION)
+
+    assert model.assumed == ("A basis set was given: 1 spectrum of MM.",)
+
+
 def cut(given, n):
     given.fids = given.fids[:, :n]
     return given
