@@ -1,5 +1,7 @@
 """Basis sets and LCModel's results: peaks where chemistry puts them, numbers as printed."""
 
+import time
+
 import numpy as np
 import pytest
 from basis_files import fsl_json
@@ -109,6 +111,17 @@ def test_damaged_json_is_refused(tmp_path, text, problem):
 
     with pytest.raises(FormatError, match=problem):
         read_basis(path)
+
+
+def test_a_line_of_brackets_is_refused_at_once(tmp_path):
+    path = tmp_path / "Cr.json"
+    path.write_text("[" * 100_000)
+    begun = time.process_time()
+
+    with pytest.raises(FormatError):
+        read_basis(path)
+
+    assert time.process_time() - begun < 5  # 0.1 s; it was 60 s
 
 
 def test_json_larger_than_an_fid_is_not_read(tmp_path):

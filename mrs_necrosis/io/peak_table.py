@@ -70,6 +70,7 @@ _SD_TITLES: Final = frozenset({"sd", "std", "error", "uncertainty"})
 _PERCENT_TITLES: Final = frozenset({"crlb", "crb"})
 _MOLAR: Final = re.compile(r"\bmm(?:ol)?\b")
 _IN_BRACKETS: Final = re.compile(r"\s*[(\[][^)\]]*[)\]]")
+_LONGEST_TITLE: Final = 200  # of 100000 brackets the search would take a minute
 _TOML_KEYS: Final = (
     "peaks", "areas", "sd", "covariance", "quantity", "unit", "echo_time_s", "echo_time_ms",
     "field_t", "date", "title", "citation", "note",
@@ -394,7 +395,7 @@ def _csv(path: Path, content: str) -> dict[str, Any]:
     # between semicolons a comma is a decimal one, as where semicolons are used for that reason
     if delimiter != ";" and any(_THOUSANDS.fullmatch(cell) for row in rows[1:] for cell in row):
         _refuse(path, "has numbers with commas, of thousands or a decimal comma: write 33671")
-    titles = [_IN_BRACKETS.sub("", cell).strip().lower() for cell in rows[0]]
+    titles = [_IN_BRACKETS.sub("", cell[:_LONGEST_TITLE]).strip().lower() for cell in rows[0]]
     value_titles = [title for title in _VALUE_TITLES if title in titles]
     if _NAME_TITLES & set(titles) and value_titles:
         at_name = next(at for at, title in enumerate(titles) if title in _NAME_TITLES)
