@@ -16,6 +16,7 @@ Conventions, stated once and used everywhere inside the library:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -67,7 +68,8 @@ class Acquisition:
     echo_time_s, repetition_time_s, mixing_time_s : float or None
         In s.
     echo_times_s : tuple of float or None
-        The echo-time split, where the source gives it (PRESS: TE1 and TE2).
+        The echo-time split, where the source gives it (PRESS: TE1 and TE2). Their sum is the echo
+        time where it is not given.
     sequence : str or None
         Localisation sequence: ``"PRESS"``, ``"STEAM"``, ``"sLASER"``, ``"SPIN-ECHO"``, … or the
         source's own word where it is none of these.
@@ -115,6 +117,8 @@ class Acquisition:
             for value in self.echo_times_s:
                 check_range("echo_times_s", value, 0.0, 2.0, "s")
             object.__setattr__(self, "echo_times_s", tuple(self.echo_times_s))
+            if self.echo_times_s and self.echo_time_s is None:
+                object.__setattr__(self, "echo_time_s", math.fsum(self.echo_times_s))
         for name in ("sequence", "nucleus", "manufacturer"):
             check_type(name, getattr(self, name), str, "text", optional=True)
 

@@ -1,6 +1,7 @@
 """Acquisitions and spectra: the conventions, and what does not fit together."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,3 +138,12 @@ def test_qualities_of_one_shape_belong_together():
 
     with pytest.raises(ValueError, match=r"status must have the shape \(1, 1, 1\) of snr"):
         Quality(one, one, one, one, np.zeros((1, 1, 2)), one)
+
+
+def test_two_echoes_make_an_echo_time():
+    acquisition = Acquisition(
+        spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4, echo_times_s=(0.011, 0.019)
+    )
+
+    assert acquisition.echo_time_s == pytest.approx(0.03)
+    assert replace(acquisition, echo_time_s=0.03).echo_time_s == 0.03
