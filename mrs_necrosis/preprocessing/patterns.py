@@ -92,6 +92,11 @@ class Bank:
     singlets: NDArray[np.complex128]  # (S W, 3, 3 + F), see below
     shifts_ppm: NDArray[np.float64]  # (S,)
 
+    def without_baseline(self, spectrum: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Return spectra (..., n) without what the baseline takes of them."""
+        flat: NDArray[np.complex128] = spectrum - (spectrum @ self.baseline) @ self.baseline.T
+        return flat
+
 
 @lru_cache(maxsize=4)
 def pattern_bank(

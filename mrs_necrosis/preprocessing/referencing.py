@@ -182,6 +182,44 @@ def _some_rows(band: Band) -> NDArray[np.intp]:
     return upper[np.unique(np.linspace(0, len(upper) - 1, _FAR_VOXELS).astype(np.intp))]
 
 
+def _left_here(band: Band, found: Reference, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the energy (R,) that the patterns leave of some voxels where they were found."""
+    shift_ppm, phase_rad = found.shift_ppm[rows], found.phase_rad[rows]
+    left: NDArray[np.float64] = residues(
+        band.bank, band.spectrum[None, rows], shift_ppm, phase_rad, band.lactate
+    )[0]
+    return left
+
+
+def _energy(bank: Bank, spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return the energy (V,) of spectra without their baseline."""
+    energy: NDArray[np.float64] = (np.abs(bank.without_baseline(spectrum)) ** 2).sum(axis=1)
+    return energy
+
+
+def _on_other_axes(
+    band: Band, spectrum: NDArray[np.complex128], rows: NDArray[np.intp]
+) -> tuple[Reference, NDArray[np.float64], NDArray[np.intp]]:
+    """Search some voxels again on other axes, all voxels of one after those of another.
+
+    Also return the energy that the patterns leave, and how many of Cho, Cr and NAA decided.
+    """
+    noise = np.tile(band.noise[rows], len(spectrum) // len(rows))
+    there = search(
+        Band(
+            bank=band.bank,
+            spectrum=spectrum,
+            noise=noise,
+            water_ppm=np.full(len(noise), np.nan),
+            lactate=band.lactate,
+            phase_of_water=False,
+        )
+    )
+    rss = residues(band.bank, spectrum[None], there.shift_ppm, there.phase_rad, band.lactate)[0]
+    known = np.array([len(_METABOLITES.intersection(names)) for names in there.used])
+    return there, rss, known
+
+
 def _further_off_ppm(
     band: Band, spectra: Spectra, good: NDArray[np.intp], found: Reference, begin_s: float
 ) -> float:
@@ -191,7 +229,7 @@ def _further_off_ppm(
     leave less than 0.6 of that, and find two of Cho, Cr and NAA or more, and more of them than
     here. No file at hand does so anywhere but at its own.
     """
-    bank, lactate, rows = band.bank, band.lactate, _some_rows(band)
+    bank, rows = band.bank, _some_rows(band)
     acquisition = spectra.acquisition
     fid = spectra.fid.reshape(-1, spectra.n_samples)[good[rows]]
     turn_hz = _FURTHER_PPM[:, None] * acquisition.spectrometer_frequency_mhz
@@ -199,24 +237,12 @@ def _further_off_ppm(
     moved = moved.reshape(-1, spectra.n_samples)
     shifted = np.fft.fftshift(np.fft.fft(moved, axis=1), axes=1)[:, bank.points]
     shifted = shifted * np.exp(-2j * np.pi * bank.frequency_hz * begin_s)
+    there, rss, known = _on_other_axes(band, shifted, rows)
     n = len(_FURTHER_PPM)
-    there = search(
-        Band(
-            bank=bank,
-            spectrum=shifted,
-            noise=np.tile(band.noise[rows], n),
-            water_ppm=np.full(n * len(rows), np.nan),
-            lactate=lactate,
-            phase_of_water=False,
-        )
-    )
-    rss = residues(bank, shifted[None], there.shift_ppm, there.phase_rad, lactate).reshape(n, -1)
-    here = residues(
-        bank, band.spectrum[None, rows], found.shift_ppm[rows], found.phase_rad[rows], lactate
-    )[0]
+    here = _left_here(band, found, rows)
+    rss = rss.reshape(n, -1)
     better = rss < _FURTHER_SHARE * here
     better &= there.confidence.reshape(n, -1) > _CLEAR
-    known = np.array([len(_METABOLITES.intersection(names)) for names in there.used])
     here_known = [len(_METABOLITES.intersection(found.used[row])) for row in rows]
     better &= known.reshape(n, -1) > np.maximum(here_known, 1)
     off_ppm = _FURTHER_PPM[:, None] + there.shift_ppm.reshape(n, -1)
@@ -237,12 +263,12 @@ def _stretch(band: Band, spectra: Spectra, good: NDArray[np.intp], found: Refere
     more, and 0.93 or more in the files at hand.
     """
     bank, rows = band.bank, _some_rows(band)
-    shift_ppm, phase_rad = found.shift_ppm[rows], found.phase_rad[rows]
-    here = residues(bank, band.spectrum[None, rows], shift_ppm, phase_rad, band.lactate)[0]
-    flat = band.spectrum[rows] - (band.spectrum[rows] @ bank.baseline) @ bank.baseline.T
-    energy = (np.abs(flat) ** 2).sum(axis=1)
+    here = _left_here(band, found, rows)
+    energy = _energy(bank, band.spectrum[rows])
     here_left = here - 2.0 * bank.points.size * band.noise[rows]
-    suspect = (here_left > _STRETCH_LEFT * energy) | (np.abs(shift_ppm) > _STRETCHED_PPM)
+    suspect = (here_left > _STRETCH_LEFT * energy) | (
+        np.abs(found.shift_ppm[rows]) > _STRETCHED_PPM
+    )
     if 4 * np.count_nonzero(suspect) < len(rows):
         return 1.0
     asked = rows[suspect]
@@ -253,22 +279,10 @@ def _stretch(band: Band, spectra: Spectra, good: NDArray[np.intp], found: Refere
                  fs=1.0 / spectra.acquisition.dwell_time_s, endpoint=True)
         for by in _STRETCHES
     ])  # fmt: skip
+    there, rss, known = _on_other_axes(band, stretched, asked)
     n = len(_STRETCHES)
     noise = np.tile(band.noise[asked], n)
-    there = search(
-        Band(
-            bank=bank,
-            spectrum=stretched,
-            noise=noise,
-            water_ppm=np.full(len(noise), np.nan),
-            lactate=band.lactate,
-            phase_of_water=False,
-        )
-    )
-    rss = residues(bank, stretched[None], there.shift_ppm, there.phase_rad, band.lactate)[0]
-    flat = stretched - (stretched @ bank.baseline) @ bank.baseline.T
-    share = (rss - 2.0 * bank.points.size * noise) / (np.abs(flat) ** 2).sum(axis=1)
-    known = np.array([len(_METABOLITES.intersection(names)) for names in there.used])
+    share = (rss - 2.0 * bank.points.size * noise) / _energy(bank, stretched)
     fits = (known > 1) & (there.confidence > _CLEAR)
     fits &= np.abs(there.shift_ppm) <= _STRETCHED_PPM
     left = np.where(fits, share, np.inf).reshape(n, -1)

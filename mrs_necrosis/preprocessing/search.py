@@ -193,7 +193,7 @@ def residues(
     at = np.abs(bank.shifts_ppm - shift_ppm[:, None]).argmin(axis=1)
     setting = at[:, None] * n_widths + np.arange(n_widths)
     columns = bank.columns.reshape(len(bank.points), -1, len(PATTERNS))[:, setting].conj()
-    left = spectrum - (spectrum @ bank.baseline) @ bank.baseline.T
+    left = bank.without_baseline(spectrum)
     # voxel by voxel (V, T, n) x (V, n, W K), at once for all times
     by_voxel = columns.transpose(1, 0, 2, 3).reshape(len(at), len(bank.points), -1)
     product = np.swapaxes(np.swapaxes(left, 0, 1) @ by_voxel, 0, 1)
@@ -213,7 +213,7 @@ def _search_chunk(band: Band) -> Reference:
     n_voxels, n_patterns = len(spectrum), len(PATTERNS)
     n_shifts, n_widths = bank.shifts_ppm.size, len(WIDTHS_PPM)
     n_points = bank.points.size
-    spectrum = spectrum - (spectrum @ bank.baseline) @ bank.baseline.T
+    spectrum = bank.without_baseline(spectrum)
     energy = (np.abs(spectrum) ** 2).sum(axis=1)
     product = (spectrum.conj() @ bank.columns).conj()
     product = product.reshape(n_voxels, n_shifts * n_widths, n_patterns)
