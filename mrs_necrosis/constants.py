@@ -14,6 +14,11 @@ in vivo work refers to; it falls by 0.01 ppm per kelvin)."""
 PROTON_MHZ_PER_TESLA: Final = 42.577478518
 """Proton gyromagnetic ratio over 2 pi (CODATA 2018)."""
 
+FREQUENCY_MHZ: Final = (1.0, 1000.0)
+DWELL_TIME_S: Final = (1e-5, 1e-2)
+ECHO_TIME_S: Final = (0.0, 2.0)
+"""Least and largest of each; another number is probably in another unit."""
+
 FIELD_T: Final = (0.03, 23.0)
 """Lowest and highest field strength that is believed, in T: for protons, 1 to 1000 MHz."""
 

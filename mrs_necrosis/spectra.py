@@ -26,7 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrs_necrosis.arguments import check_range, check_type, read_only, restore
-from mrs_necrosis.constants import PROTON_MHZ_PER_TESLA, WATER_PPM
+from mrs_necrosis.constants import (
+    DWELL_TIME_S,
+    ECHO_TIME_S,
+    FREQUENCY_MHZ,
+    PROTON_MHZ_PER_TESLA,
+    WATER_PPM,
+)
 
 DIMS = frozenset({
     "DIM_COIL", "DIM_DYN", "DIM_INDIRECT_0", "DIM_INDIRECT_1", "DIM_INDIRECT_2",
@@ -34,7 +40,6 @@ DIMS = frozenset({
     "DIM_ISIS", "DIM_METCYCLE",
 })  # fmt: skip
 """Names of the axes after N, as NIfTI-MRS defines them."""
-
 
 _ONE_FID: Final = "; a single FID is given as fid[None, None, None]"
 
@@ -101,9 +106,9 @@ class Acquisition:
 
     def __post_init__(self) -> None:
         for name, low, high, unit in (
-            ("spectrometer_frequency_mhz", 1.0, 1000.0, "MHz"),
-            ("dwell_time_s", 1e-5, 1e-2, "s"),
-            ("echo_time_s", 0.0, 2.0, "s"),
+            ("spectrometer_frequency_mhz", *FREQUENCY_MHZ, "MHz"),
+            ("dwell_time_s", *DWELL_TIME_S, "s"),
+            ("echo_time_s", *ECHO_TIME_S, "s"),
             ("repetition_time_s", 1e-3, 100.0, "s"),
             ("mixing_time_s", 0.0, 10.0, "s"),
             ("reference_ppm", -1000.0, 1000.0, "ppm"),
@@ -115,7 +120,7 @@ class Acquisition:
             wanted = "a tuple of times in s"
             check_type("echo_times_s", self.echo_times_s, (tuple, list), wanted)
             for value in self.echo_times_s:
-                check_range("echo_times_s", value, 0.0, 2.0, "s")
+                check_range("echo_times_s", value, *ECHO_TIME_S, "s")
             object.__setattr__(self, "echo_times_s", tuple(self.echo_times_s))
             if self.echo_times_s and self.echo_time_s is None:
                 object.__setattr__(self, "echo_time_s", math.fsum(self.echo_times_s))

@@ -31,7 +31,7 @@ from mrs_necrosis.arguments import (
     read_only,
     restore,
 )
-from mrs_necrosis.constants import WATER_PPM
+from mrs_necrosis.constants import DWELL_TIME_S, ECHO_TIME_S, FREQUENCY_MHZ, WATER_PPM
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.lcmodel import settings_of
 from mrs_necrosis.io.reading import read
@@ -45,8 +45,6 @@ _MOST_FILES: Final = 200
 _LEAST_SAMPLES: Final = 16
 _MOST_SAMPLES: Final = 2**16
 _LARGEST_JSON: Final = 2**24
-_MHZ: Final = (1.0, 1000.0)
-_DWELL_S: Final = (1e-5, 1e-2)
 _ROW: Final = re.compile(
     r"^[ \t]*([-+.\dEe]+)[ \t]+(\d+)%[ \t]+[-+.\dEe]+[ \t]*(\S+)[ \t]*\n", re.MULTILINE
 )
@@ -99,8 +97,10 @@ class Basis:
         if not self.names:
             msg = "a basis set must hold one FID or more"
             raise ValueError(msg)
-        check_range("spectrometer_frequency_mhz", self.spectrometer_frequency_mhz, *_MHZ, "MHz")
-        check_range("dwell_time_s", self.dwell_time_s, *_DWELL_S, "s")
+        check_range(
+            "spectrometer_frequency_mhz", self.spectrometer_frequency_mhz, *FREQUENCY_MHZ, "MHz"
+        )
+        check_range("dwell_time_s", self.dwell_time_s, *DWELL_TIME_S, "s")
         if len(set(self.names)) != len(self.names):
             msg = "names of a basis set must be distinct"
             raise ValueError(msg)
@@ -282,8 +282,8 @@ def _fsl_basis(source: Source) -> Basis:
     found = content.get("basis") if isinstance(content, dict) else None
     if not isinstance(found, dict):
         source.fail("is a JSON text without the FID of a basis set")
-    dwell_time_s = within(number(found.get("basis_dwell")), *_DWELL_S)
-    frequency_mhz = within(number(found.get("basis_centre")), *_MHZ)
+    dwell_time_s = within(number(found.get("basis_dwell")), *DWELL_TIME_S)
+    frequency_mhz = within(number(found.get("basis_centre")), *FREQUENCY_MHZ)
     name = found.get("basis_name", source.stem)
     try:
         parts = np.array([found.get("basis_re"), found.get("basis_im")], dtype=np.float64)
@@ -308,8 +308,8 @@ def _fsl_basis(source: Source) -> Basis:
 def _lcmodel_basis(source: Source) -> Basis:
     head, *parts = re.split(r"\$BASIS(?!1)\b", source.text, flags=re.IGNORECASE)
     settings = settings_of(head)
-    frequency_mhz = within(number(settings.get("hzpppm")), *_MHZ)
-    dwell_time_s = within(number(settings.get("badelt")), *_DWELL_S)
+    frequency_mhz = within(number(settings.get("hzpppm")), *FREQUENCY_MHZ)
+    dwell_time_s = within(number(settings.get("badelt")), *DWELL_TIME_S)
     n_samples = whole(settings.get("ndatab"))
     if frequency_mhz is None or dwell_time_s is None or n_samples is None or not parts:
         source.fail("is damaged: it does not say its frequency, dwell time and size")
@@ -334,7 +334,7 @@ def _lcmodel_basis(source: Source) -> Basis:
         fids=np.stack(list(fids.values())),
         spectrometer_frequency_mhz=frequency_mhz,
         dwell_time_s=dwell_time_s,
-        echo_time_s=within(scaled(settings.get("echot"), 1e-3), 0.0, 2.0),
+        echo_time_s=within(scaled(settings.get("echot"), 1e-3), *ECHO_TIME_S),
         sequence=sequence_name(settings.get("seq")),
         reference_ppm=WATER_PPM,
     )
@@ -413,8 +413,8 @@ def _coord(source: Source) -> LCModelTable:
         names=tuple(names),
         values=read_only(values[None], np.float64),
         relative_sd=read_only(deviations[None], np.float64),
-        echo_time_s=within(scaled(settings.get("echot"), 1e-3), 0.0, 2.0),
-        spectrometer_frequency_mhz=within(number(settings.get("hzpppm")), 1.0, 1000.0),
+        echo_time_s=within(scaled(settings.get("echot"), 1e-3), *ECHO_TIME_S),
+        spectrometer_frequency_mhz=within(number(settings.get("hzpppm")), *FREQUENCY_MHZ),
         **_curves(source, text),
     )
 

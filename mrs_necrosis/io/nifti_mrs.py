@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrs_necrosis.arguments import check_path, check_type
+from mrs_necrosis.constants import ECHO_TIME_S
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.io.recording import (
     Recording,
@@ -158,7 +159,7 @@ def recording_of(
     if frequency_mhz is not None and frequency_mhz > _HZ:
         frequency_mhz /= 1e6
         notes = ("The file gives its frequency in Hz, where the standard says MHz.",)
-    echo_time_s = within(number(extension.get("EchoTime")), 0.0, 2.0)
+    echo_time_s = within(number(extension.get("EchoTime")), *ECHO_TIME_S)
     if echo_time_s is None and extension.get("EchoTime") is not None:
         notes += ("The file's echo time is no length in s and was not used.",)
     times = [number(value) for value in _listed(_user_value(extension, "EchoTimes"))]

@@ -39,7 +39,7 @@ from mrs_necrosis.areas import (
     peak_called,
 )
 from mrs_necrosis.arguments import check_range, check_type
-from mrs_necrosis.constants import FIELD_T, PROTON_MHZ_PER_TESLA
+from mrs_necrosis.constants import ECHO_TIME_S, FIELD_T, PROTON_MHZ_PER_TESLA
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import FormatError
 from mrs_necrosis.io.recording import number
@@ -126,7 +126,7 @@ class PeakTable:
 
 def _check_given(echo_time_s: float | None, field_t: float | None) -> None:
     if echo_time_s is not None:
-        check_range("echo_time_s", echo_time_s, 0.0, 2.0, "s")
+        check_range("echo_time_s", echo_time_s, *ECHO_TIME_S, "s")
     if field_t is not None:
         check_range("field_t", field_t, *FIELD_T, "T")
 
