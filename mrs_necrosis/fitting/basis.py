@@ -28,7 +28,7 @@ from mrs_necrosis.fitting.model import (
     group_protons,
     usual_macromolecules,
 )
-from mrs_necrosis.fitting.problem import LONGEST_FIT_S
+from mrs_necrosis.fitting.problem import LEAST_POINTS, LONGEST_FIT_S
 from mrs_necrosis.spectra import Acquisition
 
 if TYPE_CHECKING:
@@ -203,27 +203,8 @@ def model_from_basis(
         model = default_model(replace(acquisition, echo_time_s=known_echo_s), kind="metabolites")
     known = {item.name: item for item in model.components}
     reference = WATER_PPM if basis.reference_ppm is None else basis.reference_ppm
-    count = basis.fids.shape[1]
-    time_s = np.linspace(0.0, (count - 1) * basis.dwell_time_s, count)
-    clean = _cleaned(basis, acquisition, time_s, reference, notes)
-    mhz = basis.spectrometer_frequency_mhz
-    if tuple(clean) == (MEASURED,):
-        match = compare(clean[MEASURED], usual_macromolecules(), time_s, mhz, reference)
-        offset, phase = _settle_macromolecules(match, notes)
-        matches, scales = {}, {MEASURED: 1.0}
-    elif model.name == "peaks" or ANCHORS[0] not in known:
-        msg = (
-            "model must be of whole metabolites with NAA among them, such as "
-            "default_model(acquisition, kind='metabolites'), for a basis set to take their place"
-        )
-        raise ValueError(msg)
-    else:
-        matches = {
-            name: compare(fid, known[name], time_s, mhz, reference)
-            for name, fid in clean.items()
-            if name in known and known[name].fid is None
-        }
-        offset, phase, scales = _settle(matches, tuple(clean), notes)
+    clean = _cleaned(basis, acquisition, reference, notes)
+    matches, offset, phase, scales = _matched(clean, basis, model, reference, notes)
     if echo and acquisition.echo_time_s and abs(echo - acquisition.echo_time_s) > 0.002:
         what = "coupled spins are" if matches else "their sizes beside each other may be"
         notes.append(
@@ -252,6 +233,38 @@ def model_from_basis(
     if not matches:  # the metabolites are the model's
         return replace(made, source=f"{model.source}; basis set given by the user: {of_the_set}")
     return replace(made, name="basis", source=f"basis set given by the user: {of_the_set}")
+
+
+def _time_s(basis: BasisSet) -> NDArray[np.float64]:
+    count = basis.fids.shape[1]
+    return np.linspace(0.0, (count - 1) * basis.dwell_time_s, count)
+
+
+def _matched(
+    clean: dict[str, NDArray[np.complex128]],
+    basis: BasisSet,
+    model: Model,
+    reference_ppm: float,
+    notes: list[str],
+) -> tuple[dict[str, Match], float, float, dict[str, float]]:
+    """Return how the set's metabolites compare with the model's; its offset, phase and scales."""
+    time_s, mhz = _time_s(basis), basis.spectrometer_frequency_mhz
+    if tuple(clean) == (MEASURED,):
+        match = compare(clean[MEASURED], usual_macromolecules(), time_s, mhz, reference_ppm)
+        return {}, *_settle_macromolecules(match, notes), {MEASURED: 1.0}
+    known = {item.name: item for item in model.components}
+    if model.name == "peaks" or ANCHORS[0] not in known:
+        msg = (
+            "model must be of whole metabolites with NAA among them, such as "
+            "default_model(acquisition, kind='metabolites'), for a basis set to take their place"
+        )
+        raise ValueError(msg)
+    matches = {
+        name: compare(fid, known[name], time_s, mhz, reference_ppm)
+        for name, fid in clean.items()
+        if name in known and known[name].fid is None
+    }
+    return matches, *_settle(matches, tuple(clean), notes)
 
 
 def _is_gone(
@@ -312,7 +325,7 @@ def _check_duration(model: Model, acquisition: Acquisition, notes: list[str]) ->
     )
     low, high = model.range_ppm
     hz = (high - low) * acquisition.spectrometer_frequency_mhz
-    least_s = 3 * (len(model.parameters) + 1) / hz
+    least_s = LEAST_POINTS * (len(model.parameters) + 1) / hz
     if lasts_s < least_s:
         msg = (
             f"the basis set's FIDs end after {1e3 * lasts_s:.0f} ms with signal left; take a set "
@@ -329,7 +342,6 @@ def _check_duration(model: Model, acquisition: Acquisition, notes: list[str]) ->
 def _cleaned(
     basis: BasisSet,
     acquisition: Acquisition,
-    time_s: NDArray[np.float64],
     reference_ppm: float,
     notes: list[str],
 ) -> dict[str, NDArray[np.complex128]]:
@@ -346,7 +358,7 @@ def _cleaned(
     notes.append(f"{spectra} of {', '.join(named)}")
     if spare:
         notes.append(f"its {', '.join(spare)} left out: the library has its own")
-    mhz = acquisition.spectrometer_frequency_mhz
+    time_s, mhz = _time_s(basis), acquisition.spectrometer_frequency_mhz
     clean, stripped = {}, 0
     for name, fid in named.items():
         if not (np.isfinite(fid).all() and SIZES[0] < np.abs(fid).max() < SIZES[1]):
@@ -459,17 +471,14 @@ def _settle(
         )
         raise FitError(msg)
     offset = float(np.median([m.offset_ppm for m in anchors.values()]))
-    if abs(offset) < OFFSET_PPM:
-        offset = 0.0
-    else:
-        notes.append(f"its reference was {offset:+.3f} ppm off and is corrected")
+    offset = _offset_worth_correcting(offset, OFFSET_PPM, notes)
     notes.extend(
         f"its {name} lies {m.offset_ppm - offset:+.3f} ppm from where it is published"
         for name, m in matches.items()
         if abs(m.offset_ppm - offset) > 0.015 and m.alike > ALIKE
     )
     turned = np.angle(np.mean([np.exp(1j * m.phase_rad) for m in anchors.values()]))
-    phase = _worth_correcting(float(turned), notes)
+    phase = _phase_worth_correcting(float(turned), notes)
     # a match's scale is for one unit of area; a set of one scale has the same for each proton
     protons = group_protons()
     each = np.array([m.scale / protons[name] for name, m in anchors.items()])
@@ -495,13 +504,19 @@ def _settle_macromolecules(match: Match, notes: list[str]) -> tuple[float, float
             f"{match.alike:.2f}): they may be mirrored (conjugated), or metabolites may be left"
         )
         raise FitError(msg)
-    offset = match.offset_ppm if abs(match.offset_ppm) > OFFSET_MEASURED_PPM else 0.0
-    if offset:
-        notes.append(f"its reference was {offset:+.3f} ppm off and is corrected")
-    return offset, _worth_correcting(match.phase_rad, notes)
+    offset = _offset_worth_correcting(match.offset_ppm, OFFSET_MEASURED_PPM, notes)
+    return offset, _phase_worth_correcting(match.phase_rad, notes)
 
 
-def _worth_correcting(phase_rad: float, notes: list[str]) -> float:
+def _offset_worth_correcting(offset_ppm: float, least_ppm: float, notes: list[str]) -> float:
+    """Return the offset of a set, or 0 where it is within the scatter of published shifts."""
+    if abs(offset_ppm) < least_ppm:
+        return 0.0
+    notes.append(f"its reference was {offset_ppm:+.3f} ppm off and is corrected")
+    return offset_ppm
+
+
+def _phase_worth_correcting(phase_rad: float, notes: list[str]) -> float:
     """Return the phase of a set, or 0 where it is within the scatter of sequences."""
     if abs(phase_rad) <= LEAST_PHASE_RAD:
         return 0.0

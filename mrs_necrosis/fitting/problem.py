@@ -47,6 +47,9 @@ BASELINE_MODES = 60
 CONTRADICTION_SD = 4.0
 """See ``amplitude_prior``."""
 
+LEAST_POINTS = 3
+"""In-band points for each nonlinear parameter; with fewer there is nothing to fit."""
+
 LEAST_REACH = 0.15
 """Least size of a tie: one that followed its amplitude to zero would hold it there."""
 
@@ -319,7 +322,7 @@ def _bins(acquisition: Acquisition, model: Model, n: int) -> NDArray[np.intp]:
     low, high = max(low, -edge), min(high, edge)
     first = int(np.ceil(low * n * dwell))
     last = int(np.floor(high * n * dwell))
-    if last - first < 3 * len(model.parameters):
+    if last - first < LEAST_POINTS * len(model.parameters):
         msg = (
             f"{max(last - first, 0)} points lie between {model.range_ppm[0]:.2f} and "
             f"{model.range_ppm[1]:.2f} ppm, too few for a model of {len(model.parameters)} "
