@@ -201,6 +201,7 @@ def analyze(
     fitted = None
     keep = None if out is None else Path(out) / _UNFINISHED
     if isinstance(data, Spectra):
+        _check_spectra(data)
         used = _model(data, model, basis, fit_range_ppm)
         fitted = _fitted(data, used, progress, executor, keep, threads)
     areas = (data.areas if fitted is None else fitted.areas).with_ll()  # type: ignore[union-attr]
@@ -331,16 +332,8 @@ def _preprocessed(
     return spectra
 
 
-def _model(
-    spectra: Spectra,
-    model: Model | str | None,
-    basis: Basis | None,
-    fit_range_ppm: tuple[float, float] | None,
-) -> Model:
-    """Return what is laid under the spectra, once they can be analysed at all."""
-    from mrs_necrosis.fitting import suited_model, within
-    from mrs_necrosis.fitting.basis import model_from_basis
-
+def _check_spectra(spectra: Spectra) -> None:
+    """Refuse what holds nothing to analyse."""
     nucleus = spectra.acquisition.nucleus
     if nucleus not in {None, "1H"}:
         msg = f"the spectra are of {nucleus}; only 1H is analysed"
@@ -358,18 +351,31 @@ def _model(
     if not np.nan_to_num(spectra.fid).any():
         msg = "every FID is zero; there is nothing to analyse"
         raise SignalError(msg)
-    ranges = [model.range_ppm if isinstance(model, Model) else None, fit_range_ppm]
-    _check_band(spectra.acquisition, [ends for ends in ranges if ends is not None])
+
+
+def _model(
+    spectra: Spectra,
+    model: Model | str | None,
+    basis: Basis | None,
+    fit_range_ppm: tuple[float, float] | None,
+) -> Model:
+    """Return what is laid under the spectra."""
+    from mrs_necrosis.fitting import suited_model, within
+    from mrs_necrosis.fitting.basis import model_from_basis
+
     acquisition = spectra.acquisition
-    kind = "auto" if basis is None else "metabolites"
-    if isinstance(model, Model):
-        laid = model
-    elif basis is not None and basis.echo_time_s and acquisition.echo_time_s is None:
-        laid, basis = model_from_basis(basis, acquisition), None  # at the set's echo time
+    ranges = [model.range_ppm if isinstance(model, Model) else None, fit_range_ppm]
+    _check_band(acquisition, [ends for ends in ranges if ends is not None])
+    if basis is None:
+        laid = (
+            model if isinstance(model, Model)
+            else suited_model(spectra, kind=model or "auto")  # type: ignore[arg-type]
+        )  # fmt: skip
     else:
-        laid = suited_model(spectra, kind=model or kind)  # type: ignore[arg-type]
-    if basis is not None:
-        laid = model_from_basis(basis, acquisition, model=laid)
+        template = model if isinstance(model, Model) else None
+        if template is None and not (acquisition.echo_time_s or basis.echo_time_s):
+            template = suited_model(spectra, kind="metabolites")
+        laid = model_from_basis(basis, acquisition, model=template)
     return laid if fit_range_ppm is None else within(laid, fit_range_ppm)
 
 
