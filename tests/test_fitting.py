@@ -42,6 +42,16 @@ TRUTH = {
 }  # fmt: skip
 
 
+def objective_of(problem, data, *, ridge=1e-3, shrink=None):
+    """Return an objective that knows nothing but a ridge and the baseline's stiffness."""
+    v, k = len(data), len(problem.model.components)
+    shrink = problem.candidates()[3] if shrink is None else shrink
+    return Objective(
+        problem, data, precision=np.tile(ridge * np.eye(k), (v, 1, 1)), pull=np.zeros((v, k)),
+        shrink=np.tile(shrink, (v, 1)), aim=np.tile(problem.start, (v, 1)),
+    )  # fmt: skip
+
+
 def made_of_the_model(
     n_voxels, snr, *, seed=0, acquisition=ACQUISITION, truth=TRUTH, snr_of="NAA", parameters=None
 ):
@@ -105,14 +115,7 @@ def test_gradient_is_the_derivative_of_the_objective():
     problem = prepare(spectra, model)
     data = problem.in_band(spectra.fid[0, 0]) / 0.1
     k = len(model.components)
-    objective = Objective(
-        problem,
-        data,
-        precision=np.eye(k)[None] * 1e-3,
-        pull=np.zeros((1, k)),
-        shrink=problem.shrinkage(8.0)[None],
-        aim=problem.start[None],
-    )
+    objective = objective_of(problem, data, shrink=problem.shrinkage(8.0))
     theta = problem.start[None] + 0.3 * np.nan_to_num(problem.sd, posinf=0.3)
 
     def chi_square(x):
@@ -156,14 +159,7 @@ def test_priors_aim_at_half_of_what_integrating_over_amplitudes_moves():
     data = problem.in_band(spectra.fid[0, 0]) / 0.1
     k = len(model.components)
     theta = problem.start[None]
-    objective = Objective(
-        problem,
-        data,
-        precision=np.eye(k)[None] * 1e-3,
-        pull=np.zeros((1, k)),
-        shrink=problem.shrinkage(8.0)[None],
-        aim=theta,
-    )
+    objective = objective_of(problem, data, shrink=problem.shrinkage(8.0))
 
     aim = aim_of(objective, theta)[0]
 
@@ -358,7 +354,7 @@ def test_a_metabolite_far_from_its_place_is_looked_for_on_the_other_side():
 
 def test_the_deeper_valley_is_found_and_kept():
     spectra, model = made_of_the_model(3, 40)
-    problem, k = prepare(spectra, model), len(model.components)
+    problem = prepare(spectra, model)
     data = problem.in_band(spectra.fid.reshape(3, N))
     data = data / np.abs(data).max(axis=1, keepdims=True) * 200
     names = [p.name for p in model.parameters]
@@ -366,14 +362,7 @@ def test_the_deeper_valley_is_found_and_kept():
     place, width = names.index("lip13:shift_hz"), names.index("lip13:gauss2_hz2")
     theta[:2, place], theta[:2, width] = problem.lower[place], problem.lower[width]
     box = Box(np.tile(problem.lower, (3, 1)), np.tile(problem.upper, (3, 1)))
-    objective = Objective(
-        problem,
-        data,
-        precision=np.tile(1e-2 * np.eye(k), (3, 1, 1)),
-        pull=np.zeros((3, k)),
-        shrink=np.tile(problem.candidates()[3], (3, 1)),
-        aim=np.tile(problem.start, (3, 1)),
-    )
+    objective = objective_of(problem, data, ridge=1e-2)
     lost = evaluate(objective, theta)
     before = lost.chi_square.copy()
 
@@ -800,12 +789,7 @@ def test_a_search_starts_at_the_lowest_of_all_that_is_tried():
     problem = prepare(spectra, default_model(spectra.acquisition))
     solver = NumpySolver(problem)
     data = problem.in_band(spectra.fid.reshape(6, -1)) / noise_sd(spectra).ravel()[:, None]
-    v, k = 6, len(problem.model.components)
-    ridge = np.tile(1e-9 * np.eye(k), (v, 1, 1))
-    nothing = Objective(
-        problem, data, precision=ridge, pull=np.zeros((v, k)),
-        shrink=np.tile(problem.candidates()[3], (v, 1)), aim=np.tile(problem.start, (v, 1)),
-    )  # fmt: skip
+    nothing = objective_of(problem, data, ridge=1e-9)
 
     begun = starting_values(solver, nothing, BROAD_TRIALS)
 
