@@ -166,8 +166,8 @@ def test_words_that_are_no_assignments_are_refused():
     [
         ("a.toml", "[peaks\n", "it is not valid TOML"),
         ("a.toml", "x = 1\n", r"it has no \[peaks\]"),
-        ("a.toml", "[peaks]\nCho = 'many'\n", "has a peak without a number"),
-        ("a.toml", "[peaks]\nCho = inf\n", "has a peak without a number"),
+        ("a.toml", "[peaks]\nCho = 'many'\n", "has a peak without a plain number"),
+        ("a.toml", "[peaks]\nCho = inf\n", "has a peak without a plain number"),
         ("a.toml", "[peaks]\n'<script>' = 1\n", "whose name is no short word"),
         ("a.toml", "quantity = 'mass'\n[peaks]\nCho = 1\n", "one of area, height, molar"),
         ("a.toml", "echo_time_ms = 'x'\n[peaks]\nCho = 1\n", "must give echo_time_ms as a number"),
@@ -185,6 +185,10 @@ def test_words_that_are_no_assignments_are_refused():
         ("a.csv", "\n\n", "it has no line of values"),
         ("a.csv", "a,b\n1,2\n", r"it needs the titles peak,value\[,sd\]"),
         ("a.csv", "peak,value\nCho\n", "a line has too few cells"),
+        ("a.csv", "peak,value\nCho,33 671\nCr,29 534\n", "without a plain number"),
+        ("a.csv", "peak,value\nCho,3 mM\nCr,2 mM\n", "without a plain number"),
+        ("a.csv", "peak,value,unit\nCho,3,mM\nCr,2,a.u.\n", "has concentrations .mM. of some"),
+        ("a.csv", "Cho (mM),Cr\n3,2\n", "has concentrations .mM. of some"),
         ("a.csv", "Cho\x00", "it is not text"),
     ],
 )
@@ -342,6 +346,10 @@ def test_printed_lactate_that_is_inverted_is_there():
         (["metabolite,value (mM),CRLB (%)", "Cho,400,2", "Cr,300,5"], "molar", [8.0, 15.0]),
         (["Peak,ppm,Integral,Height", "Cho,3.21,400,9", "Cr,3.03,300,8"], "area", None),
         (["sep=;", "peak;height;std", "Cho;400;8", "Cr;300;15"], "height", [8.0, 15.0]),
+        (["peak,value,unit", "Cho,400,mM", "Cr,300,mM"], "molar", None),
+        (["peak,value,unit", "Cho,400,a.u.", "Cr,300,"], "area", None),
+        (["Cho (mM),Cr [mM]", "400,300"], "molar", None),
+        (["Cho (3.2 ppm),Cr", "400,300"], "area", None),
     ],
 )
 def test_titles_of_a_table_may_name_units_and_percent(tmp_path, lines, quantity, deviations):

@@ -66,6 +66,7 @@ _VALUE_TITLES: Final[dict[str, Quantity]] = {
     "conc": "molar",
     "conc.": "molar",
 }
+_UNIT_TITLES: Final = frozenset({"unit", "units"})
 _SD_TITLES: Final = frozenset({"sd", "std", "error", "uncertainty"})
 _PERCENT_TITLES: Final = frozenset({"crlb", "crb"})
 _MOLAR: Final = re.compile(r"\bmm(?:ol)?\b")
@@ -304,7 +305,9 @@ def _deviation(text: str, value: float | None, *, is_percent: bool = False) -> f
 
 
 def _float(text: str) -> float | None:
-    return math.nan if text.strip().lower() in _ABSENT else number(text)
+    # of "108 964" the first word is a number, too, and a wrong one
+    is_plain = len(text.split()) == 1
+    return math.nan if text.strip().lower() in _ABSENT else number(text) if is_plain else None
 
 
 def _toml(path: Path, content: str) -> dict[str, Any]:
@@ -401,13 +404,15 @@ def _csv(path: Path, content: str) -> dict[str, Any]:
         at_name = next(at for at, title in enumerate(titles) if title in _NAME_TITLES)
         at_value = titles.index(value_titles[0])
         at_sd, is_percent = _column_of_sd(path, rows[0], titles)
+        units = [row[at] for at, title in enumerate(titles) if title in _UNIT_TITLES
+                 for row in rows[1:] if at < len(row)]  # fmt: skip
         return {
             "peaks": [
                 _csv_row(path, row, at_name, at_value, at_sd, is_percent) for row in rows[1:]
             ],
             "quantity": (
                 "molar"
-                if _MOLAR.search(rows[0][at_value].lower())
+                if _is_molar(path, [rows[0][at_value]]) or _is_molar(path, units)
                 else _VALUE_TITLES[value_titles[0]]
             ),
         }
@@ -419,11 +424,24 @@ def _csv(path: Path, content: str) -> dict[str, Any]:
                 "line --table)",
             )
         if len(rows) == 2 and len(rows[1]) == len(titles):
-            pairs = zip(rows[0], rows[1], strict=True)
-            return {"peaks": [(name, _float(cell), None) for name, cell in pairs]}
+            names = [_IN_BRACKETS.sub("", cell[:_LONGEST_TITLE]).strip() for cell in rows[0]]
+            return {
+                "peaks": [
+                    (name, _float(cell), None) for name, cell in zip(names, rows[1], strict=True)
+                ],
+                "quantity": "molar" if _is_molar(path, rows[0]) else "area",
+            }
     _refuse(
         path, "is no peak table: it needs the titles peak,value[,sd] or one line of peak names"
     )
+
+
+def _is_molar(path: Path, units: Sequence[str]) -> bool:
+    """Return whether values are concentrations, by the texts that hold their units."""
+    found = {_MOLAR.search(unit.lower()) is not None for unit in units}
+    if len(found) > 1:
+        _refuse(path, "has concentrations (mM) of some peaks and something else of others")
+    return True in found
 
 
 def _column_of_sd(
@@ -465,7 +483,9 @@ def _built(path: Path | None, table: dict[str, Any]) -> PeakTable:
         if not re.fullmatch(_NAME, name):
             _refuse(where, "has a peak whose name is no short word of letters")
         if value is None:
-            _refuse(where, "has a peak without a number")
+            _refuse(
+                where, "has a peak without a plain number such as 33671, free of units and spaces"
+            )
         try:
             known = peak_called(name)
         except ValueError as error:
