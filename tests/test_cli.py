@@ -623,6 +623,16 @@ def test_standard_input_is_no_file_called_minus(capsys):
     assert "standard input is not read: give a file" in err
 
 
+def test_a_file_whose_name_begins_with_a_dash_is_no_option(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-q.csv").write_text("Cho,Cr,NAA\n3,2,1\n")
+
+    code, out, _ = command(capsys, "analyze", "--label", "case", "--", "-q.csv")
+
+    assert code == 0
+    assert out.startswith("case: peak table")
+
+
 def test_verbose_says_what_each_step_did(capsys):
     code, _, err = command(capsys, "analyze", sample_path(SPECTRUM), "-v")
     quiet = command(capsys, "analyze", sample_path(SPECTRUM))[2]

@@ -156,10 +156,12 @@ def _parse(
         options = one.parse_args(rest)
         options.parser = one
         return options
-    rest, references = take_water_references(one, rest)
-    options = one.parse_intermixed_args(rest)
+    # argparse, mixing inputs and options, would take a file -x behind "--" for an option
+    end = rest.index("--") if "--" in rest else len(rest)
+    before, references = take_water_references(one, rest[:end])
+    options = one.parse_intermixed_args(before)
     options.parser = one
-    options.inputs = inputs_of(one, options.inputs, references)
+    options.inputs = inputs_of(one, [*options.inputs, *rest[end + 1 :]], references)
     if bool(options.inputs) == (options.table is not None):
         one.error("give inputs, or --table with a list of them")
     return options
