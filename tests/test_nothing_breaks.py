@@ -197,6 +197,18 @@ def test_a_full_disk_is_said_and_the_next_run_goes_on(small_disk, tmp_path, caps
     assert analyze_dataset(root, out, figures=False).exit_code == 0
 
 
+def test_a_full_disk_is_said_of_a_table_too(small_disk, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("label,Cho,Cr,NAA\na,3,2,1\nb,-3,2,1\n")
+    with (small_disk / "filler").open("wb") as file, pytest.raises(OSError, match="No space"):
+        file.write(b"x" * 300_000)
+
+    code = main(["analyze", "--table", str(table), "--out", str(small_disk / "out")])
+
+    assert code == 4
+    assert "No space left" in capsys.readouterr().err
+
+
 def test_no_room_at_all_is_an_error_of_the_output(small_disk, tmp_path, capsys):
     root = bids_dataset.dataset(tmp_path / "raw", 1, n_samples=512)
     filler = os.open(small_disk / "filler", os.O_WRONLY | os.O_CREAT)

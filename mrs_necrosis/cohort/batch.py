@@ -254,7 +254,8 @@ def analyze_table(
         out=out, keywords=keywords, figures=figures, overwrite=overwrite, threads=threads
     )
     result = run_units(units, settings, executor=executor, progress=progress)
-    write_group_table(out, name="ratios.tsv")
+    if markers(out):  # a full disk holds none, and write_pages says so
+        write_group_table(out, name="ratios.tsv")
     write_pages(out)
     return result
 
