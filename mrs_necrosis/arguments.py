@@ -227,9 +227,13 @@ def read_only(values: Any, dtype: Any, name: str = "values") -> NDArray[Any]:
     if isinstance(values, np.ndarray) and values.dtype == dtype and _nobody_writes(values):
         return values
     try:
-        array = np.array(values, dtype=dtype)
+        is_lost = np.iscomplexobj(values) and not np.issubdtype(dtype, np.complexfloating)
+        array = np.array(values, dtype=None if is_lost else dtype)
     except (TypeError, ValueError):
         msg = f"{name} must be an array of numbers; got {type(values).__name__}"
         raise TypeError(msg) from None
+    if is_lost:
+        msg = f"{name} must be real numbers; got complex ones"
+        raise TypeError(msg)
     array.setflags(write=False)
     return array

@@ -168,6 +168,11 @@ def test_areas_do_not_change_with_what_a_read_only_view_looks_at():
     assert areas.values.tolist() == [1.0, 2.0]
 
 
+def test_complex_areas_are_refused_and_do_not_lose_their_imaginary_part():
+    with pytest.raises(TypeError, match="values must be real numbers; got complex ones"):
+        PeakAreas(("Cho", "Cr"), np.array([1.0 + 1.0j, 2.0]))
+
+
 def test_a_read_only_array_is_not_copied():
     source = np.array([1.0, 2.0])
     source.setflags(write=False)
