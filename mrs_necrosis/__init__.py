@@ -11,12 +11,33 @@ from typing import TYPE_CHECKING
 from mrs_necrosis.lazy import loaded_on_use
 
 if TYPE_CHECKING:
+    from mrs_necrosis import areas as areas
+    from mrs_necrosis import assessment as assessment
+    from mrs_necrosis import classifier as classifier
+    from mrs_necrosis import cohort as cohort
+    from mrs_necrosis import criteria as criteria
+    from mrs_necrosis import errors as errors
+    from mrs_necrosis import fitting as fitting
+    from mrs_necrosis import followup as followup
+    from mrs_necrosis import io as io
+    from mrs_necrosis import lesion as lesion
+    from mrs_necrosis import maps as maps
+    from mrs_necrosis import preprocessing as preprocessing
+    from mrs_necrosis import quality as quality
+    from mrs_necrosis import ratios as ratios
+    from mrs_necrosis import report as report
+    from mrs_necrosis import simulation as simulation
+    from mrs_necrosis import spectra as spectra
     from mrs_necrosis.areas import PeakAreas as PeakAreas
     from mrs_necrosis.assessment import Assessment as Assessment
+    from mrs_necrosis.assessment import Favors as Favors
+    from mrs_necrosis.classifier import NecrosisClassifier as NecrosisClassifier
     from mrs_necrosis.classifier import assess as assess
     from mrs_necrosis.criteria import Criterion as Criterion
     from mrs_necrosis.criteria import load_criteria as load_criteria
+    from mrs_necrosis.errors import FitError as FitError
     from mrs_necrosis.errors import FormatError as FormatError
+    from mrs_necrosis.errors import MissingMetadataError as MissingMetadataError
     from mrs_necrosis.errors import MRSNecrosisError as MRSNecrosisError
     from mrs_necrosis.fitting import Fit as Fit
     from mrs_necrosis.fitting import Model as Model
@@ -39,9 +60,12 @@ _HOME = {
     "Acquisition": "spectra",
     "Assessment": "assessment",
     "Criterion": "criteria",
+    "Favors": "assessment",
     "Fit": "fitting",
+    "FitError": "errors",
     "FormatError": "errors",
     "MRSNecrosisError": "errors",
+    "MissingMetadataError": "errors",
     "Model": "fitting",
     "PeakAreas": "areas",
     "Quality": "quality",
@@ -59,6 +83,16 @@ _HOME = {
     "write_nifti_mrs": "io",
 }
 
+_MODULES = (
+    "areas", "assessment", "classifier", "cohort", "criteria", "errors", "fitting", "followup",
+    "io", "lesion", "maps", "preprocessing", "quality", "ratios", "report", "simulation",
+    "spectra",
+)  # fmt: skip
+
 __all__ = ["__version__", *_HOME]
 
-__getattr__, __dir__ = loaded_on_use(__name__, _HOME)
+__getattr__, __dir__ = loaded_on_use(
+    __name__,
+    _HOME,
+    unlisted={"NecrosisClassifier": "classifier", **{name: name for name in _MODULES}},
+)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def loaded_on_use(
-    package: str, homes: Mapping[str, str]
+    package: str, homes: Mapping[str, str], *, unlisted: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a package.
 
@@ -20,6 +20,9 @@ def loaded_on_use(
         Its ``__name__``.
     homes : mapping of str to str
         The module of the package that defines each public name.
+    unlisted : mapping of str to str, or None
+        Further names that ``dir`` leaves out: a module of the package is its own home, and what
+        needs an extra cannot be loaded everywhere.
 
     Returns
     -------
@@ -28,8 +31,10 @@ def loaded_on_use(
     """
 
     def get(name: str) -> Any:
-        if name in homes:
-            return getattr(import_module(f"{package}.{homes[name]}"), name)
+        home = homes.get(name) or (unlisted or {}).get(name)
+        if home is not None:
+            module = import_module(f"{package}.{home}")
+            return module if home == name else getattr(module, name)
         msg = f"module {package!r} has no attribute {name!r}"
         raise AttributeError(msg)
 

@@ -7,6 +7,8 @@ import io
 import json
 import pickle
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -79,6 +81,16 @@ def test_names_in_the_readme_are_public():
 @pytest.mark.parametrize("name", mrs_necrosis.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(mrs_necrosis, name) is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["simulation.phantom", "followup.followup", "NecrosisClassifier", "errors.FitError"]
+)
+def test_what_the_pages_name_is_found_from_the_package_alone(name):
+    code = f"import mrs_necrosis; mrs_necrosis.{name}"
+
+    # a process of its own: what a test imported before would be found anyway
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_version_is_the_same_everywhere():
