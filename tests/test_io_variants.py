@@ -532,3 +532,30 @@ def test_the_length_of_the_first_echo_can_be_given():
 def test_a_first_echo_that_cannot_be_is_refused(first_echo_time_s, error, sentence):
     with pytest.raises(error, match=sentence):
         read(sample_path("reference_case_te144.nii.gz"), first_echo_time_s=first_echo_time_s)
+
+
+def with_header(path, **changes):
+    """Write a sample as NIfTI-MRS with these keys of its header changed."""
+    made = nibabel.load(sample_path("reference_case_te144.nii.gz"))
+    header = json.loads(made.header.extensions[0].get_content()) | changes
+    made.header.extensions.clear()
+    content = json.dumps(header).encode()
+    made.header.extensions.append(nibabel.nifti1.Nifti1Extension(44, content))
+    nibabel.save(made, path)
+    return path
+
+
+def test_nifti_mrs_in_k_space_is_refused(tmp_path):
+    assert read(with_header(tmp_path / "image.nii.gz", kSpace=[False] * 3)).fid.size
+
+    with pytest.raises(FormatError, match="k-space, not voxels"):
+        read(with_header(tmp_path / "raw.nii.gz", kSpace=[True, True, False]))
+
+
+def test_the_shift_at_zero_frequency_bears_the_key_of_the_standard(tmp_path):
+    data = read(with_header(tmp_path / "scan.nii.gz", SpecFreqChemShift=3.0))
+    write_nifti_mrs(tmp_path / "copy.nii.gz", data)
+    written = nibabel.load(tmp_path / "copy.nii.gz").header.extensions[0].get_content()
+
+    assert data.acquisition.reference_ppm == 3.0
+    assert json.loads(written)["SpecFreqChemShift"] == 3.0

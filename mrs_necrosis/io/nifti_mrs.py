@@ -2,9 +2,10 @@
 
 NIfTI-1 or -2 with complex samples along the fourth axis (dwell time in ``pixdim[4]``), up to three
 axes more, and a JSON text in header extension 44 with ``SpectrometerFrequency`` (MHz) and
-``ResonantNucleus``; times in s. Specified at https://doi.org/10.5281/zenodo.5084788 (Clarke, Magn.
-Reson. Med. 88, 2358 (2022)). Samples are stored with higher ppm at negative frequency. An axis of
-10 m means that it was not localised; unknown units are millimetres and seconds, as in real files.
+``ResonantNucleus``; times in s, ``SpecFreqChemShift`` in ppm at zero frequency. Specified at
+https://doi.org/10.5281/zenodo.5084788 (Clarke, Magn. Reson. Med. 88, 2358 (2022)). Samples are
+stored with higher ppm at negative frequency. An axis of 10 m means that it was not localised;
+unknown units are millimetres and seconds, as in real files.
 
 nibabel reads the bytes; the nifti-mrs package, which would bring 20 MB more, checks what is
 written in the tests. Of the JSON only physical numbers, the sequence and the manufacturer are
@@ -162,6 +163,10 @@ def recording_of(
     echo_time_s = within(number(extension.get("EchoTime")), *ECHO_TIME_S)
     if echo_time_s is None and extension.get("EchoTime") is not None:
         notes += ("The file's echo time is no length in s and was not used.",)
+    if any(flag is True for flag in _listed(extension.get("kSpace"))):
+        source.fail(
+            "holds k-space, not voxels (its header's kSpace says so); reconstruct it first"
+        )
     times = [number(value) for value in _listed(_user_value(extension, "EchoTimes"))]
     return Recording(
         format=NAME,
@@ -178,7 +183,7 @@ def recording_of(
         ),
         nucleus=nucleus_name(_first(extension.get("ResonantNucleus"))),
         manufacturer=manufacturer_name(extension.get("Manufacturer")),
-        reference_ppm=number(_user_value(extension, "ReferencePpm")),
+        reference_ppm=number(extension.get("SpecFreqChemShift")),
         affine=_localised(affine),
         notes=notes,
     )
@@ -302,16 +307,12 @@ def _header_extension(data: SpectralData | Spectra, dims: tuple[str, ...]) -> di
         ("EchoTime", acquisition.echo_time_s),
         ("RepetitionTime", acquisition.repetition_time_s),
         ("MixingTime", acquisition.mixing_time_s),
+        ("SpecFreqChemShift", acquisition.reference_ppm),
         ("SequenceName", acquisition.sequence),
         ("Manufacturer", acquisition.manufacturer),
     ):
         if value is not None:
             extension[key] = value
-    if acquisition.reference_ppm is not None:
-        extension["ReferencePpm"] = {
-            "Value": acquisition.reference_ppm,
-            "Description": "Chemical shift at zero frequency, in ppm",
-        }
     if acquisition.echo_times_s:
         extension["EchoTimes"] = {
             "Value": list(acquisition.echo_times_s),
