@@ -552,6 +552,17 @@ def test_nifti_mrs_in_k_space_is_refused(tmp_path):
         read(with_header(tmp_path / "raw.nii.gz", kSpace=[True, True, False]))
 
 
+@pytest.mark.parametrize(
+    "keys", [{"EditCondition": ["ON"]}, {"EditPulse": {"ON": {"PulseOffset": 1.9}}}]
+)
+def test_nifti_mrs_that_names_an_edit_pulse_is_not_judged(tmp_path, keys):
+    data = read(with_header(tmp_path / "difference.nii.gz", **keys))
+
+    with pytest.raises(SignalError, match="edits the spectrum"):
+        preprocess(data)
+    preprocess(read(tmp_path / "difference.nii.gz", sequence="PRESS"))
+
+
 def test_the_shift_at_zero_frequency_bears_the_key_of_the_standard(tmp_path):
     data = read(with_header(tmp_path / "scan.nii.gz", SpecFreqChemShift=3.0))
     write_nifti_mrs(tmp_path / "copy.nii.gz", data)

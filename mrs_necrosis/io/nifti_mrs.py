@@ -39,7 +39,7 @@ from mrs_necrosis.io.recording import (
     within,
 )
 from mrs_necrosis.io.silence import no_warnings
-from mrs_necrosis.spectra import DIMS, Spectra, SpectralData
+from mrs_necrosis.spectra import DIMS, EDITED, Spectra, SpectralData
 from mrs_necrosis.staging import write_atomically
 
 if TYPE_CHECKING:
@@ -178,15 +178,22 @@ def recording_of(
         repetition_time_s=within(number(extension.get("RepetitionTime")), 1e-3, 100.0),
         mixing_time_s=within(number(extension.get("MixingTime")), 0.0, 10.0) or None,
         echo_times_s=tuple(time for time in times if time is not None) or None,
-        sequence=sequence_name(
-            extension.get("SequenceName"), free_text=[extension.get("ProtocolName")]
-        ),
+        sequence=_sequence(extension),
         nucleus=nucleus_name(_first(extension.get("ResonantNucleus"))),
         manufacturer=manufacturer_name(extension.get("Manufacturer")),
         reference_ppm=number(extension.get("SpecFreqChemShift")),
         affine=_localised(affine),
         notes=notes,
     )
+
+
+def _sequence(extension: dict[str, Any]) -> str | None:
+    words = extension.get("SequenceName"), extension.get("ProtocolName")
+    name = sequence_name(words[0], free_text=words[1:])
+    if extension.get("EditPulse") or extension.get("EditCondition"):
+        # a difference keeps these and may have lost its axis; a localisation's name hides them
+        return name if name and re.search(EDITED, name, re.IGNORECASE) else "edited"
+    return name
 
 
 def _listed(value: Any) -> list[Any]:
