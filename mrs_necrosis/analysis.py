@@ -142,7 +142,7 @@ class Analysis:
     @property
     def is_single(self) -> bool:
         """Whether there is exactly one voxel, or a peak table."""
-        return self.areas.values.size == len(self.areas.names)
+        return self.areas.is_single
 
     @property
     def first_voxel(self) -> Voxel:

@@ -181,7 +181,7 @@ class PeakAreas:
         return f"<PeakAreas {', '.join(self.names)}{in_voxels}, {self.quantity}, {errors}>"
 
     def __str__(self) -> str:
-        if self.values.size != len(self.names):
+        if not self.is_single:
             return repr(self)
         lines = []
         for name in self.names:
@@ -189,6 +189,19 @@ class PeakAreas:
             error = "" if sd is None else f" ± {_digits(sd.item(), 2)}"
             lines.append(f"{name} {_digits(self.value(name).item(), 6)}{error}")
         return "\n".join(lines)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether these are the areas of exactly one voxel."""
+        return self.values.size == len(self.names)
+
+    def flat(self) -> PeakAreas:
+        """Return these areas with all voxels along one axis: values of shape (V, K)."""
+        k = len(self.names)
+        covariance = self.covariance
+        if covariance is not None:
+            covariance = covariance.reshape(-1, k, k)
+        return replace(self, values=self.values.reshape(-1, k), covariance=covariance)
 
     def index(self, name: str) -> int:
         """Return the position of ``name`` among the peaks.

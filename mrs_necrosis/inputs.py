@@ -75,7 +75,7 @@ def read_input(
         msg = "water_reference goes with a file; for spectra in memory, give it to read"
         raise ValueError(msg)
     if isinstance(source, PeakAreas):
-        if source.covariance is None and source.values.size == len(source.names):
+        if source.covariance is None and source.is_single:
             source = as_printed(source)
         known = _of_a_table(given)
         quantity = known.pop("quantity", source.quantity)

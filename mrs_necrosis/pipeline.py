@@ -225,9 +225,8 @@ def analyze(
         "seed": seed,
         "context": context_values(context),
     }
-    single = areas.values.size == len(areas.names)
     of_voxel = of_grid = maps = None
-    if single:
+    if areas.is_single:
         of_voxel = assess(areas, **evidence)
     elif fitted is None:
         of_grid = assess_grid(areas, **evidence)

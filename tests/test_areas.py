@@ -178,3 +178,16 @@ def test_a_read_only_array_is_not_copied():
     source.setflags(write=False)
 
     assert np.shares_memory(PeakAreas(("Cho", "Cr"), source[:]).values, source)
+
+
+def test_flat_areas_are_those_of_all_voxels_along_one_axis():
+    covariance = np.broadcast_to(np.diag([1.0, 4.0]), (3, 2, 1, 2, 2))
+    grid = PeakAreas(("Cho", "Cr"), np.arange(12.0).reshape(3, 2, 1, 2), covariance, "mmol/l")
+
+    flat = grid.flat()
+
+    assert flat.values.tolist() == np.arange(12.0).reshape(6, 2).tolist()
+    assert flat.covariance.shape == (6, 2, 2)
+    assert (flat.names, flat.unit, flat.quantity) == (grid.names, grid.unit, grid.quantity)
+    assert PeakAreas(("Cho", "Cr"), [1.0, 2.0]).flat().is_single
+    assert not grid.is_single

@@ -49,15 +49,7 @@ class Case:
 
 
 def _flat(areas: PeakAreas) -> PeakAreas:
-    k = len(areas.names)
-    covariance = areas.covariance
-    flat = PeakAreas(
-        areas.names,
-        areas.values.reshape(-1, k),
-        None if covariance is None else covariance.reshape(-1, k, k),
-        areas.unit,
-        areas.quantity,
-    ).with_ll()
+    flat = areas.flat().with_ll()
     parts = ("Lip13", "Lip09")
     is_known = "Lip" not in flat and all(name in flat for name in parts)
     return flat.with_sum("Lip", parts) if is_known else flat

@@ -120,9 +120,7 @@ class Context:
                 f"perfusion_reading must be 'low', 'high' or None; got {self.perfusion_reading!r}"
             )
             raise ValueError(msg)
-        if self.contralateral is not None and self.contralateral.values.size != len(
-            self.contralateral.names
-        ):
+        if self.contralateral is not None and not self.contralateral.is_single:
             msg = (
                 "contralateral must be one voxel; "
                 f"got values of shape {self.contralateral.values.shape}"

@@ -167,7 +167,7 @@ def assess(
     ('necrosis-favoring', 0.28)
     """
     check_areas(areas)
-    if areas.values.size != len(areas.names):
+    if not areas.is_single:
         msg = (
             f"assess takes one voxel; got values of shape {areas.values.shape} "
             "(assess_grid takes many)"
@@ -337,7 +337,7 @@ def place(
     ('Cho/Cr > 1.11 (Plotkin 2004)', 1.14, 'recurrence-favoring')
     """
     check_areas(areas)
-    if areas.values.size != len(areas.names):
+    if not areas.is_single:
         msg = f"place takes one voxel; got values of shape {areas.values.shape}"
         raise ValueError(msg)
     case = prepared(

@@ -174,9 +174,9 @@ def _left_out_checks(
     differs = np.zeros(left_out.shape, dtype=bool)
     asked = np.flatnonzero(left_out & (np.minimum(codes, together) < INDETERMINATE))
     if asked.size:
-        whole = replace(
-            case, areas=_voxels(case.areas, asked), lipid_off=np.zeros(asked.size, dtype=bool)
-        )
+        covariance = None if case.areas.covariance is None else case.areas.covariance[asked]
+        areas = replace(case.areas, values=case.areas.values[asked], covariance=covariance)
+        whole = replace(case, areas=areas, lipid_off=np.zeros(asked.size, dtype=bool))
         nominal = nominal_score(whole)
         draws = draw(whole, nominal, n_draws, seed, each_criterion=others is not None)
         opposed = are_opposed(nominal, case.scoring)
@@ -226,12 +226,6 @@ def _keeps(
         again &= held >= scoring.draws_on_label
     kept: NDArray[np.bool_] = (codes >= INDETERMINATE) | again
     return kept
-
-
-def _voxels(areas: PeakAreas, at: NDArray[np.intp]) -> PeakAreas:
-    """Return some voxels of areas of shape (V, K)."""
-    covariance = None if areas.covariance is None else areas.covariance[at]
-    return PeakAreas(areas.names, areas.values[at], covariance, areas.unit, areas.quantity)
 
 
 def _together_checks(

@@ -159,18 +159,6 @@ def _ratio_sd(areas: PeakAreas, numerator: str, denominator: str) -> NDArray[np.
     return none if sd is None else np.nan_to_num(sd)
 
 
-def _one_voxel(contralateral: PeakAreas) -> PeakAreas:
-    k = len(contralateral.names)
-    covariance = contralateral.covariance
-    return PeakAreas(
-        contralateral.names,
-        contralateral.values.reshape(1, k),
-        None if covariance is None else covariance.reshape(1, k, k),
-        contralateral.unit,
-        contralateral.quantity,
-    ).with_ll()
-
-
 def _normality(
     areas: PeakAreas,
     acquisition: Conditions | None,
@@ -197,7 +185,7 @@ def _normality(
     near_cho, near_naa = scoring.near_normal_cho_naa, scoring.near_normal_naa_cr
     source = f"{SONG}; NAA/Cr {naa_source}; LL/Cr assumed"
     if context.contralateral is not None:
-        other = _one_voxel(context.contralateral)
+        other = context.contralateral.flat().with_ll()
         other_cho, other_naa = _quotient(other, "Cho", "NAA")[0], _quotient(other, "NAA", "Cr")[0]
         if np.isfinite(other_cho) and np.isfinite(other_naa):
             near_cho = cho_limit = scale * other_cho * scoring.contralateral_factor
@@ -279,7 +267,7 @@ def _found(areas: PeakAreas, numerator: str, denominator: str) -> Callable[[int,
 
 def _low_metabolites_check(areas: PeakAreas, context: Context, scoring: Scoring) -> Check:
     v = len(areas.values)
-    other = None if context.contralateral is None else _one_voxel(context.contralateral)
+    other = None if context.contralateral is None else context.contralateral.flat().with_ll()
     name = "low-metabolites"
     threshold = f"Cho or Cr >= {scoring.low_metabolites:g} x the other side"
     source = "assumed; ambiguity of both-low voxels: Dowling 2001, AJNR 22:604-12"
@@ -373,7 +361,7 @@ def _contamination_check(
     if context.near_skull:
         general = "the voxel lies near the skull"
     if context.contralateral is not None and not general:
-        other = _quotient(_one_voxel(context.contralateral), "LL", "Cr")[0]
+        other = _quotient(context.contralateral.flat().with_ll(), "LL", "Cr")[0]
         if np.isfinite(other) and other > scoring.near_normal_ll_cr:
             general = f"the other side holds lipid too (LL/Cr {other:.2f})"
     with np.errstate(invalid="ignore"):

@@ -123,11 +123,7 @@ def notes_on(areas: PeakAreas) -> tuple[str, ...]:
         blurred = present & ((correlation < -0.8) | ~areas.detected("Lac"))
         if blurred.any():
             share = blurred.sum() / max(present.sum(), 1)
-            where = (
-                "here"
-                if areas.values.size == len(areas.names)
-                else f"in {100 * share:.0f} % of voxels"
-            )
+            where = "here" if areas.is_single else f"in {100 * share:.0f} % of voxels"
             notes.append(
                 f"Lactate and lipid 1.3 are not separable {where}: "
                 "read LL, their sum, which is better known than its parts."

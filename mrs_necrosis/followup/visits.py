@@ -171,7 +171,7 @@ def _single(areas: PeakAreas, mask: NDArray[np.bool_]) -> PeakAreas:
     if covariance is not None:
         inside = covariance[mask]
         covariance = inside[answered].sum(axis=0) if answered.any() else inside[0]
-    return PeakAreas(areas.names, values, covariance, areas.unit, areas.quantity).with_ll()
+    return replace(areas, values=values, covariance=covariance).with_ll()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

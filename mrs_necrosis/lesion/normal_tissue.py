@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -323,7 +323,7 @@ def contralateral_reference(
     covariance = np.atleast_2d(np.cov(members, rowvar=False)) / count
     # the scatter of few voxels is itself unsure: the variance of Student's t
     covariance *= (count - 1) / max(count - 3, 1)
-    mean = PeakAreas(areas.names, members.mean(axis=0), covariance, areas.unit, areas.quantity)
+    mean = replace(areas, values=members.mean(axis=0), covariance=covariance)
     sentence = f"normalised to the mean of {count} voxels: {origin}"
     return Reference(areas=mean, mask=mask, is_refused=False, sentence=sentence)
 

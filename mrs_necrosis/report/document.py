@@ -135,11 +135,9 @@ def _areas(areas: PeakAreas) -> dict[str, Any]:
             "sd": None if sd is None else plain(sd),
             "detected": plain(np.asarray(areas.detected(name))),
         }
-    k = len(areas.names)
-    single = areas.values.size == k
     covariance = None
-    if areas.covariance is not None and single:
-        covariance = plain(areas.covariance.reshape(k, k).tolist())
+    if areas.covariance is not None and areas.is_single:
+        covariance = plain(areas.covariance.reshape(areas.covariance.shape[-2:]).tolist())
     return {
         "quantity": areas.quantity,
         "unit": areas.unit,
