@@ -18,7 +18,7 @@ from mrs_necrosis.classifier import GridAssessment
 from mrs_necrosis.errors import printable
 from mrs_necrosis.fitting.result import Fit
 from mrs_necrosis.maps.grid import GridResult
-from mrs_necrosis.quality import FitStatus, Quality
+from mrs_necrosis.quality import Quality
 from mrs_necrosis.ratios import Ratio
 from mrs_necrosis.spectra import Acquisition, Spectra
 
@@ -157,7 +157,7 @@ class Analysis:
         """
         if self.quality is None:
             return None
-        fitted = np.isin(self.quality.status, [s.value for s in FitStatus if s.has_areas])
+        fitted = self.quality.has_areas
         if not fitted.any():
             return None
         if self.grid_result is not None and self.grid_result.lesion is not None:

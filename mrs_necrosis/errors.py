@@ -108,6 +108,13 @@ class FitError(MRSNecrosisError):
 class OutputError(MRSNecrosisError):
     """An output exists already or cannot be written."""
 
+    @classmethod
+    def cannot_write(cls, path: Path, why: OSError | str) -> OutputError:
+        """Return the error that says why a place cannot be written to."""
+        if isinstance(why, OSError):
+            why = why.strerror or type(why).__name__
+        return cls(f"cannot write to {name_of(path)}: {why}")
+
 
 class MissingExtraError(MRSNecrosisError):
     """A feature needs an optional dependency that is not installed.

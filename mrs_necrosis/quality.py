@@ -34,6 +34,11 @@ class FitStatus(IntEnum):
         return _SENTENCES[self]
 
     @property
+    def word(self) -> str:
+        """The status as files have it: ``"at-bound"``."""
+        return self.name.lower().replace("_", "-")
+
+    @property
     def has_areas(self) -> bool:
         """Whether the voxel has areas at all."""
         return self in {FitStatus.OK, FitStatus.AT_BOUND, FitStatus.NOT_CONVERGED}
@@ -94,6 +99,11 @@ class Quality:
             object.__setattr__(self, name, array)
 
     __setstate__ = restore
+
+    @property
+    def has_areas(self) -> NDArray[np.bool_]:
+        """Which voxels have areas at all, shape (X, Y, Z)."""
+        return np.isin(self.status, [status for status in FitStatus if status.has_areas])
 
     def voxel(self, index: tuple[int, int, int]) -> Quality:
         """Return the quality of one voxel.

@@ -255,10 +255,16 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight = np.exp(self.log_priors_)[codes] * len(codes) / np.bincount(codes)[codes]
         self.slope_, self.offsets_ = fitted_calibration(joint, codes, weight)
 
-    def _logits(self, X: ArrayLike, error: ArrayLike | None) -> NDArray[np.float64]:
+    def _cases(
+        self, X: ArrayLike, error: ArrayLike | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return cases to judge and the covariances of their errors, checked."""
         check_is_fitted(self)
         x = validate_data(self, X, dtype=np.float64, reset=False)
-        covariance = error_covariance(error, x.shape)
+        return x, error_covariance(error, x.shape)
+
+    def _logits(self, X: ArrayLike, error: ArrayLike | None) -> NDArray[np.float64]:
+        x, covariance = self._cases(X, error)
         joint = self.log_priors_ + log_densities(x, self.means_, self.covariances_, covariance)
         logits: NDArray[np.float64] = self.slope_ * joint + self.offsets_
         return logits
@@ -314,9 +320,7 @@ class NecrosisClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ndarray of float64, shape (n,)
             In standard deviations.
         """
-        check_is_fitted(self)
-        x = validate_data(self, X, dtype=np.float64, reset=False)
-        covariance = error_covariance(error, x.shape)
+        x, covariance = self._cases(X, error)
         squares, _ = squares_of(x, self.means_, self.covariances_, covariance)
         distance: NDArray[np.float64] = np.sqrt(squares.min(axis=1))
         return distance

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -443,13 +443,7 @@ def _judge_one(
         return outcome, none
     published = _compare(((1.0, one.proxy_for),), one, ranges)
     if outcome is not None:
-        outcome = Outcome(
-            outcome.is_met,
-            outcome.is_decided,
-            outcome.distance,
-            outcome.value,
-            np.ones(outcome.is_met.shape, dtype=bool),
-        )
+        outcome = replace(outcome, is_proxy=np.ones(outcome.is_met.shape, dtype=bool))
     if published is None:
         return outcome, none
     mask = published.is_decided if direct is None else direct
@@ -583,10 +577,7 @@ def score(
         if outcome.is_proxy.any():
             weight = weight * np.where(outcome.is_proxy, scoring.proxy, 1.0)
         own = np.where(takes_part, weight * np.where(outcome.is_met, met, otherwise), 0.0)
-        outcomes[name] = (
-            Outcome(outcome.is_met, takes_part, outcome.distance, outcome.value, outcome.is_proxy),
-            own,
-        )
+        outcomes[name] = replace(outcome, is_decided=takes_part), own
         family = one.criterion.family
         sums[family] = sums[family] + own if family in sums else own
         numbers[family] = numbers.get(family, 0.0) + takes_part.astype(np.float64)

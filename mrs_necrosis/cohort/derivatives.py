@@ -107,5 +107,4 @@ def writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"cannot write to {name_of(out)}: {error.strerror or type(error).__name__}"
-        raise OutputError(msg) from error
+        raise OutputError.cannot_write(out, error) from error

@@ -72,7 +72,7 @@ class Fit:
 
     def __repr__(self) -> str:
         wanted = int((self.status != FitStatus.MASKED).sum())
-        have = int(np.isin(self.status, [one for one in FitStatus if one.has_areas]).sum())
+        have = int(self.quality.has_areas.sum())
         lost = f", {wanted - have} without areas" if have < wanted else ""
         voxels = "1 voxel" if wanted == 1 else f"{wanted} voxels"
         return f"<Fit of {self.model.name} to {voxels}{lost}, {self.backend}>"

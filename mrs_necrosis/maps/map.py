@@ -305,7 +305,7 @@ def quality_maps(quality: Quality) -> tuple[Map, ...]:
             "Fit status",
             "what became of the fit",
             kind="code",
-            key={s.value: f"{s.name.lower().replace('_', '-')}: {s.sentence}" for s in FitStatus},
+            key={s.value: f"{s.word}: {s.sentence}" for s in FitStatus},
         ),
     )
 

@@ -83,17 +83,7 @@ def filter_kspace(
     water = data.water
     if water is not None:
         water = water.done(step, fid=_filtered(water.fid, window, new), affine=affine)
-        # checked against the water's grid at birth, so both must change at once
-        return SpectralData(
-            fid=_filtered(data.fid, window, new),
-            acquisition=data.acquisition,
-            dims=data.dims,
-            affine=affine,
-            water=water,
-            history=(*data.history, step),
-            source_format=data.source_format,
-        )
-    return data.done(step, fid=_filtered(data.fid, window, new), affine=affine)
+    return data.done(step, fid=_filtered(data.fid, window, new), affine=affine, water=water)
 
 
 def _filtered(

@@ -382,10 +382,7 @@ def phase(spectra: Spectra, reference: Reference | None = None) -> Spectra:
     >>> phase(made.spectra).history[-1].name
     'phase'
     """
-    check_spectra(spectra)
-    wanted = "a Reference, as find_reference returns it"
-    check_type("reference", reference, Reference, wanted, optional=True)
-    found = find_reference(spectra) if reference is None else reference
+    found = _given_or_found(spectra, reference)
     median = _median(np.degrees(found.phase_rad), found)
     begin_ms = 1e3 * found.begin_time_s
     late = f", and a begin time of {begin_ms:.2f} ms was taken out" if begin_ms else ""
@@ -432,10 +429,7 @@ def reference_shift(spectra: Spectra, reference: Reference | None = None) -> Spe
     >>> reference_shift(made.spectra).history[-1].name
     'reference_shift'
     """
-    check_spectra(spectra)
-    wanted = "a Reference, as find_reference returns it"
-    check_type("reference", reference, Reference, wanted, optional=True)
-    found = find_reference(spectra) if reference is None else reference
+    found = _given_or_found(spectra, reference)
     shift_hz = found.shift_ppm * spectra.acquisition.spectrometer_frequency_mhz
     turn = np.exp(-2j * np.pi * shift_hz[..., None] * spectra.time_s)
     median, sure = _median(found.shift_ppm, found), _median(found.confidence, found)
@@ -463,6 +457,13 @@ def reference_shift(spectra: Spectra, reference: Reference | None = None) -> Spe
         spectra.acquisition, reference_ppm=spectra.acquisition.reference_or_water_ppm
     )
     return spectra.done(step, fid=spectra.fid * turn, acquisition=acquisition)
+
+
+def _given_or_found(spectra: Spectra, reference: Reference | None) -> Reference:
+    check_spectra(spectra)
+    wanted = "a Reference, as find_reference returns it"
+    check_type("reference", reference, Reference, wanted, optional=True)
+    return find_reference(spectra) if reference is None else reference
 
 
 def _median(values: NDArray[np.float64], found: Reference) -> float:

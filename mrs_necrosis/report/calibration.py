@@ -9,9 +9,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mrs_necrosis.classifier import Reliability
-from mrs_necrosis.report.figure import FAINT, GREY, INK, STYLE, settle
+from mrs_necrosis.report.figure import FAINT, GREY, INK, SERIES_COLOURS, STYLE, settle
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _MARKERS = ("o", "s", "D", "^")
 
 
@@ -36,14 +35,16 @@ def reliability_figure(found: Mapping[str, Reliability], *, outcome: str = "recu
     ValueError
         If there is nothing to draw, or too much.
     """
-    if not 1 <= len(found) <= len(_COLOURS):
-        msg = f"a reliability figure shows one to {len(_COLOURS)} models; got {len(found)}"
+    if not 1 <= len(found) <= len(SERIES_COLOURS):
+        msg = f"a reliability figure shows one to {len(SERIES_COLOURS)} models; got {len(found)}"
         raise ValueError(msg)
     with rc_context(STYLE):
         figure = Figure(figsize=(4.4, 5.6), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1.0))
         top.plot([0, 1], [0, 1], color=FAINT, linewidth=1.2, zorder=0)
-        for (name, one), colour, marker in zip(found.items(), _COLOURS, _MARKERS, strict=False):
+        for (name, one), colour, marker in zip(
+            found.items(), SERIES_COLOURS, _MARKERS, strict=False
+        ):
             used = one.count > 0
             label = f"{name} (calibration error {one.expected_calibration_error:.3f})"
             top.errorbar(

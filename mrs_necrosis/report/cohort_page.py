@@ -5,8 +5,6 @@ It is drawn from the markers alone, opens offline, and its only script is named 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import re
 from collections import Counter
@@ -72,10 +70,9 @@ def cohort_page(
     str
         HTML; the same text for the same markers and version.
     """
-    from mrs_necrosis.report.page import environment
+    from mrs_necrosis.report.page import checksum, environment
 
     script = files("mrs_necrosis.report").joinpath("cohort.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     has_grids = any("counts" in _summary(marker) for marker in markers)
     shown = len(COLUMNS) if has_grids else len(COLUMNS) - 1
     return (
@@ -95,7 +92,7 @@ def cohort_page(
             rows=[_row(marker, shown) for marker in markers],
             tables=list(tables),
             script=script,
-            script_hash=f"sha256-{digest}",
+            script_hash=checksum(script),
         )
     )
 

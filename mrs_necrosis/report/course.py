@@ -14,7 +14,16 @@ from matplotlib.transforms import ScaledTranslation
 
 import mrs_necrosis
 from mrs_necrosis.report.document import RESEARCH_USE, plain
-from mrs_necrosis.report.figure import FAINT, GREY, INK, STYLE, settle, to_png, to_svg
+from mrs_necrosis.report.figure import (
+    FAINT,
+    GREY,
+    INK,
+    SERIES_COLOURS,
+    STYLE,
+    settle,
+    to_png,
+    to_svg,
+)
 from mrs_necrosis.report.page import environment, inline
 from mrs_necrosis.report.rows import DASH, interval_text, number
 from mrs_necrosis.report.text import RESEARCH_LINE, wrap
@@ -31,7 +40,6 @@ DRAWN = ("Cho/Cr", "Cho/NAA", "NAA/Cr", "LL/Cr")
 """Ratios in the figure and in the table of visits; the JSON has all of them."""
 _ASIDE = 6.0
 """Points between the ratios of one visit, a little more than their dots are wide."""
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
 def summary(found: FollowUp) -> str:
@@ -201,7 +209,7 @@ def _draw_ratios(axes: Axes, found: FollowUp, names: list[str]) -> None:
         axes.axvline(year, color=FAINT, linewidth=0.5, zorder=0)
     for at, name in enumerate(names):
         before = len(axes.lines)
-        _draw_ratio(axes, found.series(name), _COLOURS[DRAWN.index(name)])
+        _draw_ratio(axes, found.series(name), SERIES_COLOURS[DRAWN.index(name)])
         # side by side, because the intervals of one visit would hide each other; only now, as
         # what is moved does not count for the limits of the axes
         aside = _ASIDE / 72 * (at - (len(names) - 1) / 2)

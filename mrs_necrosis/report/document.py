@@ -173,8 +173,8 @@ def _quality(quality: Quality | None) -> dict[str, Any] | None:
         return None
     numbers = {name: plain(getattr(quality, name)) for name in quality.__slots__}
     codes = quality.status
-    names = np.array([status.name.lower().replace("_", "-") for status in FitStatus])
-    numbers["status"] = plain(names[codes])
+    words = np.array([status.word for status in FitStatus])
+    numbers["status"] = plain(words[codes])
     return numbers
 
 

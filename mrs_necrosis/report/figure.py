@@ -20,7 +20,7 @@ from mrs_necrosis.arguments import check_type
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.constants import PEAK_PPM
 from mrs_necrosis.report.rows import finding_rows, finding_text, row_of
-from mrs_necrosis.report.text import field_words, milliseconds
+from mrs_necrosis.report.text import field_words, milliseconds, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ PPM_RANGE = (4.2, 0.2)
 # Okabe and Ito's colours, which colour-blind readers tell apart
 INK, GREY, FAINT = "#1a1a1a", "#6e6e6e", "#d9d9d9"
 FIT, BASELINE = "#d55e00", "#0072b2"
+SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 SIDE_COLOUR = {
     Favors.NECROSIS: "#0072b2",
     Favors.RECURRENCE: "#d55e00",
@@ -155,7 +156,7 @@ def _title(analysis: Analysis, voxel: Voxel) -> str:
         words.append(f"TR {milliseconds(acquisition.repetition_time_s)}")
     size = analysis.spectra.voxel_size_mm if analysis.spectra is not None else None
     if size is not None:
-        words.append(" x ".join(f"{edge:.3g}" for edge in size) + " mm")
+        words.append(size_words(size))
     return ",  ".join(words)
 
 

@@ -211,8 +211,7 @@ def remove_earlier(folder: Path, *, keep: Collection[str] = ()) -> None:
             with contextlib.suppress(OSError):
                 emptied.rmdir()
     except OSError as error:
-        msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
-        raise OutputError(msg) from error
+        raise OutputError.cannot_write(folder, error) from error
 
 
 def refuse_existing(folder: Path, *, overwrite: bool, name: str = "result.json") -> None:
@@ -238,15 +237,13 @@ def refuse_existing(folder: Path, *, overwrite: bool, name: str = "result.json")
         while not above.exists() and above != above.parent:
             above = above.parent
     except OSError as error:  # such as a name that is too long
-        msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
-        raise OutputError(msg) from None
+        raise OutputError.cannot_write(folder, error) from None
     if is_in_the_way:
         msg = f"{name_of(folder)} exists and is not a folder; choose another"
         raise OutputError(msg)
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         why = "Permission denied" if above.is_dir() else f"{name_of(above)} is not a folder"
-        msg = f"cannot write to {name_of(folder)}: {why}"
-        raise OutputError(msg)
+        raise OutputError.cannot_write(folder, why)
     refuse_existing_file(folder / name, overwrite=overwrite)
 
 
@@ -349,6 +346,5 @@ def write_files(
         for one in made:
             with contextlib.suppress(OSError):  # it was not made, or another command wrote to it
                 one.rmdir()
-        msg = f"cannot write to {name_of(folder)}: {error.strerror or type(error).__name__}"
-        raise OutputError(msg) from error
+        raise OutputError.cannot_write(folder, error) from error
     return paths

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import json
 from dataclasses import dataclass
 from importlib.resources import files
@@ -244,16 +243,15 @@ def _packed_slice(curves: Callable[[tuple[int, int, int]], Curves], rows: Any) -
 
 
 def _spectra(
-    curves: Callable[[tuple[int, int, int]], Curves], status: NDArray[np.uint8]
+    curves: Callable[[tuple[int, int, int]], Curves], fitted: NDArray[np.bool_]
 ) -> list[dict[str, Any] | None]:
-    fitted = np.isin(status, [s.value for s in FitStatus if s.has_areas])
     slices: list[dict[str, Any] | None] = []
-    for k in range(status.shape[2]):
+    for k in range(fitted.shape[2]):
         rows = [(int(i), int(j), k) for i, j in np.argwhere(fitted[:, :, k])]
         if not rows:
             slices.append(None)
             continue
-        row_of = np.full(status.shape[:2], -1, dtype=np.int32)
+        row_of = np.full(fitted.shape[:2], -1, dtype=np.int32)
         row_of[fitted[:, :, k]] = np.arange(len(rows))
         slices.append({"rows": _packed(row_of), **_packed_slice(curves, rows)})
     return slices
@@ -343,7 +341,7 @@ def grid_page(
         "sizes": screen.sizes_mm,
         "view": screen.view,
         "maps": [_packed_map(one) for one in maps],
-        "spectra": None if curves is None else _spectra(curves, quality.status),
+        "spectra": None if curves is None else _spectra(curves, quality.has_areas),
         "statements": _packed_statements(statements),
         "fitted": [s.value for s in FitStatus if s.has_areas],
         "peaks": {name: PEAK_PPM[name] for name in ("Cho", "Cr", "NAA", "mI")}
@@ -397,14 +395,11 @@ def _rendered(
     notes: Sequence[str],
     provenance: Mapping[str, Any],
 ) -> str:
-    from mrs_necrosis.report.page import environment
+    from mrs_necrosis.report.page import checksum, environment
 
     here = files("mrs_necrosis.report")
     script = here.joinpath("grid.js").read_text("utf-8")
     style = here.joinpath("grid.css").read_text("utf-8")
-
-    def checksum(text: str) -> str:
-        return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
     template = environment().get_template("grid.html.j2")
     # a "<" in a string could end the element that holds the data

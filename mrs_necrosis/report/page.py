@@ -7,6 +7,7 @@ request to elsewhere, and the figures are inline.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from mrs_necrosis.report.text import (
     field_words,
     milliseconds,
     sides,
+    size_words,
     source_words,
     unusable_words,
     verdict_words,
@@ -152,6 +154,11 @@ def environment() -> Environment:
     return environment
 
 
+def checksum(text: str) -> str:
+    """Return how a page's content-security policy names a script or style of its own."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
 def inline(svg: str, name: str, label: str) -> Markup:
     """Return one of our own figures as it stands inside a page, named for a screen reader."""
     # only our own figures come here, and matplotlib escapes the text in them
@@ -186,9 +193,7 @@ def _header(analysis: Analysis) -> list[tuple[str, str]]:
             ("sequence", acquisition.sequence or "unknown"),
         ]
     if analysis.spectra is not None:
-        size = analysis.spectra.voxel_size_mm
-        words = "unknown" if size is None else " x ".join(f"{e:.3g}" for e in size) + " mm"
-        items.append(("voxel", words))
+        items.append(("voxel", size_words(analysis.spectra.voxel_size_mm)))
         if not analysis.is_single:
             items.append(("grid", " x ".join(map(str, analysis.grid))))
     return items

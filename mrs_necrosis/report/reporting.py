@@ -12,7 +12,7 @@ import mrs_necrosis
 from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.arguments import check_type
 from mrs_necrosis.report.rows import snr_text
-from mrs_necrosis.report.text import QUANTITY_WORDS, field_words, milliseconds
+from mrs_necrosis.report.text import QUANTITY_WORDS, field_words, milliseconds, size_words
 
 NOT_AVAILABLE = "not available"
 
@@ -135,7 +135,8 @@ def mrsinmrs_rows(
         ("2 acquisition", "nucleus", known(acquisition and acquisition.nucleus)),
         ("2 acquisition", "sequence", known(acquisition and acquisition.sequence)),
         ("2 acquisition", "volume of interest", NOT_AVAILABLE),
-        ("2 acquisition", "nominal voxel size", _voxel_size(analysis)),
+        ("2 acquisition", "nominal voxel size", _or_not(
+            size_words(spectra.voxel_size_mm if spectra else None))),
         (
             "2 acquisition", "repetition time, echo time",
             f"{_or_not(milliseconds(acquisition.repetition_time_s if acquisition else None))}, "
@@ -183,11 +184,6 @@ def _of_step(analysis: Analysis, name: str, parameter: str) -> object:
 
 def _or_not(words: str) -> str:
     return NOT_AVAILABLE if words == "unknown" else words
-
-
-def _voxel_size(analysis: Analysis) -> str:
-    size = analysis.spectra.voxel_size_mm if analysis.spectra is not None else None
-    return NOT_AVAILABLE if size is None else " x ".join(f"{e:.3g}" for e in size) + " mm"
 
 
 def _steps(analysis: Analysis) -> str:

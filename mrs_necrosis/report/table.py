@@ -95,7 +95,7 @@ def _quality(analysis: Analysis, row: Row) -> tuple[float | None, float | None, 
     quality, voxel = analysis.quality, row.voxel
     if quality is None:
         return None, None, None
-    words = [FitStatus(int(quality.status[voxel])).name.lower().replace("_", "-")]
+    words = [FitStatus(int(quality.status[voxel])).word]
     spectra = analysis.spectra
     if spectra is not None and not _FATTY.isdisjoint(row.name.split("/")):
         if spectra.scalp_lipid is not None and spectra.scalp_lipid[voxel]:

@@ -17,7 +17,7 @@ from mrs_necrosis.report.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mrs_necrosis.analysis import Analysis, Source, Voxel
     from mrs_necrosis.assessment import Assessment, Evidence, Finding, Gate
@@ -90,6 +90,13 @@ def field_words(field_t: float | None) -> str:
 def milliseconds(time_s: float | None) -> str:
     """Return a time as it is printed, in ms."""
     return "unknown" if time_s is None else f"{time_s * 1e3:.4g} ms"
+
+
+def size_words(size_mm: Sequence[float] | None) -> str:
+    """Return the edges of a voxel as they are printed."""
+    if size_mm is None:
+        return "unknown"
+    return " x ".join(f"{edge:.3g}" for edge in size_mm) + " mm"
 
 
 def quality_line(quality: Quality, voxel: Voxel) -> str:
