@@ -119,7 +119,7 @@ def test_samples_are_cut_to_a_fast_length(n, fast):
 
 
 @pytest.mark.parametrize("points", [64, 249, 1000])
-def testsmooth_modes_are_orthonormal_and_even_or_odd(points):
+def test_smooth_modes_are_orthonormal_and_even_or_odd(points):
     modes, roughness = smooth_modes(points)
 
     np.testing.assert_allclose(modes.T @ modes, np.eye(modes.shape[1]), atol=1e-13)
