@@ -18,7 +18,11 @@ from mrs_necrosis.simulation.signal import BaselineKind
 from mrs_necrosis.simulation.tissues import LIPIDS, sums, typical, with_sums
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+
+    from mrs_necrosis.areas import PeakAreas
 
 LABELS: Final = ("outside", "scalp", "normal", "core", "rim")
 """Names of a grid's labels, by index."""
@@ -117,26 +121,11 @@ def grid_phantom(
             raise ValueError(msg)
     places = _places(grid)
     radius = np.sqrt((places**2).sum(axis=0))
-    brain = _inside(_SKULL - radius)
-    distance = np.sqrt(
-        sum((place - at) ** 2 for place, at in zip(places, lesion_centre, strict=True))
-    )
-    lesion = _inside(lesion_radius - distance) * brain
-    heart = _inside(_CORE_SHARE * lesion_radius - distance) * brain
-    fractions = {"normal": brain - lesion, "core": heart, "rim": lesion - heart}
+    fractions = _fractions(places, radius, lesion_centre, lesion_radius)
     scalp = np.exp(-(((radius - _SCALP_CENTRE) / _SCALP_WIDTH) ** 2) / 2)
-
     classes = {"normal": "normal_white_matter", "core": core, "rim": rim}
     tissues = {part: typical(name, echo_time_s=echo_time_s) for part, name in classes.items()}
-    areas: dict[str, NDArray[np.float64]] = {}
-    for name in tissues["normal"].names:
-        if name in sums():
-            continue
-        mixed = sum(
-            (fractions[part] * float(tissues[part].value(name)) for part in fractions),
-            np.zeros(grid),
-        )
-        areas[name] = mixed * np.exp(_TISSUE_LOG_SD * _smooth(places, rng))
+    areas = _mixed(tissues, fractions, places, rng)
     fat = scalp_lipid * scalp * np.exp(0.3 * _smooth(places, rng))
     for name, share in zip(LIPIDS, (1.0, 0.4, 0.1), strict=True):
         areas[name] = areas[name] + share * fat
@@ -183,6 +172,39 @@ def grid_phantom(
         spoiled=read_only(kinds, np.uint8),
     )
     return Phantom(replace(made.data, fid=fid), truth)
+
+
+def _fractions(
+    places: NDArray[np.float64],
+    radius: NDArray[np.float64],
+    centre: tuple[float, float, float],
+    lesion_radius: float,
+) -> dict[str, NDArray[np.float64]]:
+    """Return the share of each voxel that is normal brain, core and rim of the lesion."""
+    brain = _inside(_SKULL - radius)
+    distance = np.sqrt(sum((place - at) ** 2 for place, at in zip(places, centre, strict=True)))
+    lesion = _inside(lesion_radius - distance) * brain
+    heart = _inside(_CORE_SHARE * lesion_radius - distance) * brain
+    return {"normal": brain - lesion, "core": heart, "rim": lesion - heart}
+
+
+def _mixed(
+    tissues: Mapping[str, PeakAreas],
+    fractions: Mapping[str, NDArray[np.float64]],
+    places: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> dict[str, NDArray[np.float64]]:
+    """Return the areas of tissues by their share of each voxel, which vary smoothly."""
+    areas: dict[str, NDArray[np.float64]] = {}
+    for name in tissues["normal"].names:
+        if name in sums():
+            continue
+        mixed = sum(
+            (fractions[part] * float(tissues[part].value(name)) for part in fractions),
+            np.zeros(places.shape[1:]),
+        )
+        areas[name] = mixed * np.exp(_TISSUE_LOG_SD * _smooth(places, rng))
+    return areas
 
 
 def _places(grid: tuple[int, int, int]) -> NDArray[np.float64]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -284,10 +284,9 @@ def phantom(
     _check_choice("lipid_shape", lipid_shape, get_args(LipidShape))
     n_voxels = math.prod(grid)
     if isinstance(tissue, str):
-        drawn = cohort(n_voxels, tissue, rng, echo_time_s=echo_time_s)
-        parts = {name: drawn.value(name) for name in drawn.names if name not in sums()}
+        parts = _parts(cohort(n_voxels, tissue, rng, echo_time_s=echo_time_s))
     else:
-        parts = _parts(tissue, grid)
+        parts = _given_parts(tissue, grid)
 
     def per_voxel(values: ArrayLike) -> NDArray[np.float64]:
         return np.broadcast_to(np.asarray(values, dtype=np.float64), grid).reshape(-1, 1)
@@ -304,6 +303,8 @@ def phantom(
     lipid_shift_ppm = 0.1 * lipid_variation * rng.standard_normal((n_voxels, 1))
     time_s = np.asarray(np.arange(n_samples) * dwell_time_s, dtype=np.float64)
 
+    height = tallest(parts, acquisition, time_s, lorentz_hz, gauss_hz, t2_linewidths)
+    largest = np.max([parts.get(name, np.zeros(n_voxels)) for name in TOPS], axis=0)
     components = {
         "metabolites": metabolite_fids(parts, acquisition, time_s, damping, t2_linewidths),
         "lipids": broad_fids(
@@ -316,43 +317,35 @@ def phantom(
             {name: [[p, w, 1.0]] for name, (p, w, _) in tissue_data()["macromolecules"].items()},
             acquisition, time_s, damping, np.ones((n_voxels, 1)), np.zeros((n_voxels, 1)),
         ),
+        "baseline": baseline_fids(
+            per_voxel(baseline) * height, baseline_kind, acquisition, time_s, damping, rng
+        ),
+        "water": water_fids(per_voxel(residual_water)[:, 0] * largest, time_s, damping, rng),
     }  # fmt: skip
-    height = tallest(parts, acquisition, time_s, lorentz_hz, gauss_hz, t2_linewidths)
-    components["baseline"] = baseline_fids(
-        per_voxel(baseline) * height, baseline_kind, acquisition, time_s, damping, rng
-    )
-    largest = np.max([parts.get(name, np.zeros(n_voxels)) for name in TOPS], axis=0)
-    components["water"] = water_fids(
-        per_voxel(residual_water)[:, 0] * largest, time_s, damping, rng
-    )
-    clean = sum(components.values(), np.zeros((n_voxels, n_samples), dtype=np.complex128))
-
     given = None if noise_sd is None else per_voxel(noise_sd)
     deviation, reached = _noise(per_voxel(snr), given, height, largest[:, None], n_samples)
-    receive = receivers(coils, rng)
-    eddy = eddy_current(eddy_current_hz, time_s)
-    fid = measured(
-        clean * eddy, deviation, time_s, rng, receive, averages, drift_hz, phase_jitter_rad
-    )
-    of_coils = ("DIM_COIL",) * (coils > 1)
-    same: dict[str, Any] = {
-        "acquisition": acquisition, "affine": affine, "source_format": "simulation",
-    }  # fmt: skip
-    water = None
+    receive, eddy = receivers(coils, rng), eddy_current(eddy_current_hz, time_s)
+
+    def acquired(
+        signal: NDArray[np.complex128], repetitions: int, drift_hz: float, jitter_rad: float
+    ) -> SpectralData:
+        fid = measured(
+            signal * eddy, deviation, time_s, rng, receive, repetitions, drift_hz, jitter_rad
+        )
+        return SpectralData(
+            fid=fid.reshape(*grid, *fid.shape[1:]),
+            acquisition=acquisition,
+            dims=("DIM_COIL",) * (coils > 1) + ("DIM_DYN",) * (repetitions > 1),
+            affine=affine,
+            source_format="simulation",
+        )
+
+    clean = sum(components.values(), np.zeros((n_voxels, n_samples), dtype=np.complex128))
+    data = acquired(clean, averages, drift_hz, phase_jitter_rad)
+    step = Step("phantom", {"tissue": tissue if isinstance(tissue, str) else "areas"})
     if water_reference:
         amplitude = np.full((n_voxels, 1), _WATER_OVER_LARGEST * largest.max())
-        line = amplitude * damping(time_s) * eddy
-        water_fid = measured(line, deviation, time_s, rng, receive, 1, 0.0, 0.0)
-        water = SpectralData(
-            fid=water_fid.reshape(*grid, *water_fid.shape[1:]), dims=of_coils, **same
-        )
-    data = SpectralData(
-        fid=fid.reshape(*grid, *fid.shape[1:]),
-        dims=of_coils + ("DIM_DYN",) * (averages > 1),
-        water=water,
-        history=(Step("phantom", {"tissue": tissue if isinstance(tissue, str) else "areas"}),),
-        **same,
-    )
+        data = replace(data, water=acquired(amplitude * damping(time_s), 1, 0.0, 0.0))
 
     parameters = {
         "phase_rad": damping.phase_rad,
@@ -365,7 +358,7 @@ def phantom(
         "lipid_shift_ppm": lipid_shift_ppm,
     }
     kept = components if keep_components else {}
-    return Phantom(data, _truth(grid, parts, deviation, reached, parameters, kept))
+    return Phantom(data.done(step), _truth(grid, parts, deviation, reached, parameters, kept))
 
 
 def _truth(
@@ -435,8 +428,13 @@ def _noise(
         return noise_sd, np.where(largest > 0, height, 0) / noise_sd / math.sqrt(n_samples)
 
 
-def _parts(areas: PeakAreas, grid: tuple[int, int, int]) -> dict[str, NDArray[np.float64]]:
-    """Return flat areas by name, without the sums."""
+def _parts(areas: PeakAreas) -> dict[str, NDArray[np.float64]]:
+    """Return areas by name, without the sums."""
+    return {name: areas.value(name) for name in areas.names if name not in sums()}
+
+
+def _given_parts(areas: PeakAreas, grid: tuple[int, int, int]) -> dict[str, NDArray[np.float64]]:
+    """Return the areas that were asked for, flat, one for every voxel."""
     known = {"Cho", *LIPIDS, *macromolecule_names(), *spin_systems()}
     unknown = [name for name in areas.names if name not in known and name not in sums()]
     if unknown:
@@ -447,9 +445,8 @@ def _parts(areas: PeakAreas, grid: tuple[int, int, int]) -> dict[str, NDArray[np
             msg = f"{name} is a sum; give its parts {', '.join(members)}"
             raise ValueError(msg)
     parts = {
-        name: np.broadcast_to(areas.value(name), grid).reshape(-1).astype(np.float64)
-        for name in areas.names
-        if name not in sums()
+        name: np.broadcast_to(value, grid).reshape(-1).astype(np.float64)
+        for name, value in _parts(areas).items()
     }
     if not all(np.isfinite(value).all() and (value >= 0).all() for value in parts.values()):
         msg = "areas to simulate must be finite magnitudes, zero or more"
