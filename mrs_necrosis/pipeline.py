@@ -47,6 +47,7 @@ from mrs_necrosis.spectra import Spectra, SpectralData
 
 if TYPE_CHECKING:
     from mrs_necrosis.areas import PeakAreas
+    from mrs_necrosis.assessment import Assessment
     from mrs_necrosis.classifier import GridAssessment
     from mrs_necrosis.fitting import Fit
     from mrs_necrosis.maps.grid import GridResult, Surroundings
@@ -177,7 +178,6 @@ def analyze(
     >>> found.assessment.favors.value
     'necrosis-favoring'
     """
-    from mrs_necrosis.classifier import assess, assess_grid
     from mrs_necrosis.report import dicom, files
 
     _check_arguments(
@@ -199,11 +199,11 @@ def analyze(
     if isinstance(data, SpectralData):
         data = _preprocessed(data, preprocessing or {}, progress)
     fitted = None
-    keep = None if out is None else Path(out) / _UNFINISHED
     if isinstance(data, Spectra):
         _check_spectra(data)
-        used = _model(data, model, basis, fit_range_ppm)
-        fitted = _fitted(data, used, progress, executor, keep, threads)
+        laid = _model(data, model, basis, fit_range_ppm)
+        keep = None if out is None else Path(out) / _UNFINISHED
+        fitted = _fitted(data, laid, progress, executor, keep, threads)
     areas = (data.areas if fitted is None else fitted.areas).with_ll()  # type: ignore[union-attr]
     conditions = data.acquisition if isinstance(data, Spectra) else data
     evidence: dict[str, Any] = {
@@ -214,24 +214,16 @@ def analyze(
         "context": context,
         "seed": seed,
     }
+    of_voxel, of_grid, maps = _judged(areas, fitted, evidence, around, level)
     parameters = {
         "given": acquisition,
         "preprocessing": preprocessing or {},
-        "model": None if fitted is None else fitted.model.name,
-        "basis_sha256": None if basis is None or fitted is None else basis.sha256,
-        "fit_range_ppm": None if fitted is None else list(fitted.model.range_ppm),
+        **_of_the_fit(fitted, basis),
         "prior": prior,
         "level": level,
         "seed": seed,
         "context": context_values(context),
     }
-    of_voxel = of_grid = maps = None
-    if areas.is_single:
-        of_voxel = assess(areas, **evidence)
-    elif fitted is None:
-        of_grid = assess_grid(areas, **evidence)
-    else:
-        of_grid, maps = _judge_grid(areas, fitted, evidence, around, level)
     analysis = Analysis(
         source=origin(source, water_reference, data, label),
         areas=areas,
@@ -440,6 +432,34 @@ def _assumed(acquisition: Acquisition, model: Model) -> list[str]:
             "give it if it was another."
         ]
     return []
+
+
+def _of_the_fit(fitted: Fit | None, basis: Basis | None) -> dict[str, Any]:
+    """Return the parameters of a fit, for the provenance; all None without one."""
+    if fitted is None:
+        return dict.fromkeys(("model", "basis_sha256", "fit_range_ppm"))
+    return {
+        "model": fitted.model.name,
+        "basis_sha256": None if basis is None else basis.sha256,
+        "fit_range_ppm": list(fitted.model.range_ppm),
+    }
+
+
+def _judged(
+    areas: PeakAreas,
+    fitted: Fit | None,
+    evidence: dict[str, Any],
+    around: Surroundings | None,
+    level: float,
+) -> tuple[Assessment | None, GridAssessment | None, GridResult | None]:
+    """Weigh the evidence of one voxel, of many peak values, or of a grid beside its own tissue."""
+    from mrs_necrosis.classifier import assess, assess_grid
+
+    if areas.is_single:
+        return assess(areas, **evidence), None, None
+    if fitted is None:
+        return None, assess_grid(areas, **evidence), None
+    return None, *_judge_grid(areas, fitted, evidence, around, level)
 
 
 def _judge_grid(

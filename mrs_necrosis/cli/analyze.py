@@ -58,6 +58,22 @@ def add_analyze(parser: argparse.ArgumentParser) -> None:
         "water_reference, label, echo_time_s, …: one line per voxel; needs --out, and goes on "
         "where an earlier run was",
     )  # fmt: skip
+    _add_output(parser)
+    # shown in the help; taken out before parsing, because its place decides what it belongs to
+    parser.add_argument_group("water").add_argument(
+        "--water-reference", metavar="FILE", help="water reference of the input it follows"
+    )
+    add_cohort(parser)
+    add_acquisition(parser)
+    add_context(parser).add_argument(
+        "--contralateral", metavar="INPUT",
+        help="a voxel of the other side: same examination, size and settings",
+    )  # fmt: skip
+    _add_grids(parser)
+    _add_processing(parser)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out", type=path_value, metavar="DIR",
@@ -81,16 +97,9 @@ def add_analyze(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--level", type=number_value(0, 1), default=0.95, help="coverage of the intervals (0.95)"
     )
-    # shown in the help; taken out before parsing, because its place decides what it belongs to
-    parser.add_argument_group("water").add_argument(
-        "--water-reference", metavar="FILE", help="water reference of the input it follows"
-    )
-    add_cohort(parser)
-    add_acquisition(parser)
-    add_context(parser).add_argument(
-        "--contralateral", metavar="INPUT",
-        help="a voxel of the other side: same examination, size and settings",
-    )  # fmt: skip
+
+
+def _add_grids(parser: argparse.ArgumentParser) -> None:
     grid = parser.add_argument_group("grids")
     grid.add_argument(
         "--lesion-mask", metavar="FILE", help="where the lesion is: NIfTI, any space"
@@ -111,6 +120,9 @@ def add_analyze(parser: argparse.ArgumentParser) -> None:
     grid.add_argument("--dask", nargs="?", const="local", metavar="ADDRESS",
                       help="spread the voxels over a Dask cluster: this machine's cores, or the "
                       "scheduler at ADDRESS (tcp://host:8786)")  # fmt: skip
+
+
+def _add_processing(parser: argparse.ArgumentParser) -> None:
     processing = parser.add_argument_group("processing")
     processing.add_argument("--phase", type=number_value(-360, 360), metavar="DEGREES",
                             dest="phase_deg", help="take out this phase")  # fmt: skip

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrs_necrosis.cli.console import EXIT_OK, EXIT_SOME_FAILED, progress_bar, say
 from mrs_necrosis.cli.many import report_cohort, running_many
-from mrs_necrosis.cli.options import (
-    add_basis,
-    add_cohort,
-    add_context,
-    context_of,
-    criteria_of,
-    prior_of,
-)
+from mrs_necrosis.cli.options import add_basis, add_cohort, add_context, judged_of
 from mrs_necrosis.cli.values import named_path, path_value
 
 if TYPE_CHECKING:
@@ -82,13 +75,7 @@ def run_bids(options: argparse.Namespace) -> int:
         "deidentify": options.deidentify,
         "validate": not options.skip_bids_validation,
     }
-    keywords: dict[str, Any] = {
-        "context": context_of(options), "prior": prior_of(options), "seed": options.random_seed,
-    }  # fmt: skip
-    if options.criteria is not None:
-        keywords["criteria"] = criteria_of(options)
-    if options.basis is not None:
-        keywords["basis"] = options.basis
+    keywords = judged_of(options)
     count = 0
     if options.analysis_level == "participant":
         units = dataset_units(options.bids_dir, **selection)

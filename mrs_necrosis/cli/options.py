@@ -115,12 +115,9 @@ def keywords_of(options: argparse.Namespace) -> dict[str, Any]:
         check_given(keywords)
     except ValueError as error:
         options.parser.error(str(error))
-    keywords["context"] = context_of(options)
-    keywords["prior"] = prior_of(options)
-    if options.criteria is not None:
-        keywords["criteria"] = criteria_of(options)
     if "level" not in options:
-        return keywords
+        return {**keywords, **evidence_of(options)}
+    keywords |= judged_of(options)
     switch = {"auto": "auto", "on": True, "off": False}
     keywords["preprocessing"] = {
         **{step: switch[getattr(options, step)] for step in STEPS
@@ -131,22 +128,33 @@ def keywords_of(options: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     if options.model != "auto":
         keywords["model"] = options.model
-    if options.basis is not None:
-        if options.model == "peaks":
-            options.parser.error("--basis takes the place of whole metabolites, not of peaks")
-        keywords["basis"] = options.basis
+    if options.basis is not None and options.model == "peaks":
+        options.parser.error("--basis takes the place of whole metabolites, not of peaks")
     if options.fit_range is not None:
         low, high = options.fit_range
         if not is_fit_range(low, high):
             options.parser.error("--fit-range must ascend, and hold 2.6 to 3.03 ppm")
         keywords["fit_range_ppm"] = (low, high)
     keywords |= {name: getattr(options, name) for name in GRID}
-    keywords["seed"] = options.random_seed
     return {**keywords, "level": options.level, "label": options.label}
 
 
 _ON_DEMAND = ("filter_kspace", "denoise", "suppress_lipids")
 GRID = ("lesion_mask", "contralateral_mask", "anatomy", "point_spread", "midline_mm")
+
+
+def judged_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``analyze`` takes of the options that commands with spectra share."""
+    basis = {} if options.basis is None else {"basis": options.basis}
+    return {**evidence_of(options), **basis, "seed": options.random_seed}
+
+
+def evidence_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``analyze`` takes of the options of ``add_context``."""
+    keywords: dict[str, Any] = {"context": context_of(options), "prior": prior_of(options)}
+    if options.criteria is not None:
+        keywords["criteria"] = criteria_of(options)
+    return keywords
 
 
 def context_of(options: argparse.Namespace) -> Context:

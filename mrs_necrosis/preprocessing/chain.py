@@ -164,31 +164,13 @@ def preprocess(
             raise SignalError(reason)
         if correct_eddy_currents is not False:
             reduced = eddy_currents.correct_eddy_currents(reduced)
-        with_residue, water_ppm = water.find_water(reduced)
-        height = water.water_height(reduced)
-        if remove_water is not False:
-            reduced = water.remove_water(
-                reduced, everywhere=remove_water is True, progress=progress
-            )
-
-        seen_ppm = np.where(with_residue, water_ppm, np.nan)
-        usable = None if reason else reduced.water
-        area = None if usable is None else eddy_currents.water_area(usable)
-        if usable is not None:
-            seen_ppm = _of_the_reference(usable, reduced.acquisition, seen_ppm)
-        spectra = Spectra(
-            fid=reduced.fid,
-            acquisition=reduced.acquisition,
-            affine=reduced.affine,
-            water_area=area,
-            history=reduced.history,
-            source_format=reduced.source_format,
-            water_ratio=water.water_ratio(reduced, height),
+        spectra, water_ppm = _without_water(
+            reduced, remove_water, has_reference=not reason, progress=progress
         )
         is_grid = spectra.voxels_to_fit.size > 1
         referenced = _referenced(
             spectra,
-            seen_ppm - WATER_PPM,
+            water_ppm - WATER_PPM,
             phase_of_water=not reason and correct_eddy_currents is not False,
             phase=phase is not False,
             shift=reference_shift is not False,
@@ -226,6 +208,35 @@ def _check_known(**numbers: object) -> None:
         if number is not None and not (isinstance(number, NUMBER) and math.isfinite(number)):
             msg = f"{name} must be a finite number; got {number!r}"
             raise ValueError(msg)
+
+
+def _without_water(
+    data: SpectralData,
+    remove: Switch,
+    *,
+    has_reference: bool,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Spectra, NDArray[np.float64]]:
+    """Return spectra without residual water, and where in ppm water was seen; NaN if nowhere."""
+    with_residue, residue_ppm = water.find_water(data)
+    height = water.water_height(data)
+    if remove is not False:
+        data = water.remove_water(data, everywhere=remove is True, progress=progress)
+    seen_ppm = np.where(with_residue, residue_ppm, np.nan)
+    area = None
+    if has_reference and data.water is not None:
+        area = eddy_currents.water_area(data.water)
+        seen_ppm = _of_the_reference(data.water, data.acquisition, seen_ppm)
+    spectra = Spectra(
+        fid=data.fid,
+        acquisition=data.acquisition,
+        affine=data.affine,
+        water_area=area,
+        history=data.history,
+        source_format=data.source_format,
+        water_ratio=water.water_ratio(data, height),
+    )
+    return spectra, seen_ppm
 
 
 def _of_the_reference(
