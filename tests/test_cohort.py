@@ -37,6 +37,7 @@ from mrs_necrosis.cohort import (
 )
 from mrs_necrosis.cohort.gathering import write_group_table
 from mrs_necrosis.cohort.listing import dataset_units, table_units
+from mrs_necrosis.cohort.sidecar import check_consistency, given_by, reported
 from mrs_necrosis.errors import FormatError, OutputError
 from mrs_necrosis.fitting import default_model
 from mrs_necrosis.io import read, write_nifti_mrs
@@ -202,11 +203,11 @@ def test_the_reporting_table_takes_numbers_and_known_words_of_the_sidecar(tmp_pa
         "Manufacturer": 3, "NumberOfTransients": "x", "AcquisitionVoxelSize": [1, "x", 0],
         "WaterSuppression": "yes",
     }  # fmt: skip
-    assert dataset.reported(more) == {}
+    assert reported(more) == {}
     named = {"Manufacturer": "Zzdoe", "BodyPart": "Zzdoe", "WaterSuppression": True,
              "WaterSuppressionTechnique": "Zzdoe"}  # fmt: skip
-    assert "Zzdoe" not in str(dataset.reported(named))
-    assert "not" in dataset.reported({"WaterSuppression": False})["water suppression, shim"]
+    assert "Zzdoe" not in str(reported(named))
+    assert "not" in reported({"WaterSuppression": False})["water suppression, shim"]
 
 
 @pytest.mark.parametrize(
@@ -322,8 +323,8 @@ def test_any_sidecar_is_used_or_refused(fields):
 
     known, problem = {}, "sidecar"
     try:
-        dataset.check_consistency(fields, data, path)
-        known = dataset.given_by(fields, data, path)
+        check_consistency(fields, data, path)
+        known = given_by(fields, data, path)
     except FormatError as error:
         problem = error.problem
 
@@ -341,7 +342,7 @@ def test_of_any_sidecar_only_numbers_and_known_words_are_reported(fields):
         r"( \([A-Za-z]+\))?; shim not available"
     )
 
-    assert all(known.fullmatch(text) for text in dataset.reported(fields).values())
+    assert all(known.fullmatch(text) for text in reported(fields).values())
 
 
 @settings(
@@ -387,7 +388,7 @@ def test_an_echo_time_of_zero_in_a_sidecar_is_not_stated(tmp_path, said, known):
     data = bids_dataset.made("mixed", 0, n_samples=512)
     silent = replace(data, acquisition=replace(data.acquisition, echo_time_s=None))
 
-    assert dataset.given_by({"EchoTime": said}, silent, tmp_path / "x.nii.gz") == known
+    assert given_by({"EchoTime": said}, silent, tmp_path / "x.nii.gz") == known
 
 
 # ---- what comes out ---------------------------------------------------------------------------
@@ -690,7 +691,7 @@ def test_an_unforeseen_error_is_one_unit_and_quotes_nothing(tmp_path, monkeypatc
     assert outcome.message in (out / "cohort.html").read_text()
     trace = (out / "logs" / "sub-01_svs.txt").read_text()
     assert trace.splitlines()[0].endswith("RuntimeError, last call last")
-    assert re.search(r"^mrs_necrosis\.cohort\.unit:\d+ in analyze_unit$", trace, re.MULTILINE)
+    assert re.search(r"^mrs_necrosis\.cohort\.run:\d+ in analyze_unit$", trace, re.MULTILINE)
     assert "Zzdoe" not in trace
     assert b"PLANTED" not in b"".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
 

@@ -22,7 +22,8 @@ import pytest
 from mrs_necrosis import analyze
 from mrs_necrosis.cli import main
 from mrs_necrosis.cohort import analyze_dataset
-from mrs_necrosis.cohort import unit as unit_module
+from mrs_necrosis.cohort import marker as marker_module
+from mrs_necrosis.cohort import run as run_module
 from mrs_necrosis.cohort.listing import dataset_units
 
 PRIORS = (0.3, 0.5)
@@ -38,17 +39,17 @@ def written(tmp_path_factory):
     root = bids_dataset.dataset(tmp_path_factory.mktemp("raw") / "raw", 1, n_samples=512)
     (unit,) = dataset_units(root)
     analyses = {
-        prior: unit_module.analyze_unit(unit, settings(Path("nowhere"), prior)) for prior in PRIORS
+        prior: run_module.analyze_unit(unit, settings(Path("nowhere"), prior)) for prior in PRIORS
     }
     expected = {
-        prior: unit_module.render_unit(unit, settings(Path("nowhere"), prior), analysis)
+        prior: run_module.render_unit(unit, settings(Path("nowhere"), prior), analysis)
         for prior, analysis in analyses.items()
     }
     return unit, analyses, expected
 
 
 def settings(out, prior):
-    return unit_module.Settings(
+    return run_module.Settings(
         out=out, keywords={"prior": prior}, figures=False, overwrite=True
     )  # fmt: skip
 
@@ -62,8 +63,8 @@ def writer(unit, analyses, out, priors):
         return child
     code = 1
     try:
-        unit_module.analyze_unit = lambda _, chosen: analyses[chosen.keywords["prior"]]
-        states = [unit_module.run_unit(unit, settings(out, prior)).state for prior in priors]
+        run_module.analyze_unit = lambda _, chosen: analyses[chosen.keywords["prior"]]
+        states = [run_module.run_unit(unit, settings(out, prior)).state for prior in priors]
         code = int(set(states) != {"done"})
     finally:
         os._exit(code)
@@ -79,9 +80,9 @@ def check_whole(out, unit, expected):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name in versions:
             assert path.read_bytes() in versions[name], name
-    marker = unit_module.read_marker(out / unit.marker)
+    marker = marker_module.read_marker(out / unit.marker)
     if marker.get("state") == "done":
-        assert unit_module._all_there(out, marker["files"])
+        assert marker_module.all_there(out, marker["files"])
         alone = [prior for prior in PRIORS if marker["files"] == digests(expected[prior])]
         assert len(alone) == 1
     elif marker:
@@ -129,7 +130,7 @@ def test_many_runs_into_one_folder_do_not_mix_their_files(written, tmp_path):
         for number in range(4)
     ]
     while True:
-        check_locked = unit_module.read_marker(tmp_path / unit.marker)
+        check_locked = marker_module.read_marker(tmp_path / unit.marker)
         assert check_locked.get("state") in {None, "writing", "done"}
         if not any(os.waitpid(child, os.WNOHANG)[0] == 0 for child in children[:1]):
             break

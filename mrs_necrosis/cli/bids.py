@@ -99,7 +99,7 @@ def run_bids(options: argparse.Namespace) -> int:
 
 
 def _list_units(units: list[Unit]) -> int:
-    from mrs_necrosis.cohort.unit import why_refused
+    from mrs_necrosis.cohort.run import why_refused
 
     refused = 0
     for unit in units:

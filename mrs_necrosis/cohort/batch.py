@@ -19,7 +19,9 @@ from mrs_necrosis.cohort.dask_cluster import DaskExecutor
 from mrs_necrosis.cohort.derivatives import check_ours, prepare, replace_ours, writing
 from mrs_necrosis.cohort.gathering import NO_RESULTS, markers, write_group_table, write_pages
 from mrs_necrosis.cohort.listing import LABEL, dataset_units, table_units
-from mrs_necrosis.cohort.unit import Outcome, Settings, Unit, read_marker, run_unit
+from mrs_necrosis.cohort.marker import read_marker
+from mrs_necrosis.cohort.run import run_unit
+from mrs_necrosis.cohort.unit import Outcome, Settings, Unit
 from mrs_necrosis.errors import FormatError, OutputError
 
 if TYPE_CHECKING:

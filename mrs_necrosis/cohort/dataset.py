@@ -1,20 +1,19 @@
-"""Spectroscopy in a BIDS dataset: which files there are, and what their sidecars say.
+"""Spectroscopy in a BIDS dataset: which files there are, and what belongs to each.
 
 BIDS 1.10 and later: ``sub-<label>[/ses-<label>]/mrs/`` holds ``_svs`` and ``_mrsi`` files in
 NIfTI-MRS and their water references ``_mrsref``, which ``ReferenceSignal`` in the sidecar links.
-Sidecars are inherited: one nearer to the file replaces, field by field, one further up. The
-validator does not compare sidecars with headers, so that is done here. For a grid, the sidecar's
-``AnatomicalImage`` is what its maps are laid on, and a lesion's mask may come from a dataset of
-derivatives: ``sub-<label>[_ses-<label>][...]_label-lesion_mask.nii.gz`` (or ``desc-lesion``).
+Sidecars are inherited: one nearer to the file replaces, field by field, one further up. For a
+grid, the sidecar's ``AnatomicalImage`` is what its maps are laid on, and a lesion's mask may come
+from a dataset of derivatives: ``sub-<label>[_ses-<label>][...]_label-lesion_mask.nii.gz`` (or
+``desc-lesion``).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mrs_necrosis.errors import FormatError
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from mrs_necrosis.spectra import SpectralData
 
 ENTITIES: Final = ("sub", "ses", "task", "acq", "nuc", "voi", "rec", "run", "echo", "inv")
 """The entities of the datatype ``mrs``, in the order in which BIDS writes them."""
@@ -38,14 +36,6 @@ _LABEL: Final = r"[A-Za-z0-9]+"
 _NAME: Final = re.compile(
     rf"(?P<entities>(?:[a-z]+-{_LABEL}_)*)(?P<suffix>[a-z]+)(?P<ending>\.nii(?:\.gz)?|\.json)"
 )
-_COMPARED: Final = (
-    ("SpectrometerFrequency", "MHz", 0.005),
-    ("SpectralWidth", "Hz", 0.01),
-    ("EchoTime", "s", 0.02),
-    ("NumberOfSpectralPoints", "points", 0.0),
-)
-"""Fields that sidecar and header both know, their unit, and by how much they may differ."""
-
 _LONG_NAMES: Final = {
     "subject": "sub", "session": "ses", "acquisition": "acq", "nucleus": "nuc", "volume": "voi",
     "reconstruction": "rec", "inversion": "inv",
@@ -56,10 +46,6 @@ _MASK: Final = re.compile(
 )
 _OF_THE_SCANNER: Final = frozenset({None, "orig", "T1w", "T2w", "FLAIR", "individual", "scanner"})
 """Spaces whose world coordinates are those of the spectra; a template's are not."""
-
-_WATER_SUPPRESSION: Final = ("VAPOR", "WET", "CHESS", "MOIST", "Excitation", "Inversion")
-
-_EDITED: Final = ("EditTarget", "EditCondition", "EditPulse")
 
 _MAX_SIDECAR_BYTES: Final = 2**24
 
@@ -102,6 +88,11 @@ class Acquired:
     def base(self) -> str:
         """The file's name without suffix: ``"sub-01_acq-press"``."""
         return "_".join(f"{key}-{value}" for key, value in self.entities.items())
+
+    @property
+    def place(self) -> list[str]:
+        """Folders of the participant and the session: ``["sub-01", "ses-2"]``."""
+        return _place(self.entities)
 
 
 def check_dataset(root: Path) -> None:
@@ -202,42 +193,55 @@ def _in_folder(
         if match is None or match["suffix"] not in _SUFFIXES or match["ending"] == ".json":
             continue
         entities = _entities(match["entities"])
-        place = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
-        if place != list(path.relative_to(root).parts[:-2]) or not set(entities) <= set(ENTITIES):
+        is_in_place = _place(entities) == list(path.relative_to(root).parts[:-2])
+        if not (is_in_place and set(entities) <= set(ENTITIES)):
             _LOGGER.warning("a file is not named as BIDS wants it and was left out")
             continue
-        if not _passes(entities, filters.get(match["suffix"], {})):
-            continue
-        metadata, problem, notes = {}, "", []
-        try:
-            metadata = sidecar(root, path)
-        except FormatError as error:  # of this acquisition alone
-            problem = f"one of its sidecars {error.problem}"
-        absent = [name for name in REQUIRED if name not in metadata]
-        if absent:
-            notes.append(f"The sidecar lacks {', '.join(absent)}, which BIDS requires.")
-        water, note = _water(root, path, metadata)
-        notes += [note] if note else []
-        anatomy = lesion = None
-        if match["suffix"] == "mrsi":
-            anatomy, note = _anatomy(root, path, metadata)
-            notes += [note] if note else []
-            lesion, note = _lesion(derivatives, place)
-            notes += [note] if note else []
-        found.append(
-            Acquired(
-                path=path,
-                entities={key: entities[key] for key in ENTITIES if key in entities},
-                suffix=match["suffix"],
-                metadata=metadata,
-                water=water,
-                notes=tuple(notes),
-                anatomy=anatomy,
-                lesion=lesion,
-                problem=problem,
-            )
-        )
+        if _passes(entities, filters.get(match["suffix"], {})):
+            ordered: dict[str, str] = {key: entities[key] for key in ENTITIES if key in entities}
+            found.append(_acquired(root, path, ordered, match["suffix"], derivatives))
     return found
+
+
+def _acquired(
+    root: Path,
+    path: Path,
+    entities: Mapping[str, str],
+    suffix: str,
+    derivatives: tuple[Path, ...],
+) -> Acquired:
+    """Return a spectroscopy file with what its sidecars and links lead to."""
+    metadata, problem, notes = {}, "", []
+    try:
+        metadata = sidecar(root, path)
+    except FormatError as error:  # of this acquisition alone
+        problem = f"one of its sidecars {error.problem}"
+    absent = [name for name in REQUIRED if name not in metadata]
+    if absent:
+        notes.append(f"The sidecar lacks {', '.join(absent)}, which BIDS requires.")
+    water, lost = _water(root, path, metadata)
+    notes += [lost] if lost else []
+    anatomy = lesion = None
+    if suffix == "mrsi":
+        anatomy, lost = _anatomy(root, path, metadata)
+        notes += [lost] if lost else []
+        lesion, lost = _lesion(derivatives, _place(entities))
+        notes += [lost] if lost else []
+    return Acquired(
+        path=path,
+        entities=entities,
+        suffix=suffix,
+        metadata=metadata,
+        water=water,
+        notes=tuple(notes),
+        anatomy=anatomy,
+        lesion=lesion,
+        problem=problem,
+    )
+
+
+def _place(entities: Mapping[str, str]) -> list[str]:
+    return [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
 
 
 def read_filters(path: Path) -> dict[str, dict[str, Any]]:
@@ -447,147 +451,3 @@ def _follow(root: Path, path: Path, link: object) -> Path | None:
         return target if inside and target.is_file() else None
     except (OSError, ValueError):
         return None
-
-
-def given_by(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> dict[str, Any]:
-    """Return what the sidecar says and the header does not, as ``read`` takes it.
-
-    Parameters
-    ----------
-    metadata : mapping
-        The sidecar's fields.
-    data : SpectralData
-        What the header said.
-    path : Path
-        The file, for the error.
-
-    Returns
-    -------
-    dict
-        Such as ``{"echo_time_s": 0.03}``.
-
-    Raises
-    ------
-    FormatError
-        If a number is impossible.
-    """
-    from mrs_necrosis.io.recording import sequence_name
-
-    said = {
-        "echo_time_s": _scalar(metadata.get("EchoTime")) or None,  # 0 stands for not stated
-        "repetition_time_s": _scalar(metadata.get("RepetitionTime")),
-        "mixing_time_s": _scalar(metadata.get("MixingTime")),
-        "sequence": sequence_name(
-            metadata.get("PulseSequenceType"), free_text=[metadata.get("SequenceName")]
-        ),
-    }
-    known: dict[str, Any] = {
-        name: value
-        for name, value in said.items()
-        if value is not None and getattr(data.acquisition, name) is None
-    }
-    try:
-        replace(data.acquisition, **known)
-    except ValueError as error:
-        # it quotes the number and its unit
-        raise FormatError(path, f"its sidecar is wrong: {error}") from None
-    return known
-
-
-def reported(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a sidecar says of items of the MRSinMRS table: numbers and known words only.
-
-    Parameters
-    ----------
-    metadata : mapping
-        The sidecar's fields.
-
-    Returns
-    -------
-    dict of str to str
-        Value by item.
-    """
-    from mrs_necrosis.io.recording import manufacturer_name
-
-    said = {}
-    maker = manufacturer_name(metadata.get("Manufacturer"))
-    if maker is not None:
-        said["manufacturer"] = maker
-    transients = _scalar(metadata.get("NumberOfTransients"))
-    if transients is not None and 1 <= transients <= 1e6:
-        said["averages"] = f"{transients:.0f}"
-    size = metadata.get("AcquisitionVoxelSize")
-    edges = [_scalar(edge) for edge in size] if isinstance(size, list) else []
-    if len(edges) == 3 and all(edge is not None and 0 < edge < 1000 for edge in edges):
-        said["nominal voxel size"] = " x ".join(f"{edge:.3g}" for edge in edges) + " mm"
-    if metadata.get("BodyPart") == "BRAIN":
-        said["volume of interest"] = "brain"
-    suppressed = metadata.get("WaterSuppression")
-    if isinstance(suppressed, bool):
-        technique = metadata.get("WaterSuppressionTechnique")
-        how = f" ({technique})" if technique in _WATER_SUPPRESSION else ""
-        words = f"water suppressed{how}" if suppressed else "water not suppressed"
-        said["water suppression, shim"] = f"{words}; shim not available"
-    return said
-
-
-def check_consistency(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> None:
-    """Refuse a file whose sidecar contradicts its header, or says that it is edited.
-
-    Parameters
-    ----------
-    metadata : mapping
-        The sidecar's fields; a number may stand alone or in a list.
-    data : SpectralData
-        What the header said.
-    path : Path
-        The file, for the error.
-
-    Raises
-    ------
-    FormatError
-        With both numbers.
-    """
-    from mrs_necrosis.io.recording import nucleus_name
-
-    if any(metadata.get(name) for name in _EDITED):
-        raise FormatError(
-            path, "is an edited acquisition, as its sidecar says; only unedited ones are analysed"
-        )
-    acquisition = data.acquisition
-    nucleus = metadata.get("ResonantNucleus")
-    name = nucleus_name(nucleus[0] if isinstance(nucleus, list) and nucleus else nucleus)
-    if name is not None and acquisition.nucleus not in {None, name}:
-        raise FormatError(
-            path,
-            f"its sidecar and its header contradict each other: ResonantNucleus is {name} in the "
-            f"one and {acquisition.nucleus} in the other; correct the wrong one",
-        )
-    header = {
-        "SpectrometerFrequency": acquisition.spectrometer_frequency_mhz,
-        "SpectralWidth": acquisition.spectral_width_hz,
-        "EchoTime": acquisition.echo_time_s,
-        "NumberOfSpectralPoints": float(data.n_samples),
-    }
-    for field, unit, tolerance in _COMPARED:
-        said, known = _scalar(metadata.get(field)), header[field]
-        if said is None or known is None:
-            continue
-        if not math.isclose(said, known, rel_tol=tolerance, abs_tol=1e-9):
-            raise FormatError(
-                path,
-                f"its sidecar and its header contradict each other: {field} is {said:g} {unit} "
-                f"in the one and {known:g} {unit} in the other; correct the wrong one",
-            )
-
-
-def _scalar(value: object) -> float | None:
-    if isinstance(value, list) and value and all(item == value[0] for item in value):
-        value = value[0]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # JSON has integers of any length
-        return None
-    return number if math.isfinite(number) else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import mrs_necrosis
-from mrs_necrosis.cohort.unit import LOGS, locked
+from mrs_necrosis.cohort.marker import LOGS, locked, not_ours
 from mrs_necrosis.errors import OutputError, name_of
 from mrs_necrosis.staging import sweep, write_atomically
 
@@ -83,13 +83,17 @@ def _link(root: Path, out: Path) -> str:
         return root.resolve().as_uri()
 
 
+def dictionary(columns: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return a data dictionary as BIDS wants it beside a table."""
+    return {name: {"Description": text} for name, text in columns.items()}
+
+
 def replace_ours(path: Path, data: bytes, mark: bytes) -> None:
     """Write a file; one of that name without our mark is left alone and refused."""
     if path.exists():
         with path.open("rb") as file:
             if mark not in file.read(4096):
-                msg = f"{path.name} exists and is not a result of mrs-necrosis; move it away"
-                raise OutputError(msg)
+                raise not_ours(path)
     _replace(path, data)
 
 

@@ -6,8 +6,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from mrs_necrosis.cohort.derivatives import replace_ours, writing
-from mrs_necrosis.cohort.unit import STATUS_ENDING, dictionary, locked, read_marker
+from mrs_necrosis.cohort.derivatives import dictionary, replace_ours, writing
+from mrs_necrosis.cohort.marker import locked, read_marker
+from mrs_necrosis.cohort.unit import STATUS_ENDING
 from mrs_necrosis.errors import FormatError
 
 if TYPE_CHECKING:

@@ -110,7 +110,7 @@ def dataset_units(
 
 
 def _unit(one: dataset.Acquired, tag: str, links: tuple[str, ...]) -> Unit:
-    levels = [f"{key}-{one.entities[key]}" for key in ("sub", "ses") if key in one.entities]
+    levels = one.place
     return Unit(
         name=one.base,
         source=one.path,
@@ -154,8 +154,7 @@ def _deidentified(units: list[Unit], everything: list[dataset.Acquired]) -> list
 
     firsts: dict[tuple[str, ...], Path] = {}
     for one in everything:
-        who, *visit = (f"{key}-{one.entities[key]}" for key in ("sub", "ses")
-                       if key in one.entities)  # fmt: skip
+        who, *visit = one.place
         firsts.setdefault((who,), one.path)
         firsts.setdefault((who, *visit), one.path)
     names = {key: sha256(path)[:12] for key, path in firsts.items()}
