@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.classifier.judging import detected_ranges, judge
 from mrs_necrosis.classifier.scoring import (
     INDETERMINATE,
     NECROSIS,
@@ -13,8 +14,6 @@ from mrs_necrosis.classifier.scoring import (
     Score,
     Scoring,
     are_opposed,
-    detected_ranges,
-    judge,
     label_codes,
     score,
     weigh,

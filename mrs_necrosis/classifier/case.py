@@ -10,8 +10,9 @@ import numpy as np
 from mrs_necrosis.areas import PeakAreas, check_areas
 from mrs_necrosis.arguments import check_each, check_type
 from mrs_necrosis.classifier.context import Context
+from mrs_necrosis.classifier.judging import detected_ranges
 from mrs_necrosis.classifier.quality_gates import quality_checks
-from mrs_necrosis.classifier.scoring import Scoring, detected_ranges, score, weigh
+from mrs_necrosis.classifier.scoring import Scoring, score, weigh
 from mrs_necrosis.classifier.tissue_gates import tissue_checks
 from mrs_necrosis.criteria import Criterion, load_criteria
 from mrs_necrosis.quality import Quality, QualityThresholds

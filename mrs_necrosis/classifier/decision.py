@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from mrs_necrosis.areas import PeakAreas, check_areas
 from mrs_necrosis.arguments import check_probability, check_whole
 from mrs_necrosis.assessment import LABELS, Assessment, Evidence, Favors, Finding
-from mrs_necrosis.classifier import phrasing
 from mrs_necrosis.classifier.case import nominal_score, prepared
+from mrs_necrosis.classifier.caveats import Facts, caveats, suggestions
 from mrs_necrosis.classifier.context import Context
 from mrs_necrosis.classifier.draws import draw
 from mrs_necrosis.classifier.evidence_gates import TOGETHER, Others, evidence_checks
 from mrs_necrosis.classifier.findings import GridFinding, finding_of, grid_findings, other_findings
+from mrs_necrosis.classifier.phrasing import paragraph
 from mrs_necrosis.classifier.scenarios import lactate_scenarios, lipid_scenarios
 from mrs_necrosis.classifier.scoring import (
     INDETERMINATE,
@@ -206,7 +207,7 @@ def assess(
         gates=gates,
         combined=combined,
     )
-    facts = phrasing.Facts(
+    facts = Facts(
         case=case,
         lipid_scenarios=lipid_scenarios(case),
         lactate_scenarios=lactate_scenarios(case, nominal),
@@ -214,10 +215,10 @@ def assess(
     )
     found = replace(
         found,
-        caveats=phrasing.caveats(found, facts),
-        suggestions=phrasing.suggestions(found, facts),
+        caveats=caveats(found, facts),
+        suggestions=suggestions(found, facts),
     )
-    return replace(found, paragraph=phrasing.paragraph(found, facts))
+    return replace(found, paragraph=paragraph(found, facts))
 
 
 def assess_grid(

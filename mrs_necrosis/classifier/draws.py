@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrs_necrosis.classifier.judging import judge, plain_ranges
 from mrs_necrosis.classifier.scoring import (
     INDETERMINATE,
     NECROSIS,
     RECURRENCE,
     Score,
     are_opposed,
-    judge,
     label_codes,
-    plain_ranges,
     score,
 )
 

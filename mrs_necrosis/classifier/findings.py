@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrs_necrosis.assessment import LABELS, Favors, Finding
-from mrs_necrosis.classifier.scoring import (
-    NOT_EVALUABLE,
-    detected_ranges,
-    involves_lipid,
-    judge,
-)
+from mrs_necrosis.classifier.judging import detected_ranges, judge
+from mrs_necrosis.classifier.scoring import NOT_EVALUABLE, involves_lipid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +18,8 @@ if TYPE_CHECKING:
     from mrs_necrosis.classifier.case import Case
     from mrs_necrosis.classifier.context import Reading
     from mrs_necrosis.classifier.draws import Draws
-    from mrs_necrosis.classifier.scoring import Ranges, Score, Weighted
+    from mrs_necrosis.classifier.judging import Ranges
+    from mrs_necrosis.classifier.scoring import Score, Weighted
     from mrs_necrosis.criteria import Criterion
 
 

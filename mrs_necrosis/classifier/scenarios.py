@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mrs_necrosis.classifier.case import nominal_score
-from mrs_necrosis.classifier.scoring import plain_ranges, score
+from mrs_necrosis.classifier.judging import plain_ranges
+from mrs_necrosis.classifier.scoring import score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
