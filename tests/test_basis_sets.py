@@ -11,7 +11,8 @@ from basis_files import macromolecules
 from mrs_necrosis import Acquisition, Spectra, read
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting import default_model, fit
-from mrs_necrosis.fitting.basis import compare, model_from_basis
+from mrs_necrosis.fitting.basis import model_from_basis
+from mrs_necrosis.fitting.matching import compare
 from mrs_necrosis.io.basis import read_basis
 
 ACQUISITION = Acquisition(

@@ -3,7 +3,8 @@
 from mrs_necrosis.fitting.band import within
 from mrs_necrosis.fitting.echo import suited_model
 from mrs_necrosis.fitting.engine import fit
-from mrs_necrosis.fitting.model import Baseline, Component, Model, Parameter, default_model
+from mrs_necrosis.fitting.model import Baseline, Component, Model, Parameter
+from mrs_necrosis.fitting.priors import default_model
 from mrs_necrosis.fitting.result import Curves, Fit
 
 __all__ = [

@@ -23,9 +23,9 @@ from mrs_necrosis.fitting.kernels.search import (
     minimise_range,
     spectrum_range,
 )
-from mrs_necrosis.fitting.model import default_model
 from mrs_necrosis.fitting.objective import Box, Objective
 from mrs_necrosis.fitting.posterior import TRUST, Posterior
+from mrs_necrosis.fitting.priors import default_model
 from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.varpro import INTEGRATED, MOST_ITERATIONS, TOLERANCE, State
 from mrs_necrosis.spectra import Acquisition, Spectra

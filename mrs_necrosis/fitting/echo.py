@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mrs_necrosis.fitting.model import Model, default_model
+from mrs_necrosis.fitting.model import Model
 from mrs_necrosis.fitting.optimum import noise_in_fit, noise_unit, optimise
 from mrs_necrosis.fitting.pieces import PIECE, some_of
 from mrs_necrosis.fitting.posterior import log_evidence
+from mrs_necrosis.fitting.priors import default_model
 from mrs_necrosis.fitting.problem import prepare
 from mrs_necrosis.fitting.solver import choose_backend, solver_for
 from mrs_necrosis.spectra import Spectra

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mrs_necrosis.areas import PeakAreas
-from mrs_necrosis.fitting.model import group_protons
+from mrs_necrosis.fitting.priors import group_protons
 
 WATER_G_PER_MOL: Final = 18.015
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import zoom_fft
 
 from mrs_necrosis.arguments import check_type
 from mrs_necrosis.constants import LACTATE_J_HZ
@@ -271,6 +270,8 @@ def _stretch(band: Band, spectra: Spectra, good: NDArray[np.intp], found: Refere
     )
     if 4 * np.count_nonzero(suspect) < len(rows):
         return 1.0
+    from scipy.signal import zoom_fft  # takes longer to import than all else of a search
+
     asked = rows[suspect]
     fid = spectra.fid.reshape(-1, spectra.n_samples)[good[asked]]
     first, last = bank.frequency_hz[[0, -1]]
