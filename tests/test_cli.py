@@ -135,7 +135,7 @@ def test_overwrite_spares_a_foreign_file(capsys, tmp_path):
 
 
 def test_a_result_is_replaced_only_when_asked(capsys, tmp_path):
-    assert command(capsys, "analyze", *PEAKS, "--out", tmp_path)[0] == 0
+    assert command(capsys, "analyze", *PEAKS, "--out", tmp_path, "--no-figures")[0] == 0
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
     code, out, err = command(capsys, "analyze", *PEAKS, "--out", tmp_path)
@@ -150,10 +150,11 @@ def test_more_results_of_an_earlier_command_do_not_stay(capsys, tmp_path):
     table = tmp_path / "one.toml"
     table.write_text(sample_path("reference_case.toml").read_text("utf-8"), "utf-8")
     out = tmp_path / "out"
-    command(capsys, "analyze", table, table, table, "--out", out)
+    arguments = ("--out", out, "--no-figures")
+    command(capsys, "analyze", table, table, table, *arguments)
     (out / "003" / "notes.txt").write_text("mine")
 
-    assert command(capsys, "analyze", table, table, "--out", out, "--overwrite")[0] == 0
+    assert command(capsys, "analyze", table, table, *arguments, "--overwrite")[0] == 0
 
     assert {path.name for path in out.iterdir()} == {"001", "002", "003", "ratios.tsv"}
     assert [path.name for path in (out / "003").iterdir()] == ["notes.txt"]
@@ -294,7 +295,7 @@ def test_what_is_said_of_one_of_several_inputs_names_it(capsys, tmp_path):
 def test_several_inputs_get_numbered_folders_and_one_table(capsys, tmp_path):
     table = sample_path("reference_case.toml")
 
-    code, out, _ = command(capsys, "analyze", table, *PEAKS, "--out", tmp_path)
+    code, out, _ = command(capsys, "analyze", table, *PEAKS, "--out", tmp_path, "--no-figures")
 
     assert code == 0
     assert (tmp_path / "001" / "report.html").exists()
@@ -308,7 +309,9 @@ def test_one_bad_input_does_not_stop_the_others(capsys, tmp_path):
     bad = tmp_path / "bad.rda"
     bad.write_bytes(b"\x00" * 100)
 
-    code, out, err = command(capsys, "analyze", bad, *PEAKS, "--out", tmp_path / "out")
+    code, out, err = command(
+        capsys, "analyze", bad, *PEAKS, "--out", tmp_path / "out", "--no-figures"
+    )
 
     assert code == EXIT_SOME_FAILED
     assert "bad.rda" in err

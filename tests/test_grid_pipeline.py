@@ -203,7 +203,8 @@ def test_a_grid_is_not_written_over_without_being_told(written, capsys):
     assert code != 0
     assert "exists already" in capsys.readouterr().err
     assert (out / "maps" / "grid_desc-label_mrsmap.json").read_bytes() == before
-    assert main(["analyze", str(source), "--out", str(out), "--quiet", "--overwrite"]) == 0
+    told = ["--quiet", "--overwrite", "--no-figures"]
+    assert main(["analyze", str(source), "--out", str(out), *told]) == 0
 
 
 def test_an_interrupted_analysis_goes_on_from_its_folder(spectra, tmp_path, monkeypatch):
@@ -220,7 +221,7 @@ def test_an_interrupted_analysis_goes_on_from_its_folder(spectra, tmp_path, monk
     kept = sorted((out / ".unfinished").iterdir())
     times = [path.stat().st_mtime_ns for path in kept]
     seen = []
-    analyze(spectra, out=out, progress=lambda done, _: seen.append(
+    analyze(spectra, out=out, figures=False, progress=lambda done, _: seen.append(
         [path.stat().st_mtime_ns for path in kept]))  # fmt: skip
 
     assert len(kept) == 2
