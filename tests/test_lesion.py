@@ -146,6 +146,21 @@ def test_the_spread_and_its_own_error_are_those_of_a_line():
     assert index.sd[0, 0, 0] == pytest.approx(np.sqrt(1 / n + z**2 / (2 * (n - 2))), rel=1e-6)
 
 
+def test_a_lesion_of_a_third_of_the_voxels_does_not_draw_the_line_itself():
+    tumour = np.zeros((10, 6, 1), dtype=bool)
+    tumour[:5, :4] = True
+    areas = brain(shape=tumour.shape, tumour=tumour)
+    # it has lost its NAA and little more: Cho of the whole grid says nothing about NAA
+    values = areas.values.copy()
+    values[tumour] = [1.0, 1.0, 0.4]
+
+    index = cho_naa_index(PeakAreas(NAMES, values, areas.covariance), usable=usable(areas))
+
+    assert (index.value[tumour] > 5).all()
+    assert not index.normal[tumour].any()
+    assert index.normal[~tumour].sum() >= 36
+
+
 def test_a_minority_on_a_line_is_no_normal_tissue():
     areas = brain(sd=1e-9)
     values = areas.values.copy()

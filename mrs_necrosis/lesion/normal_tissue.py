@@ -77,6 +77,13 @@ def _line(
     return line, spread, information * spread**2
 
 
+def _outlying(quotient: NDArray[np.float64], limit_sd: float) -> NDArray[np.bool_]:
+    """Return which lie far above the median: a lesion of a third would draw the line itself."""
+    far = np.log(quotient) - np.log(np.median(quotient))
+    spread = 1.4826 * np.median(np.abs(far))  # of a normal distribution
+    return np.asarray(far > limit_sd * max(spread, 1e-9))
+
+
 def _why_no_line(found: int, started: int, minimum: int, *, rises: bool) -> str:
     """Return why the voxels that were left as normal are not; empty if they are."""
     if found < minimum:
@@ -117,9 +124,10 @@ def cho_naa_index(
 ) -> ChoNAAIndex:
     r"""Return the Cho/NAA index of a grid.
 
-    Cho is regressed on NAA over the presumed-normal voxels; those further than `removal_sd`
-    standard deviations *above* the line are removed and the line is drawn again, until no voxel
-    is removed. The index is :math:`z = (Cho - a - b\,NAA) / s`.
+    Cho is regressed on NAA over the presumed-normal voxels, without those whose Cho/NAA lies more
+    than `removal_sd` robust standard deviations above their median; those further than
+    `removal_sd` standard deviations *above* the line are removed and the line is drawn again,
+    until no voxel is removed. The index is :math:`z = (Cho - a - b\,NAA) / s`.
 
     Parameters
     ----------
@@ -132,7 +140,7 @@ def cho_naa_index(
     minimum : int
         Fewer normal voxels than this: refused.
     removal_sd : float
-        Distance above the line beyond which a voxel is not normal.
+        Distance above the median, and above the line, beyond which a voxel is not normal.
 
     Returns
     -------
@@ -142,7 +150,9 @@ def cho_naa_index(
 
     Notes
     -----
-    The procedure is McKnight's as it is described by others; the paper itself was not read.
+    The procedure is McKnight's as it is described by others; the paper itself was not read. The
+    median is ours: on a grid of which the lesion takes a third, line and spread of all voxels
+    gave its rim, with a Cho/NAA of 3.4, an index of 1.
     Cutting a normal distribution again and again at 2 sd makes its spread 9 % too small, so that
     published cut-offs (2, 2.5) are on that scale; nothing is corrected here.
 
@@ -175,6 +185,8 @@ def cho_naa_index(
 
     minimum = max(minimum, 3)
     normal = start.copy()
+    if start.sum() >= minimum:
+        normal[start] = ~_outlying(cho[start] / naa[start], removal_sd)
     line, spread, line_covariance = np.full(2, np.nan), float("nan"), np.full((2, 2), np.nan)
     while normal.sum() >= minimum:
         line, spread, line_covariance = _line(naa[normal], cho[normal])
