@@ -77,6 +77,17 @@ def test_the_interval_of_a_factor_is_one_of_factors():
     assert words in found.sentence
 
 
+def test_an_interval_that_ends_at_no_change_has_no_minus_zero():
+    areas = PeakAreas(("Cho", "NAA"), [3.0, 1.0], np.eye(2) * 0.01)
+    higher = PeakAreas(("Cho", "NAA"), [4.0, 1.0], np.eye(2) * 0.01)
+
+    course = followup([Visit.of("2024-03", areas), Visit.of("2024-05", higher)])
+
+    assert "Cho/NAA from March 2024 to May 2024: up by 33 % (95 % interval 0 % to +78 %)" in str(
+        course
+    )
+
+
 def test_day_to_day_scatter_makes_a_change_less_certain():
     visits = [visit("2012-09", FIRST, **SAME), visit("2012-12", [3.6, 1.4, 1.0, 1.06], **SAME)]
 

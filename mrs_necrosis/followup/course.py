@@ -179,4 +179,5 @@ def _times(factor: float) -> str:
 def _percent(factor: float) -> str:
     if math.isinf(factor):
         return "no limit"
-    return f"{100 * (factor - 1):+.0f} %".replace("-", "\N{MINUS SIGN}")
+    percent = round(100 * (factor - 1))
+    return f"{percent:+d} %".replace("-", "\N{MINUS SIGN}") if percent else "0 %"
