@@ -392,6 +392,7 @@ def test_a_misplaced_water_reference_is_refused(capsys, arguments, message):
             "--prior narloch is of metastases, not of another",
         ),
         (["analyze", "x.rda", "--level", "95"], "between 0 and 1"),
+        (["simulate", "mixed", "--out", "x.nii", "--snr", "0"], "a number above 0; got '0'"),
         (["analyze", "x.rda", "--nprocs", "2"], "--nprocs and --mem-mb go with --table"),
         (["analyze", "x.rda", "--mem-mb", "800"], "--nprocs and --mem-mb go with --table"),
         (["analyze", "x.rda", "--work-dir", "w"], "unrecognized arguments: --work-dir"),

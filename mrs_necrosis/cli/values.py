@@ -58,7 +58,8 @@ def _number(low: float, high: float, fits: Callable[[float], bool]) -> Callable[
         except ValueError:
             value = math.nan
         if not fits(value):
-            msg = f"must be a number between {low:g} and {high:g}; got {text!r}"
+            room = f"above {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
+            msg = f"must be a number {room}; got {text!r}"
             raise argparse.ArgumentTypeError(msg)
         return value
 
