@@ -18,6 +18,7 @@ from mrs_necrosis.classifier import GridAssessment
 from mrs_necrosis.errors import printable
 from mrs_necrosis.fitting.result import Fit
 from mrs_necrosis.maps.grid import GridResult
+from mrs_necrosis.maps.placement import Placement
 from mrs_necrosis.quality import Quality
 from mrs_necrosis.ratios import Ratio
 from mrs_necrosis.spectra import Acquisition, Spectra
@@ -73,6 +74,8 @@ class Analysis:
         Labels and evidence of every voxel of a grid.
     grid_result : GridResult or None
         Maps, own normal tissue, lesion and reasons of a fitted grid.
+    placement : Placement or None
+        Where a single voxel lies; None without anatomy and mask.
     spectra : Spectra or None
         What was fitted; None for a peak table.
     fit : Fit or None
@@ -91,6 +94,7 @@ class Analysis:
     assessment: Assessment | None
     grid_assessment: GridAssessment | None = None
     grid_result: GridResult | None = None
+    placement: Placement | None = None
     spectra: Spectra | None = None
     fit: Fit | None = None
     echo_time_s: float | None = None

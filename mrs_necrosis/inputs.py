@@ -19,9 +19,11 @@ from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.spectra import Spectra, SpectralData
 
 if TYPE_CHECKING:
+    from mrs_necrosis.classifier.context import Context
     from mrs_necrosis.io import PeakTable
     from mrs_necrosis.lesion.masks import PointSpread
     from mrs_necrosis.maps.grid import Surroundings
+    from mrs_necrosis.maps.placement import Placement
 
 Image = str | os.PathLike[str] | tuple[NDArray[Any], NDArray[np.float64]]
 """An image: a file, or an array and its affine."""
@@ -141,7 +143,7 @@ def surroundings(
     point_spread: PointSpread = "hamming",
     midline_mm: float = 0.0,
 ) -> Surroundings | None:
-    """Read what lies around a grid.
+    """Read what lies around the spectra.
 
     Parameters
     ----------
@@ -196,15 +198,42 @@ def surroundings(
     )
 
 
-def check_position(data: SpectralData | Spectra | PeakTable) -> None:
-    """Refuse masks and anatomy for what is no grid with a position."""
-    is_grid = isinstance(data, (SpectralData, Spectra)) and np.prod(data.fid.shape[:3]) > 1
-    if not is_grid:
-        msg = "masks and anatomy belong to a grid of voxels; this is a single one"
+def check_position(data: SpectralData | Spectra | PeakTable, around: Surroundings) -> None:
+    """Refuse masks and anatomy for what has no position, and a grid's for a single voxel.
+
+    Raises
+    ------
+    SignalError
+        With the way out.
+    """
+    if not isinstance(data, (SpectralData, Spectra)):
+        msg = "masks and anatomy belong to spectra; a peak table does not say where it is from"
         raise SignalError(msg)
-    if data.affine is None:  # type: ignore[union-attr]
+    if data.affine is None:
         msg = (
-            "masks and anatomy need the position of the grid, which this file does not give; "
+            "masks and anatomy need the position of the spectra, which this file does not give; "
             "convert it to NIfTI-MRS with an affine"
         )
         raise SignalError(msg)
+    if around.reference is not None and np.prod(data.fid.shape[:3]) == 1:
+        msg = (
+            "a mask of normal tissue belongs to a grid; beside a single voxel give one of the "
+            "other side (on the command line --contralateral)"
+        )
+        raise SignalError(msg)
+
+
+def placed(
+    context: Context | None, around: Surroundings | None, data: object
+) -> tuple[Context | None, Placement | None]:
+    """Return where a single voxel lies, and a context that says how much of it is lesion."""
+    from mrs_necrosis.classifier.context import Context
+    from mrs_necrosis.maps.placement import placement
+
+    if around is None or not isinstance(data, Spectra) or data.fid[..., 0].size != 1:
+        return context, None
+    assert data.affine is not None  # or it was refused
+    place = placement(around, data.affine)
+    if place.lesion_share is not None:
+        context = replace(context or Context(), lesion_share=place.lesion_share)
+    return context, place

@@ -35,6 +35,7 @@ from mrs_necrosis.inputs import (
     Input,
     check_given,
     check_position,
+    placed,
     read_input,
     surroundings,
 )
@@ -136,8 +137,8 @@ def analyze(
         What the source is called in the outputs. File names are not written, because they may
         name a person.
     lesion_mask, contralateral_mask, anatomy : path, (array, affine) or None
-        Of a grid: where the lesion is (any space), where normal tissue is (found by itself if
-        None), and what to lay the maps on. A mask holds shares between 0 and 1, or labels in
+        Where the lesion is (any space), of a grid where normal tissue is (found by itself if
+        None), and what to lay maps or voxel on. A mask holds shares between 0 and 1, or labels in
         whole numbers, of which all above 0 count.
     point_spread : {"hamming", "sinc", "box"}
         Response of a voxel of the grid, for the masks.
@@ -195,7 +196,7 @@ def analyze(
     around = surroundings(lesion_mask, contralateral_mask, anatomy, point_spread, midline_mm)
     data = read_input(source, water_reference, acquisition)
     if around is not None:
-        check_position(data)
+        check_position(data, around)
     if isinstance(data, SpectralData):
         data = _preprocessed(data, preprocessing or {}, progress)
     fitted = None
@@ -204,6 +205,7 @@ def analyze(
         laid = _model(data, model, basis, fit_range_ppm)
         keep = None if out is None else Path(out) / _UNFINISHED
         fitted = _fitted(data, laid, progress, executor, keep, threads)
+    known, place = placed(context, around, data)
     areas = (data.areas if fitted is None else fitted.areas).with_ll()  # type: ignore[union-attr]
     conditions = data.acquisition if isinstance(data, Spectra) else data
     evidence: dict[str, Any] = {
@@ -211,7 +213,7 @@ def analyze(
         "acquisition": conditions,
         "criteria": criteria,
         "prior": prior,
-        "context": context,
+        "context": known,
         "seed": seed,
     }
     of_voxel, of_grid, maps = _judged(areas, fitted, evidence, around, level)
@@ -236,6 +238,7 @@ def analyze(
         echo_time_s=conditions.echo_time_s,
         field_t=conditions.field_t,
         level=level,
+        placement=place,
         provenance=provenance_of(data, fitted, parameters),
     )
     if out is not None:

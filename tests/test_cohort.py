@@ -1193,6 +1193,26 @@ def test_a_grid_gets_its_anatomy_and_its_lesion(with_masks, tmp_path):
     assert [one.state for one in without.outcomes] == ["done"]  # the mask is part of the input
 
 
+def test_a_single_voxel_gets_its_anatomy_and_its_lesion(with_masks, tmp_path):
+    root, masks = (shutil.copytree(one, tmp_path / one.name) for one in with_masks)
+    for path in root.glob("sub-01/mrs/*"):
+        path.unlink()
+    data = replace(bids_dataset.made("radiation_necrosis", 0), affine=np.diag([20.0, 20, 20, 1]))
+    link = "bids::sub-01/anat/sub-01_T1w.nii.gz"
+    metadata = bids_dataset.sidecar(data, AnatomicalImage=link)
+    bids_dataset.add(root, "sub-01", data, metadata=metadata)
+    out = tmp_path / "out"
+
+    result = analyze_dataset(root, out, derivatives={"masks": masks})
+
+    assert [one.message for one in result.outcomes] == [""]
+    fit = json.loads((out / "sub-01/mrs/sub-01_desc-fit_mrs.json").read_text())
+    assert 0 <= fit["placement"]["lesion_share"] < 0.5
+    assert fit["assessment"]["favors"] == "not-evaluable"
+    assert (out / "sub-01/figures/sub-01_desc-position_mrs.png").exists()
+    assert validator(out).returncode == 0
+
+
 def test_what_is_not_the_lesion_of_a_grid_is_noted(with_masks, tmp_path):
     root, masks = (shutil.copytree(one, tmp_path / one.name) for one in with_masks)
     folder = masks / "sub-01" / "anat"
@@ -1242,7 +1262,7 @@ def test_anatomy_without_a_place_of_the_grid_is_not_used(with_masks, tmp_path):
 
     assert [one.message for one in result.outcomes] == [""]
     marker = json.loads((out / "sub-01/mrs/sub-01_desc-status.json").read_text())
-    assert "where a grid lies: anatomy and mask were not used" in " ".join(marker["notes"])
+    assert "where its voxels lie: anatomy and mask were not used" in " ".join(marker["notes"])
 
 
 def test_a_deidentified_grid_shows_no_anatomy(with_masks):

@@ -181,11 +181,15 @@ def test_the_own_normal_tissue_reaches_the_evidence(spectra):
     )
 
 
-def test_masks_of_a_single_voxel_or_without_a_position_are_refused(spectra, tmp_path):
+def test_masks_without_a_position_or_of_normal_tissue_beside_one_voxel_are_refused(
+    spectra, tmp_path
+):
     one = replace(spectra, fid=spectra.fid[:1, :1], mask=None)
-    with pytest.raises(SignalError, match="this is a single one"):
-        analyze(one, lesion_mask=(LESION, AFFINE))
-    with pytest.raises(SignalError, match="need the position of the grid"):
+    with pytest.raises(SignalError, match=r"belongs to a grid; .* --contralateral"):
+        analyze(one, contralateral_mask=(LESION, AFFINE))
+    with pytest.raises(SignalError, match="a peak table does not say where it is from"):
+        analyze({"Cho": 1.0, "Cr": 1.0, "NAA": 1.0}, anatomy=(LESION, AFFINE))
+    with pytest.raises(SignalError, match="need the position of the spectra"):
         analyze(replace(spectra, affine=None), anatomy=(LESION, AFFINE))
     path = tmp_path / "series.nii"
     nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2, 3), np.uint8), np.eye(4)), path)

@@ -12,7 +12,13 @@ from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.maps import Map, label_maps, ratio_maps, write_maps
-from mrs_necrosis.maps.grid import Anatomy, Surroundings, _membership, grid_result, own_tissue
+from mrs_necrosis.maps.grid import (
+    Anatomy,
+    Surroundings,
+    grid_result,
+    membership,
+    own_tissue,
+)
 from mrs_necrosis.maps.map import LABEL_CODES, RATIO_CODES, standard_maps
 from mrs_necrosis.quality import FitStatus, Quality
 from mrs_necrosis.ratios import RatioStatus, ratio
@@ -416,7 +422,7 @@ def test_each_gate_has_a_bit_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("values", "membership"),
+    ("values", "shares"),
     [
         ([0.0, 1.0, 3.0], [0.0, 1.0, 1.0]),  # labels
         ([0.0, 0.4, 1.0], [0.0, 0.4, 1.0]),  # shares
@@ -425,8 +431,8 @@ def test_each_gate_has_a_bit_of_its_own():
         ([np.nan, 1.0, 0.0], [0.0, 1.0, 0.0]),
     ],
 )
-def test_a_mask_is_of_labels_or_of_shares(values, membership):
-    assert _membership(np.array(values)).tolist() == membership
+def test_a_mask_is_of_labels_or_of_shares(values, shares):
+    assert membership(np.array(values)).tolist() == shares
 
 
 def test_what_the_lesion_reaches_into_is_not_taken_as_normal():

@@ -34,6 +34,10 @@ RESEARCH_USE: Final = (
 )
 
 
+_MOSTLY: Final = 0.9
+"""Share of a voxel from which on the tissue beside the lesion is not worth a word (assumed)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Facts:
     """What the words need beside the assessment itself."""
@@ -204,6 +208,12 @@ def _case_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             "No criterion was measured in the population that was given, so each counts less; "
             f"known are {joined(known)}."
         )
+    share = context.lesion_share
+    if share is not None and facts.case.scoring.least_lesion_share <= share < _MOSTLY:
+        yield (
+            f"The lesion fills {100 * share:.0f} % of the voxel: the ratios are pulled towards "
+            "those of the tissue beside it."
+        )
     if context.post_contrast:
         yield "Acquired after contrast agent, which can change choline's line."
     if context.contralateral is not None:
@@ -326,7 +336,7 @@ def suggestions(found: Assessment, facts: Facts) -> tuple[str, ...]:
     if closed & {"snr", "linewidth", "fit", "residual", "area-sd", "unexpected-peak", "two-peaks",
                  "upright"}:  # fmt: skip
         given.append("a spectrum of better quality (shim, more averages, a larger voxel)")
-    if "near-normal" in closed:
+    if closed & {"near-normal", "lesion-share"}:
         given.append("a voxel that is known to lie in the lesion")
     has_perfusion = any(f.kind == "perfusion" for f in found.findings)
     if not has_perfusion:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from mrs_necrosis.areas import PeakAreas
-from mrs_necrosis.arguments import NUMBER, check_each, check_type, check_whole
+from mrs_necrosis.arguments import NUMBER, check_each, check_range, check_type, check_whole
 from mrs_necrosis.criteria import Side
 
 NARLOCH_MONTHS: Final = 9.0
@@ -81,6 +81,8 @@ class Context:
         Other examinations in words.
     other_voxels : int or None
         How many other voxels of the lesion were judged as well.
+    lesion_share : float or None
+        Share of a single voxel's volume that is lesion, 0 to 1; ``analyze`` finds it from a mask.
 
     Raises
     ------
@@ -101,6 +103,7 @@ class Context:
     perfusion_reading: Literal["low", "high"] | None = None
     readings: tuple[Reading, ...] = ()
     other_voxels: int | None = None
+    lesion_share: float | None = None
 
     def __post_init__(self) -> None:
         check_type("population", self.population, str, "text", optional=True)
@@ -112,6 +115,8 @@ class Context:
                 msg = f"{name} must be a number from 0 on, or None; got {value!r}"
                 raise ValueError(msg)
         check_whole("other_voxels", self.other_voxels, 0, optional=True)
+        if self.lesion_share is not None:
+            check_range("lesion_share", self.lesion_share, 0.0, 1.0, "of the voxel")
         check_type("readings", self.readings, (tuple, list), "a tuple of Reading")
         check_each("readings", self.readings, Reading, "a tuple of Reading")
         check_type("contralateral", self.contralateral, PeakAreas, "PeakAreas", optional=True)

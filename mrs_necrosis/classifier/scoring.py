@@ -88,6 +88,8 @@ class Scoring:
     low_metabolites : float
         Cho and Cr both below this fraction of the other side: necrosis, mixed tissue and partial
         volume look alike (assumed; their ambiguity: Dowling 2001).
+    least_lesion_share : float
+        Of a voxel; with less of the lesion in it, no label is given of the lesion (assumed).
     unexpected_ppm : float
         An unexplained peak this near to a used one may be what was fitted as it (assumed).
     lipid20_shares : tuple of float
@@ -121,6 +123,7 @@ class Scoring:
     near_normal_sd: float = 2.0
     contralateral_factor: float = 1.3
     low_metabolites: float = 0.5
+    least_lesion_share: float = 0.5
     unexpected_ppm: float = 0.2
     lipid20_shares: tuple[float, ...] = (0.0, 0.08, 0.15, 0.22)
     lactate_shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)

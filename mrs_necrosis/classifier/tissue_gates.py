@@ -62,7 +62,8 @@ def tissue_checks(
     ------
     Check
         two-peaks, absent-peaks, near-normal, low-metabolites, echo-time, field,
-        lipid-contamination, net-lactate, after-bevacizumab, sampling.
+        lipid-contamination, net-lactate, after-bevacizumab, sampling; lesion-share where the
+        lesion's mask is known.
     """
     yield from _absent_checks(areas)
     normal = _normality(areas, acquisition, context, scoring, near_skull)
@@ -74,6 +75,8 @@ def tissue_checks(
     yield _net_check(areas, acquisition)
     yield _bevacizumab_check(areas, context, scoring)
     yield _sampling_check(areas, context)
+    if context.lesion_share is not None:
+        yield _lesion_share_check(context.lesion_share, len(areas.values), scoring)
 
 
 def _absent_checks(areas: PeakAreas) -> Iterable[Check]:
@@ -461,4 +464,23 @@ def _sampling_check(areas: PeakAreas, context: Context) -> Check:
         threshold="more than one voxel of the lesion judged",
         source="mixed lesions: Chernov 2006, Brain Tumor Pathol 23:19-27; one voxel missed 2 of 4 "
         "recurrences: Chernov 2005, doi 10.1055/s-2005-870952",
+    )
+
+
+def _lesion_share_check(share: float, v: int, scoring: Scoring) -> Check:
+    """Return the gate on a voxel that is mostly other tissue than the lesion."""
+    fills = f"The lesion fills {100 * share:.0f} % of the voxel"
+    is_closed = share < scoring.least_lesion_share
+    sentence = f"{fills}."
+    if share == 0:
+        sentence = "The voxel lies outside the lesion's mask; check the mask's space."
+    elif is_closed:
+        sentence = f"{fills}: most of what was measured is other tissue."
+    return Check(
+        "lesion-share",
+        np.full(v, is_closed),
+        np.ones(v, dtype=bool),
+        lambda _: sentence,
+        threshold=f"lesion in >= {100 * scoring.least_lesion_share:.0f} % of the voxel",
+        gives=Favors.NOT_EVALUABLE,
     )

@@ -100,13 +100,15 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_grids(parser: argparse.ArgumentParser) -> None:
-    grid = parser.add_argument_group("grids")
-    grid.add_argument(
+    place = parser.add_argument_group("position")
+    place.add_argument(
         "--lesion-mask", metavar="FILE", help="where the lesion is: NIfTI, any space"
     )
+    place.add_argument("--anatomy", metavar="FILE",
+                       help="image to lay the voxel or the maps on (NIfTI)")  # fmt: skip
+    grid = parser.add_argument_group("grids")
     grid.add_argument("--contralateral-mask", metavar="FILE",
                       help="where normal tissue is; found by itself if not given")  # fmt: skip
-    grid.add_argument("--anatomy", metavar="FILE", help="image to lay the maps on (NIfTI)")
     grid.add_argument("--point-spread", choices=("hamming", "sinc", "box"), default="hamming",
                       help="response of a voxel, for the masks (hamming)")  # fmt: skip
     grid.add_argument("--midline", type=number_value(-1000, 1000), default=0.0, metavar="MM",

@@ -36,8 +36,8 @@ def add_bids(parser: argparse.ArgumentParser) -> None:
                         help="take a folder without dataset_description.json")  # fmt: skip
     parser.add_argument("-d", "--derivatives", nargs="+", default=[], action="extend",
                         metavar="NAME=PATH", type=named_path,
-                        help="datasets of derivatives, in which lesion masks of grids are looked "
-                        "for (sub-01_..._label-lesion_mask.nii.gz)")  # fmt: skip
+                        help="datasets of derivatives, in which masks of lesions are looked for "
+                        "(sub-01_..._label-lesion_mask.nii.gz)")  # fmt: skip
     add_cohort(parser)
     add_basis(parser)
     parser.add_argument(

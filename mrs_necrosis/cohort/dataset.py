@@ -2,8 +2,8 @@
 
 BIDS 1.10 and later: ``sub-<label>[/ses-<label>]/mrs/`` holds ``_svs`` and ``_mrsi`` files in
 NIfTI-MRS and their water references ``_mrsref``, which ``ReferenceSignal`` in the sidecar links.
-Sidecars are inherited: one nearer to the file replaces, field by field, one further up. For a
-grid, the sidecar's ``AnatomicalImage`` is what its maps are laid on, and a lesion's mask may come
+Sidecars are inherited: one nearer to the file replaces, field by field, one further up. The
+sidecar's ``AnatomicalImage`` is what maps or voxel are laid on, and a lesion's mask may come
 from a dataset of derivatives: ``sub-<label>[_ses-<label>][...]_label-lesion_mask.nii.gz`` (or
 ``desc-lesion``).
 """
@@ -69,7 +69,7 @@ class Acquired:
     notes : tuple of str
         What is not as BIDS wants it.
     anatomy, lesion : Path or None
-        Of a grid: the linked anatomical image, and the lesion's mask.
+        The linked anatomical image, and the lesion's mask.
     problem : str
         Why it cannot be analysed; empty if it can.
     """
@@ -221,12 +221,10 @@ def _acquired(
         notes.append(f"The sidecar lacks {', '.join(absent)}, which BIDS requires.")
     water, lost = _water(root, path, metadata)
     notes += [lost] if lost else []
-    anatomy = lesion = None
-    if suffix == "mrsi":
-        anatomy, lost = _anatomy(root, path, metadata)
-        notes += [lost] if lost else []
-        lesion, lost = _lesion(derivatives, _place(entities))
-        notes += [lost] if lost else []
+    anatomy, lost = _anatomy(root, path, metadata)
+    notes += [lost] if lost else []
+    lesion, lost = _lesion(derivatives, _place(entities))
+    notes += [lost] if lost else []
     return Acquired(
         path=path,
         entities=entities,

@@ -168,7 +168,7 @@ def analyze_unit(unit: Unit, settings: Settings) -> Analysis:
         if _is_placed(data):
             keywords |= {"anatomy": unit.anatomy, "lesion_mask": unit.lesion}
         else:
-            msg = "the file does not say where a grid lies: anatomy and mask were not used"
+            msg = "the file does not say where its voxels lie: anatomy and mask were not used"
             warnings.warn(msg, MRSNecrosisWarning, stacklevel=2)
     analysis = analyze(data, label=unit.key, **keywords)
     origin = replace(
@@ -218,7 +218,7 @@ def _read(unit: Unit, metadata: Mapping[str, Any]) -> SpectralData:
 
 
 def _is_placed(data: SpectralData) -> bool:
-    return data.affine is not None and data.fid.shape[:3] != (1, 1, 1)
+    return data.affine is not None
 
 
 def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str, bytes]:

@@ -167,8 +167,19 @@ class GridResult:
         return f"<GridResult {', '.join(one.name for one in self.maps)}{lesion}>"
 
 
-def _membership(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a mask as membership: whole numbers are labels, others shares if near 0 to 1."""
+def membership(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a mask as membership: whole numbers are labels, others shares if near 0 to 1.
+
+    Parameters
+    ----------
+    values : ndarray
+        As the image holds them; NaN is none of it.
+
+    Returns
+    -------
+    ndarray of float64
+        0 to 1, of the same shape.
+    """
     given = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0)
     if (given == np.rint(given)).all() or given.max() > _OVERSHOOT:
         return (given > 0.0).astype(np.float64)
@@ -222,7 +233,7 @@ def own_tissue(
     weights: NDArray[np.float64] | None = None
     each: tuple[NDArray[np.float64], ...] = ()
     if around.lesion is not None:
-        mask, mask_affine = _membership(around.lesion.values), around.lesion.affine
+        mask, mask_affine = membership(around.lesion.values), around.lesion.affine
         weights = weights_of(mask, mask_affine)
         assert affine is not None
         least_mm3 = LEAST_LESION * abs(float(np.linalg.det(affine[:3, :3])))
@@ -232,7 +243,7 @@ def own_tissue(
             each = tuple(one for one in seen if one.sum() >= LEAST_LESION)
     chosen = None
     if around.reference is not None:
-        region = _membership(around.reference.values)
+        region = membership(around.reference.values)
         chosen = weights_of(region, around.reference.affine) >= 0.5
     usable = usable_voxels(quality)
     if scalp_lipid is not None:

@@ -79,6 +79,7 @@ PRIVATE_CODES: Final = {
     "MRS324": "Check: three peaks given",
     "MRS325": "Check: label without the lipid criteria",
     "MRS326": "Check: label of all examinations holds in draws",
+    "MRS327": "Check: share of the voxel that is lesion",
 }
 """Meanings of the private codes, by value; at most 64 characters, as the standard allows."""
 

@@ -88,6 +88,12 @@ def document(analysis: Analysis) -> dict[str, Any]:
         "field_t": analysis.field_t,
         "grid": list(analysis.grid),
         "voxel_size_mm": plain(analysis.spectra.voxel_size_mm) if analysis.spectra else None,
+        "placement": None
+        if analysis.placement is None
+        else {
+            "lesion_share": analysis.placement.lesion_share,
+            "of_the_lesion": analysis.placement.held,
+        },
         "areas": _areas(analysis.areas),
         "ratios": {n: _ratio(r, analysis.level) for n, r in analysis.ratios.items()},
         "quality": _quality(analysis.quality),

@@ -29,10 +29,10 @@ MAPS = "maps"
 
 _FORMATS = ("svg", "png")
 _DRAWN = frozenset({"desc-label", "met-ChoNAA_desc-index"})
-_PICTURES = ("label.png", "index.png")
+_PICTURES = ("label.png", "index.png", "position.png")
 _OF_A_RESULT = re.compile(
     r"(result\.json|(ratios|mrsinmrs)\.tsv|(report|grid)\.html|(spectrum|evidence)\.(svg|png)"
-    r"|(label|index)\.png|assessment\.dcm|map_\w+\.dcm|maps/\w+(-\w+)*_mrsmap\.(json|nii\.gz))"
+    r"|(label|index|position)\.png|assessment\.dcm|map_\w+\.dcm|maps/\w+(-\w+)*_mrsmap\.(json|nii\.gz))"
 )
 """Every file that an analysis may leave in its folder."""
 
@@ -86,12 +86,16 @@ def render(
             contents[f"{name}.svg"] = svgs[name].encode()
         if "png" in formats:
             contents[f"{name}.png"] = figure.to_png(drawing)
-    of_grid = {}
+    more = {}
+    if formats and analysis.placement is not None:
+        from mrs_necrosis.report.placement_figure import placement_figure
+
+        more["position.png"] = figure.to_png(placement_figure(analysis.placement))
     if analysis.grid_result is not None:
-        of_grid = _render_grid(analysis, analysis.grid_result, formats, stem)
-    pictures = {name: of_grid[name] for name in _PICTURES if name in of_grid}
+        more = _render_grid(analysis, analysis.grid_result, formats, stem)
+    pictures = {name: more[name] for name in _PICTURES if name in more}
     report = page.to_html(analysis, svgs, pictures=pictures, grid_page=grid_page, said=said)
-    return {**contents, "report.html": report.encode(), **of_grid}
+    return {**contents, "report.html": report.encode(), **more}
 
 
 def _render_grid(

@@ -72,7 +72,7 @@ def to_html(
     svgs : mapping of str to str
         The figures ``"spectrum"`` and ``"evidence"``, where there are any.
     pictures : mapping of str to bytes, or None
-        The grid's ``"label.png"`` and ``"index.png"``, where there are any.
+        The grid's ``"label.png"`` and ``"index.png"`` or the voxel's ``"position.png"``.
     grid_page : str
         Link to the page of the grid.
     said : mapping of str to str, or None
@@ -100,7 +100,7 @@ def to_html(
             lesion=None if lesion is None else lesion.sentence,
             labels=_label_counts(analysis),
             pictures=[
-                (_PICTURES[name], base64.b64encode(content).decode())
+                (_caption(name, analysis), base64.b64encode(content).decode())
                 for name, content in (pictures or {}).items()
             ],
             grid_page=grid_page if analysis.grid_result is not None else "",
@@ -137,6 +137,16 @@ def to_html(
             cutoff_words=_cutoff_words,
         )
     )
+
+
+def _caption(name: str, analysis: Analysis) -> str:
+    place = analysis.placement
+    if name != "position.png" or place is None:
+        return _PICTURES[name]
+    words = "The voxel (white)" if place.lesion is None else "Voxel (white) and lesion (yellow)"
+    ground = "" if place.anatomy is None else " on the anatomy"
+    said = f". {place.sentence}" if place.sentence else ""
+    return f"{words}{ground}, in the planes through the voxel's centre{said}".removesuffix(".")
 
 
 @cache

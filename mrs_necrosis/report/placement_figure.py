@@ -1,0 +1,115 @@
+"""A single voxel on the anatomy: the three planes through its centre."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mrs_necrosis.maps.grid import membership
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from mrs_necrosis.maps.placement import Placement
+
+_PIXELS = 320  # of a plane along its longer edge
+_LEAST_MM = 60.0  # shown around the voxel where there is no anatomy
+_PLANES = (
+    # name, world axes across and down, and the letters at left, right, top and bottom
+    ("axial", 0, 1, ("R", "L", "A", "P")),
+    ("coronal", 0, 2, ("R", "L", "S", "I")),
+    ("sagittal", 1, 2, ("A", "P", "S", "I")),
+)
+
+
+def placement_figure(place: Placement) -> Figure:
+    """Return the voxel and the lesion's outline in three planes, in the radiological view.
+
+    Parameters
+    ----------
+    place : Placement
+        Without anatomy the planes are black.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Made without pyplot: nothing stays open.
+    """
+    from matplotlib.figure import Figure
+
+    centre = place.affine[:3, 3]
+    low, high = _box(place)
+    black, white = _window(place)
+    figure = Figure(figsize=(9.6, 3.9), layout="constrained", facecolor="white")
+    for axis, (name, across, down, letters) in zip(figure.subplots(1, 3), _PLANES, strict=True):
+        step = max(high[across] - low[across], high[down] - low[down]) / _PIXELS
+        # RAS+ mm fall to the right and down: the subject's right, or front, is at the left
+        ticks = [np.arange(high[one], low[one], -step) for one in (across, down)]
+        world = np.empty((3, len(ticks[1]), len(ticks[0])))
+        world[:] = centre[:, None, None]
+        world[across], world[down] = np.meshgrid(*ticks)
+        axis.set_axis_off()
+        ground = np.zeros(world.shape[1:])
+        if place.anatomy is not None:
+            ground = _sampled(place.anatomy.values, place.anatomy.affine, world)
+        axis.imshow(ground, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
+        inverse = np.linalg.inv(place.affine)
+        index = np.tensordot(inverse[:3, :3], world, axes=1) + inverse[:3, 3, None, None]
+        _outline(axis, 0.5 - np.abs(index).max(axis=0), 0.0, "white")
+        if place.lesion is not None:
+            mask = membership(place.lesion.values)
+            _outline(axis, _sampled(mask, place.lesion.affine, world), 0.5, "#ffe14d")
+        for at, letter in zip(((0.03, 0.5), (0.97, 0.5), (0.5, 0.96), (0.5, 0.04)), letters,
+                              strict=True):  # fmt: skip
+            axis.text(*at, letter, transform=axis.transAxes, color="white", fontsize=8,
+                      fontweight="bold", ha="center", va="center")  # fmt: skip
+        axis.set_title(name, fontsize=9)
+    figure.supxlabel("radiological view; research use, no diagnosis", fontsize=8, color="#5b6776")
+    return figure
+
+
+def _box(place: Placement) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of what is shown, in mm: the anatomy, and the voxel in any case."""
+    half = np.abs(place.affine[:3, :3]).sum(axis=1) / 2
+    half = half + 5.0 if place.anatomy is not None else np.maximum(2 * half, _LEAST_MM)
+    ends = [place.affine[:3, 3] - half, place.affine[:3, 3] + half]
+    if place.anatomy is not None:
+        shape = np.array(place.anatomy.values.shape[:3])
+        corners = np.array(np.meshgrid(*([-0.5, n - 0.5] for n in shape))).reshape(3, -1)
+        affine = place.anatomy.affine
+        ends.extend((affine[:3, :3] @ corners + affine[:3, 3:]).T)
+    return np.min(ends, axis=0), np.max(ends, axis=0)
+
+
+def _window(place: Placement) -> tuple[float, float]:
+    if place.anatomy is None:
+        return 0.0, 1.0
+    values = np.nan_to_num(np.asarray(place.anatomy.values, dtype=np.float32))
+    inside = values[values > 0] if (values > 0).any() else values
+    black, white = (float(one) for one in np.percentile(inside, [1.0, 99.5]))
+    return (black, white) if white > black else (0.0, max(float(values.max()), 1e-30))
+
+
+def _sampled(
+    values: NDArray[Any], affine: NDArray[np.float64], world: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return an image at places in mm; zero outside it."""
+    from scipy.ndimage import map_coordinates
+
+    inverse = np.linalg.inv(affine)
+    where = np.tensordot(inverse[:3, :3], world, axes=1) + inverse[:3, 3, None, None]
+    plane: NDArray[np.float64] = map_coordinates(
+        np.nan_to_num(np.asarray(values, dtype=np.float32)), where, order=1, cval=0.0,
+        mode="constant",
+    )  # fmt: skip
+    return plane
+
+
+def _outline(axis: Any, plane: NDArray[np.float64], level: float, colour: str) -> None:
+    """Draw where a plane reaches a level, on a dark rim so that it shows on any ground."""
+    if not plane.min() < level < plane.max():
+        return
+    for width, ink in ((2.6, "black"), (1.2, colour)):
+        axis.contour(plane, levels=[level], colors=[ink], linewidths=[width])
