@@ -34,7 +34,7 @@ class Unit:
     water : Path or None
         Its water reference.
     anatomy, lesion : Path or None
-        Of a grid: the image to lay its maps on, and the lesion's mask.
+        The image to lay maps or voxel on, and the lesion's mask.
     folder : str
         Where the results go, relative to the output, with forward slashes.
     figures : str
