@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NUMBER: Final = (int, float, np.number)
 """What counts as a number."""
 
+Progress = Callable[[int, int], None]
+"""What is told, during long work, how much is done and how much there is to do."""
+
 
 def check_type(
     name: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ import numpy as np
 from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.arguments import (
     NUMBER,
+    Progress,
     check_executor,
     check_folder,
     check_path,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from mrs_necrosis.maps.grid import GridResult, Surroundings
     from mrs_necrosis.spectra import Acquisition
 
-Progress = Callable[[int, int], None]
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.classifier.case import Case
     from mrs_necrosis.classifier.scoring import Scoring
 
-RESEARCH_USE: Final = (
+SMALL_STUDIES: Final = (
     "Published cut-offs come from small studies that mostly tuned and tested them on the same "
     "patients; this is a calculation for research and does not replace imaging follow-up or "
     "histology."
@@ -84,7 +84,7 @@ def caveats(found: Assessment, facts: Facts) -> tuple[str, ...]:
                 for gate in found.gates
                 if gate.name == "sampling" and not gate.is_open
             ),
-            (RESEARCH_USE,),
+            (SMALL_STUDIES,),
         )
         for sentence in source
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
+    from mrs_necrosis.arguments import Progress
     from mrs_necrosis.errors import MRSNecrosisError
 
 
@@ -89,9 +90,7 @@ def print_notes(options: argparse.Namespace, notes: list[str], name: str = "") -
 
 
 @contextlib.contextmanager
-def progress_bar(
-    options: argparse.Namespace, what: str = "voxels"
-) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bar(options: argparse.Namespace, what: str = "voxels") -> Iterator[Progress | None]:
     """Show a bar on a terminal, from the second second on."""
     if options.quiet or not sys.stderr.isatty():
         yield None

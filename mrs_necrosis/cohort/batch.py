@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor as FuturesExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from mrs_necrosis.arguments import check_folder
+from mrs_necrosis.arguments import Progress, check_folder
 from mrs_necrosis.cohort.dask_cluster import DaskExecutor
 from mrs_necrosis.cohort.derivatives import check_ours, prepare, replace_ours, writing
 from mrs_necrosis.cohort.gathering import NO_RESULTS, markers, write_group_table, write_pages
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Executor = FuturesExecutor | DaskExecutor
-Progress = Callable[[int, int], None]
 
 MANY_UNITS: Final = 20
 """From here on starting a local cluster costs less than it saves."""

@@ -13,10 +13,10 @@ from mrs_necrosis.lazy import loaded_on_use
 
 if TYPE_CHECKING:
     from mrs_necrosis.io.basis import Basis as Basis
-    from mrs_necrosis.io.basis import LCModelTable as LCModelTable
     from mrs_necrosis.io.basis import read_basis as read_basis
-    from mrs_necrosis.io.basis import read_lcmodel_table as read_lcmodel_table
     from mrs_necrosis.io.image import read_image as read_image
+    from mrs_necrosis.io.lcmodel_table import LCModelTable as LCModelTable
+    from mrs_necrosis.io.lcmodel_table import read_lcmodel_table as read_lcmodel_table
     from mrs_necrosis.io.nifti_mrs import write_nifti_mrs as write_nifti_mrs
     from mrs_necrosis.io.peak_table import PeakTable as PeakTable
     from mrs_necrosis.io.peak_table import is_peak_table as is_peak_table
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Basis": "basis",
-    "LCModelTable": "basis",
+    "LCModelTable": "lcmodel_table",
     "PeakTable": "peak_table",
     "is_peak_table": "peak_table",
     "read": "reading",
     "read_basis": "basis",
     "read_image": "image",
-    "read_lcmodel_table": "basis",
+    "read_lcmodel_table": "lcmodel_table",
     "read_peak_table": "peak_table",
     "read_peaks": "peak_table",
     "write_nifti_mrs": "nifti_mrs",

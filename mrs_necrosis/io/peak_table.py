@@ -354,7 +354,7 @@ def _toml_number(value: Any) -> float | None:
 
 def _lcmodel(path: Path) -> dict[str, Any]:
     """Return the metabolites of one voxel; lipids are left out, whose scale is not theirs."""
-    from mrs_necrosis.io.basis import read_lcmodel_table
+    from mrs_necrosis.io.lcmodel_table import read_lcmodel_table
 
     found = read_lcmodel_table(path)
     if len(found.values) != 1:

@@ -54,8 +54,8 @@ _OUTLIER = 5.0
 """Robust standard scores beyond which an average is left out."""
 
 
-def _joined(data: SpectralData) -> tuple[NDArray[np.complex128], tuple[int, ...]] | None:
-    """Return FIDs as (V, D, N) and the lengths of the averaging axes; None if there are none."""
+def _joined(data: SpectralData) -> NDArray[np.complex128] | None:
+    """Return FIDs as (V, D, N), all averaging axes joined; None if there are none."""
     for name in data.dims:
         if name in AVERAGING_DIMS or name == "DIM_COIL":
             continue
@@ -69,9 +69,8 @@ def _joined(data: SpectralData) -> tuple[NDArray[np.complex128], tuple[int, ...]
     if "DIM_COIL" in data.dims:
         msg = "averages are handled after coil combination; call combine_coils first"
         raise ValueError(msg)
-    lengths = data.fid.shape[4:]
-    fid = data.fid.reshape(-1, data.n_samples, int(np.prod(lengths)))
-    return np.swapaxes(fid, 1, 2), lengths
+    fid = data.fid.reshape(-1, data.n_samples, int(np.prod(data.fid.shape[4:])))
+    return np.swapaxes(fid, 1, 2)
 
 
 def align_averages(data: SpectralData) -> SpectralData:
@@ -118,10 +117,9 @@ def align_averages(data: SpectralData) -> SpectralData:
     'align_averages'
     """
     check_spectral_data(data)
-    joined = _joined(data)
-    if joined is None or joined[0].shape[1] < 2:
+    fid = _joined(data)
+    if fid is None or fid.shape[1] < 2:
         return data
-    fid = joined[0]
     signal = has_signal(fid)
     # spoilt averages are left as they are; reject_averages names them
     sound = np.flatnonzero(signal.any(axis=0))
@@ -325,10 +323,9 @@ def reject_averages(data: SpectralData) -> SpectralData:
     ((1, 1, 1, 1024, 8), (1, 1, 1, 1024, 8))
     """
     check_spectral_data(data)
-    joined = _joined(data)
-    if joined is None or joined[0].shape[1] < 2:
+    fid = _joined(data)
+    if fid is None or fid.shape[1] < 2:
         return data
-    fid = joined[0]
     n_averages = fid.shape[1]
     # a voxel that never was finite says nothing about the averages
     heard = has_signal(fid).any(axis=1)
@@ -414,10 +411,9 @@ def average(data: SpectralData) -> SpectralData:
     ((1, 1, 1, 1024, 8), (1, 1, 1, 1024))
     """
     check_spectral_data(data)
-    joined = _joined(data)
-    if joined is None:
+    fid = _joined(data)
+    if fid is None:
         return data
-    fid = joined[0]
     count = fid.shape[1]
     note = f"{count} averages were averaged." if count > 1 else "There is one average."
     step = Step("average", {"averages": count}, note)

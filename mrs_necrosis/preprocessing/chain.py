@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mrs_necrosis.arguments import NUMBER, check_progress, check_type
+from mrs_necrosis.arguments import NUMBER, Progress, check_progress, check_type
 from mrs_necrosis.constants import WATER_PPM
 from mrs_necrosis.errors import MRSNecrosisWarning, SignalError
 from mrs_necrosis.preprocessing import (
@@ -66,7 +66,7 @@ def preprocess(
     flag_scalp_lipid: Switch = "auto",
     phase_deg: float | None = None,
     shift_ppm: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Spectra:
     """Reduce what a file holds to one clean, phased and referenced FID per voxel.
 
@@ -215,7 +215,7 @@ def _without_water(
     remove: Switch,
     *,
     has_reference: bool,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> tuple[Spectra, NDArray[np.float64]]:
     """Return spectra without residual water, and where in ppm water was seen; NaN if nowhere."""
     with_residue, residue_ppm = water.find_water(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from mrs_necrosis.arguments import Progress
 from mrs_necrosis.preprocessing.noise import has_signal, noise_sd
 from mrs_necrosis.spectra import Acquisition, SpectralData, Step, check_spectral_data
 
@@ -414,7 +414,7 @@ def remove_water(
     n_components: int | None = None,
     method: Literal["auto", "hlsvd", "band"] = "auto",
     everywhere: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> SpectralData:
     r"""Remove residual water by HLSVD, from the voxels where there is any.
 

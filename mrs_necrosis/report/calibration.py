@@ -63,7 +63,6 @@ def reliability_figure(found: Mapping[str, Reliability], *, outcome: str = "recu
         bottom.set_xticks(np.linspace(0, 1, 6))
         for axes in (top, bottom):
             axes.tick_params(color=GREY, labelcolor=INK)
-            for side in ("top", "right"):
-                axes.spines[side].set_visible(False)
+            axes.spines[["top", "right"]].set_visible(False)
         settle(figure)
     return figure

@@ -229,8 +229,7 @@ def _draw_ratios(axes: Axes, found: FollowUp, names: list[str]) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
     axes.set_ylabel("ratio")
     axes.tick_params(axis="x", bottom=False)
-    for side in ("top", "right", "bottom"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
@@ -284,8 +283,7 @@ def _draw_lanes(axes: Axes, found: FollowUp, lanes: list[str]) -> None:
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     _date_ticks(axes)
     axes.set_xlabel("a filled visit has peak values")
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right", "left"]].set_visible(False)
 
 
 def _date_ticks(axes: Axes) -> None:

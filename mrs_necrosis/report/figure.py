@@ -121,8 +121,7 @@ def spectrum(analysis: Analysis, voxel: Voxel | None = None) -> Figure:
         _draw_components(parts, groups, curves.ppm)
         for axes in rows:
             axes.set_yticks([])
-            for side in ("top", "left", "right"):
-                axes.spines[side].set_visible(False)
+            axes.spines[["top", "left", "right"]].set_visible(False)
         for axes in rows[:-1]:
             axes.spines["bottom"].set_visible(False)
             axes.tick_params(which="both", bottom=False)
@@ -310,8 +309,7 @@ def evidence(analysis: Analysis) -> Figure:
         axes.set_ylim(-0.7, len(findings) - 0.3)
         _log_ticks(axes)
         axes.set_xlabel("value of the ratio (logarithmic)")
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
+        axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
         axes.set_axisbelow(True)

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mrs_necrosis.arguments import read_only
-from mrs_necrosis.constants import WATER_PPM
+from mrs_necrosis.arguments import check_range, read_only
+from mrs_necrosis.constants import ECHO_TIME_S, FREQUENCY_MHZ, WATER_PPM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -243,17 +243,10 @@ def metabolite_lines(
     -3.0
     """
     _system(name)
-    if not (math.isfinite(spectrometer_frequency_mhz) and 1 <= spectrometer_frequency_mhz <= 1000):
-        msg = (
-            "spectrometer_frequency_mhz must be in MHz, between 1 and 1000; "
-            f"got {spectrometer_frequency_mhz!r}"
-        )
-        raise ValueError(msg)
-    times = (("echo_time_s", echo_time_s, 2), ("mixing_time_s", mixing_time_s, 10))
-    for label, value, top in times:
-        if value is not None and not (math.isfinite(value) and 0 <= value <= top):
-            msg = f"{label} must be in s, between 0 and {top}; got {value!r}"
-            raise ValueError(msg)
+    check_range("spectrometer_frequency_mhz", spectrometer_frequency_mhz, *FREQUENCY_MHZ, "MHz")
+    check_range("echo_time_s", echo_time_s, *ECHO_TIME_S, "s")
+    if mixing_time_s is not None:
+        check_range("mixing_time_s", mixing_time_s, 0, 10, "s")
     assumptions: list[str] = []
     known = known_sequence(sequence)
     if known is None:
