@@ -42,7 +42,13 @@ from mrs_necrosis.inputs import (
 )
 from mrs_necrosis.io.basis import Basis, given_basis
 from mrs_necrosis.lesion.masks import PointSpread
-from mrs_necrosis.provenance import context_values, origin, provenance_of
+from mrs_necrosis.provenance import (
+    context_values,
+    criteria_values,
+    origin,
+    position_values,
+    provenance_of,
+)
 from mrs_necrosis.quality import FitStatus
 from mrs_necrosis.ratios import standard_ratios
 from mrs_necrosis.spectra import Spectra, SpectralData
@@ -225,6 +231,8 @@ def analyze(
         "level": level,
         "seed": seed,
         "context": context_values(context),
+        "criteria": criteria_values(criteria),
+        "position": position_values(lesion_mask, contralateral_mask, anatomy, around),
     }
     analysis = Analysis(
         source=origin(source, water_reference, data, label),

@@ -16,12 +16,14 @@ from mrs_necrosis.errors import FormatError
 from mrs_necrosis.spectra import Spectra
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mrs_necrosis.classifier import Context
+    from mrs_necrosis.criteria import Criterion
     from mrs_necrosis.fitting import Fit
-    from mrs_necrosis.inputs import Input
+    from mrs_necrosis.inputs import Image, Input
     from mrs_necrosis.io import PeakTable
+    from mrs_necrosis.maps.grid import Surroundings
 
 
 _SOFTWARE = ("numpy", "scipy", "numba")
@@ -107,6 +109,45 @@ def context_values(context: Context | None) -> dict[str, Any]:
     if other is not None:
         known["contralateral"] = dict(zip(other.names, other.values.ravel(), strict=True))
     return known
+
+
+def criteria_values(criteria: Sequence[Criterion] | None) -> dict[str, list[str]]:
+    """Return how criteria differ from the shipped ones: nothing where they do not."""
+    from mrs_necrosis.criteria import Criterion, load_criteria
+
+    if criteria is None:
+        return {}
+    shipped = {one.id: one for one in load_criteria()}
+    listed = [criteria] if isinstance(criteria, Criterion) else criteria
+    given = {one.id: one for one in listed}
+    differences = {
+        "added": sorted(given.keys() - shipped.keys()),
+        "changed": sorted(
+            name for name in given.keys() & shipped.keys() if given[name] != shipped[name]
+        ),
+        "left_out": sorted(shipped.keys() - given.keys()),
+    }
+    return {name: ids for name, ids in differences.items() if ids}
+
+
+def position_values(
+    lesion_mask: Image | None,
+    contralateral_mask: Image | None,
+    anatomy: Image | None,
+    around: Surroundings | None,
+) -> dict[str, Any]:
+    """Return what was laid beside the spectra, files by their checksums."""
+    if around is None:
+        return {}
+    images = {
+        "lesion_mask": lesion_mask, "contralateral_mask": contralateral_mask, "anatomy": anatomy
+    }  # fmt: skip
+    given: dict[str, Any] = {
+        name: sha256(Path(one)) if isinstance(one, (str, os.PathLike)) else "from memory"
+        for name, one in images.items()
+        if one is not None
+    }
+    return {**given, "point_spread": around.point_spread, "midline_mm": around.midline_mm}
 
 
 def _version(name: str) -> str | None:

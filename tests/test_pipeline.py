@@ -93,6 +93,24 @@ def test_given_metadata_goes_to_the_table_or_to_the_spectrum():
     assert spectrum.provenance["parameters"]["given"] == {"repetition_time_s": 1.5}
 
 
+def test_the_provenance_says_how_the_criteria_differ_from_the_shipped_ones(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(
+        'schema = 1\n[[criterion]]\nid = "ando2004_cho_cr"\nenabled = false\n[[criterion]]\n'
+        'id = "mine"\nlabel = "Mine"\ncitation = "own data"\nexpression = "Cho/Cr"\n'
+        'comparator = ">"\ncutoff = 1.3\nside = "recurrence"\nfamily = "Cho/Cr"\n'
+        "verified = { cutoff = true }\nenabled = true\n"
+    )
+
+    own = analyze(PEAKS, criteria=load_criteria(path)[1:])
+
+    assert own.provenance["parameters"]["criteria"] == {
+        "added": ["mine"], "changed": ["ando2004_cho_cr"], "left_out": ["plotkin2004_cho_cr"],
+    }  # fmt: skip
+    for shipped in (None, load_criteria()):
+        assert analyze(PEAKS, criteria=shipped).provenance["parameters"]["criteria"] == {}
+
+
 def test_preprocessing_options_are_passed_on(found):
     steps = [step["name"] for step in found.provenance["steps"]]
     plain = analyze(sample_path(SPECTRUM), preprocessing={"phase": False, "remove_water": False})

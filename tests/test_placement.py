@@ -1,7 +1,9 @@
 """A single voxel on the anatomy, and how much of it is lesion."""
 
+import hashlib
 import json
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -81,6 +83,19 @@ def test_a_voxel_that_is_mostly_other_tissue_gets_no_label(written):
     assert "Where the voxel lies" in page
     assert page.count("data:image/png;base64") == 1
     assert (out / "position.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_provenance_knows_the_images_by_their_checksums(tmp_path):
+    lesion = ball((-32, -41, 38), 25)
+    path = tmp_path / "Doe_John_lesion.nii"
+    nibabel.save(nibabel.Nifti1Image(lesion.values, lesion.affine), path)
+
+    found = analyze(sample_path(SAMPLE), lesion_mask=path, anatomy=(lesion.values, lesion.affine))
+
+    assert found.provenance["parameters"]["position"] == {
+        "lesion_mask": hashlib.sha256(path.read_bytes()).hexdigest(), "anatomy": "from memory",
+        "point_spread": "hamming", "midline_mm": 0.0,
+    }  # fmt: skip
 
 
 def test_a_voxel_full_of_lesion_keeps_its_label_and_its_picture_goes_when_it_is_redone(written):
