@@ -597,6 +597,20 @@ def test_a_bound_that_decides_a_criterion_counts():
     assert "NAA is not detected" in gate(found, "absent-peaks").sentence
 
 
+@pytest.mark.parametrize(("naa", "is_bound"), [(0.5, False), (4.0, True)])
+def test_of_several_comparisons_only_the_deciding_one_is_called_a_bound(naa, is_bound):
+    # LL absent: Cho/LL is above 3.1; where NAA is low, Cho/NAA is clearer, and it is measured
+    sd = np.array([0.3, 0.05, 0.05, 0.05])
+    found = assess(PeakAreas(PEAKS, np.array([0.8, 4.0, 5.0, naa]), np.diag(sd**2)), n_draws=100)
+
+    finding = next(one for one in found.findings if one.id == "anbarloui2015_algorithm")
+
+    assert finding.is_bound == is_bound
+    assert finding.value == pytest.approx(
+        4 / (0.8 + 1.645 * 0.3) if is_bound else 4 / naa, rel=1e-2
+    )
+
+
 def test_a_bound_that_does_not_decide_leaves_the_criterion_out():
     # Cho/NAA is only known to be above about 0.6
     found = assess(with_sd(3, 1.0, 5, 0.5, 0.3), n_draws=200)

@@ -113,7 +113,7 @@ def finding_of(one: Weighted, case: Case, nominal: Score, draws: Draws | None) -
         comparator=criterion.any_of[0].comparator if len(criterion.any_of) == 1 else "",
         cutoff=criterion.any_of[0].cutoff if len(criterion.any_of) == 1 else None,
         value=value,
-        is_bound=value is not None and _is_bound(shown, ranges),
+        is_bound=value is not None and _is_bound(shown, ranges, value),
         is_met=met,
         favors=favors,
         family=criterion.family,
@@ -138,10 +138,16 @@ def _as_published(criterion: Criterion) -> Criterion:
     )
 
 
-def _is_bound(criterion: Criterion, ranges: Ranges) -> bool:
-    """Return whether a ratio of a criterion is known by a bound alone."""
-    found = [ranges(name) for one in criterion.any_of for _, name in one.terms]
-    return any(one is not None and one[0][0] != one[1][0] for one in found)
+def _is_bound(criterion: Criterion, ranges: Ranges, value: float) -> bool:
+    """Return whether the value is a bound, and not that of a comparison whose peaks are there."""
+    has_bound = False
+    for one in criterion.any_of:
+        found = [(factor, ends) for factor, name in one.terms if (ends := ranges(name))]
+        if any(low[0] != high[0] for _, (low, high) in found):
+            has_bound = True
+        elif math.isclose(sum(factor * low[0] for factor, (low, _) in found), value):
+            return False
+    return has_bound
 
 
 def _side(criterion: Criterion, *, met: bool) -> Favors:
