@@ -42,6 +42,10 @@ mI: centre of the strong multiplet (all Govindaraju 2000); lipids as in LCModel'
 PROTONS: Final = {"Cho": 9, "Cr": 3, "NAA": 3, "Lac": 3}
 """Protons of the group that names the peak: N(CH3)3, N-CH3, acetyl CH3, CH3."""
 
+NORMAL_CHO_NAA: Final = 0.92
+"""Largest of five regional means of normal brain: NAA/Cho from 1.09 (Song 1996, 25 volunteers,
+1.5 T, TE 270 ms)."""
+
 LL_PARTS: Final = ("Lip13", "Lip09", "Lac")
 """LL is the sum of these areas, as magnitudes; macromolecules stand apart."""
 

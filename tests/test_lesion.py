@@ -199,6 +199,21 @@ def test_voxels_without_normal_tissue_are_refused():
     assert "Cho does not rise with NAA" in index.sentence
 
 
+@pytest.mark.parametrize(
+    ("quantity", "factor", "is_refused"),
+    [("area", 1.0, False), ("area", 2.0, True), ("height", 2.0, False),
+     ("molar", 0.4, False), ("molar", 0.6, True)],
+)  # fmt: skip
+def test_a_grid_that_lies_in_the_lesion_has_no_normal_tissue(quantity, factor, is_refused):
+    areas = brain()
+    values = areas.values * [factor, 1.0, 1.0]
+
+    index = cho_naa_index(PeakAreas(NAMES, values, quantity=quantity), usable=usable(areas))
+
+    assert index.is_refused is is_refused
+    assert is_refused == ("of normal brain, so they are not normal tissue" in index.sentence)
+
+
 def test_unusable_and_unfitted_voxels_have_no_index():
     areas = brain()
     values = areas.values.copy()

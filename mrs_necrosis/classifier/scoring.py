@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrs_necrosis.classifier.judging import judge
+from mrs_necrosis.constants import NORMAL_CHO_NAA
 from mrs_necrosis.criteria import populations_of, te_class
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Scoring:
     draws_on_label: float = 0.9
     believable: float = 20.0
     field_tolerance: float = 0.1
-    normal_cho_naa: float = 0.92
+    normal_cho_naa: float = NORMAL_CHO_NAA
     normal_naa_cr: float = 1.72
     normal_naa_cr_short: float = 1.4
     near_normal_cho_naa: float = 1.45

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.constants import NORMAL_CHO_NAA, PROTONS
 from mrs_necrosis.lesion.masks import mirrored
 from mrs_necrosis.ratios import ratio
 
@@ -101,6 +102,21 @@ def _why_no_line(found: int, started: int, minimum: int, *, rises: bool) -> str:
     return ""
 
 
+def _why_not_normal(areas: PeakAreas, quotient: float, found: int) -> str:
+    """Return why voxels on a common line are no normal brain; empty if they may be."""
+    limit = NORMAL_CHO_NAA
+    if areas.quantity == "height":
+        return ""  # no limit of heights was published
+    if areas.quantity == "molar":
+        limit *= PROTONS["NAA"] / PROTONS["Cho"]
+    if quotient <= limit:
+        return ""
+    return (
+        f"Cho/NAA of the {found} voxels that look alike is {quotient:.2f}, more than the "
+        f"{limit:.2f} of normal brain, so they are not normal tissue"
+    )
+
+
 def _no_index(nothing: NDArray[np.float64], areas: PeakAreas, problem: str) -> ChoNAAIndex:
     return ChoNAAIndex(
         value=nothing,
@@ -146,7 +162,8 @@ def cho_naa_index(
     -------
     ChoNAAIndex
         Refused, with the reason, when too few normal voxels are left, fewer than half of those
-        it started from, or when Cho does not rise with NAA among them.
+        it started from, when Cho does not rise with NAA among them, or their Cho/NAA is not that
+        of normal brain (``constants.NORMAL_CHO_NAA``).
 
     Notes
     -----
@@ -196,6 +213,8 @@ def cho_naa_index(
         normal &= ~far
     found, started = int(normal.sum()), int(start.sum())
     problem = _why_no_line(found, started, minimum, rises=line[1] > 0 and spread > 0)
+    if not problem:
+        problem = _why_not_normal(areas, float(np.median(cho[normal] / naa[normal])), found)
     if problem:
         return _no_index(np.full(cho.shape, np.nan), areas, f"no Cho/NAA index: {problem}")
 
