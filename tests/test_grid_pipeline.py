@@ -134,6 +134,7 @@ def test_the_table_marks_lipid_that_is_not_that_of_the_tissue(spectra):
     lines = [line.split("\t") for line in to_tsv([analyze(marked)]).splitlines()]
 
     rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    assert ("0", "1", "LL/Cr") in {(row["x"], row["y"], row["ratio"]) for row in rows}
     for row in rows:
         fatty = row["ratio"].startswith(("LL", "Lac"))
         assert ("lipids-suppressed" in row["qc"]) == fatty

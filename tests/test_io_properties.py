@@ -187,15 +187,15 @@ def test_any_fid_comes_back_from_the_text_formats(tmp_path, fid):
     signals = fid[0, 0]
     one, other = signals[0], signals[-1]
 
-    for data in (
-        read(synthetic.dangerplot(tmp_path / "a.dpt", one)),
-        read(synthetic.lcmodel_raw(tmp_path / "a.RAW", one), **KNOWN),
-        read(synthetic.lcmodel_raw(tmp_path / "b.RAW", one, columns=8), **KNOWN),
-        read(synthetic.four_columns(tmp_path / "a.txt", one, other), **KNOWN),
+    beside = read(synthetic.four_columns(tmp_path / "a.txt", one, other), **KNOWN)
+    for data, expected in (
+        (read(synthetic.dangerplot(tmp_path / "a.dpt", one)), one),
+        (read(synthetic.lcmodel_raw(tmp_path / "a.RAW", one), **KNOWN), one),
+        (read(synthetic.lcmodel_raw(tmp_path / "b.RAW", one, columns=8), **KNOWN), one),
+        (beside, one),
+        (beside.water, other),
     ):
-        assert np.array_equal(data.fid[0, 0, 0].astype(np.complex64), one)
-        if data.water is not None:
-            assert np.array_equal(data.water.fid[0, 0, 0].astype(np.complex64), other)
+        assert np.array_equal(data.fid[0, 0, 0].astype(np.complex64), expected)
     for data in (
         read(synthetic.jmrui_text(tmp_path / "b.txt", signals)),
         read(synthetic.mrui(tmp_path / "a.mrui", signals)),
