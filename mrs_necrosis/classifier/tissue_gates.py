@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,22 +9,21 @@ import numpy as np
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier.gates import Check, unchecked
+from mrs_necrosis.classifier.normality import near_normal_check, normality, quotient
 from mrs_necrosis.classifier.scoring import involves_lipid
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import joined
-from mrs_necrosis.ratios import RatioStatus, ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from mrs_necrosis.classifier.context import Context
+    from mrs_necrosis.classifier.normality import Normality
     from mrs_necrosis.classifier.scoring import Scoring, Weighted
     from mrs_necrosis.spectra import Conditions
 
-
-SONG: Final = "Song 1996 (25 volunteers, 1.5 T, TE 270 ms)"
 
 SAMPLING: Final = (
     "One voxel speaks for its own tissue: it does not exclude tumour elsewhere in the lesion "
@@ -66,8 +64,8 @@ def tissue_checks(
         lesion's mask is known.
     """
     yield from _absent_checks(areas)
-    normal = _normality(areas, acquisition, context, scoring, near_skull)
-    yield _near_normal_check(areas, normal)
+    normal = normality(areas, acquisition, context, scoring, near_skull)
+    yield near_normal_check(areas, normal)
     yield _low_metabolites_check(areas, context, scoring)
     yield _mismatch_check("echo-time", "echo time", areas, acquisition, criteria, scoring)
     yield _mismatch_check("field", "field", areas, acquisition, criteria, scoring)
@@ -127,145 +125,6 @@ def _absent_checks(areas: PeakAreas) -> Iterable[Check]:
         "absent-peaks", missing > 0, known, say_absent,
         threshold="area >= 3 sd", source="definition of detection",
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Normality:
-    cho_naa: NDArray[np.float64]
-    naa_cr: NDArray[np.float64]
-    ll_cr: NDArray[np.float64]
-    least_ll_cr: NDArray[np.float64]
-    is_normal_beside_ll: NDArray[np.bool_]
-    is_near_normal: NDArray[np.bool_]
-    is_inside: NDArray[np.bool_]
-    is_known: NDArray[np.bool_]
-    limits: str
-    source: str
-
-
-def _quotient(areas: PeakAreas, numerator: str, denominator: str) -> NDArray[np.float64]:
-    """Divide, with NaN where the denominator is not detected or a peak is missing."""
-    if numerator not in areas or denominator not in areas:
-        return np.full(len(areas.values), np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        quotient = areas.value(numerator) / areas.value(denominator)
-    result: NDArray[np.float64] = np.where(areas.detected(denominator), quotient, np.nan)
-    return result
-
-
-def _ratio_sd(areas: PeakAreas, numerator: str, denominator: str) -> NDArray[np.float64]:
-    """Return the sd of a ratio, 0 where it is unknown."""
-    none = np.zeros(len(areas.values))
-    if areas.covariance is None or numerator not in areas or denominator not in areas:
-        return none
-    sd = ratio(areas, numerator, denominator).sd
-    return none if sd is None else np.nan_to_num(sd)
-
-
-def _normality(
-    areas: PeakAreas,
-    acquisition: Conditions | None,
-    context: Context,
-    scoring: Scoring,
-    near_skull: NDArray[np.bool_] | None,
-) -> _Normality:
-    cho_naa = _quotient(areas, "Cho", "NAA")
-    naa_cr = _quotient(areas, "NAA", "Cr")
-    ll_cr = _quotient(areas, "LL", "Cr")
-    if near_skull is not None:
-        # the scalp's lipid does not make the tissue beneath it less normal
-        ll_cr = np.where(near_skull, np.nan, ll_cr)
-    scale = 3.0 if areas.quantity == "molar" else 1.0  # limits are those of areas: Cho 9 H, NAA 3
-    is_short = (
-        acquisition is not None
-        and acquisition.echo_time_s is not None
-        and te_class(acquisition.echo_time_s) == "short"
-    )
-    cho_limit, naa_limit = scoring.normal_cho_naa, scoring.normal_naa_cr
-    naa_source = SONG
-    if is_short:
-        naa_limit, naa_source = scoring.normal_naa_cr_short, "assumed at short echo time"
-    near_cho, near_naa = scoring.near_normal_cho_naa, scoring.near_normal_naa_cr
-    source = f"{SONG}; NAA/Cr {naa_source}; LL/Cr assumed"
-    if context.contralateral is not None:
-        other = context.contralateral.flat().with_ll()
-        other_cho, other_naa = _quotient(other, "Cho", "NAA")[0], _quotient(other, "NAA", "Cr")[0]
-        if np.isfinite(other_cho) and np.isfinite(other_naa):
-            near_cho = cho_limit = scale * other_cho * scoring.contralateral_factor
-            near_naa = naa_limit = other_naa / scoring.contralateral_factor
-            source = (
-                "the patient's other side, within a factor of "
-                f"{scoring.contralateral_factor:g} (assumed); LL/Cr assumed"
-            )
-    known = np.isfinite(cho_naa) & np.isfinite(naa_cr)
-    beside = known & (scale * cho_naa <= cho_limit) & (naa_cr >= naa_limit)
-    near = (scale * cho_naa <= near_cho) & (naa_cr >= near_naa)
-    inside = known & (scale * cho_naa <= cho_limit)
-    near = inside | (known & near)
-    least = ll_cr - scoring.near_normal_sd * _ratio_sd(areas, "LL", "Cr")
-    # where the tissue's LL is unknown, as near the scalp, only a clearly normal Cho/NAA counts
-    low = np.where(
-        np.isfinite(least), least <= scoring.near_normal_ll_cr, scale * cho_naa <= cho_limit
-    )
-    near &= low
-    beneath = ""
-    if near_skull is not None and near_skull.any():
-        # without its lipid too little speaks for a label of what may be normal
-        least_cho = cho_naa - scoring.near_normal_sd * _ratio_sd(areas, "Cho", "NAA")
-        near |= known & near_skull & (scale * least_cho <= cho_limit)
-        beneath = f"; beneath the scalp, Cho/NAA <= {cho_limit / scale:.2f} within its error"
-    limits = (
-        f"LL/Cr <= {scoring.near_normal_ll_cr:g} (within {scoring.near_normal_sd:g} sd) with "
-        f"Cho/NAA <= {near_cho / scale:.2f} and NAA/Cr >= {near_naa:.2f}, or with "
-        f"Cho/NAA <= {cho_limit / scale:.2f}; or, whatever LL, "
-        f"Cho/NAA <= {cho_limit / scale:.2f} and NAA/Cr >= {naa_limit:.2f}{beneath}"
-    )
-    return _Normality(
-        cho_naa, naa_cr, ll_cr, least, beside, near | beside, inside, known, limits, source
-    )
-
-
-def _near_normal_check(areas: PeakAreas, normal: _Normality) -> Check:
-    cho_naa, naa_cr = _found(areas, "Cho", "NAA"), _found(areas, "NAA", "Cr")
-    ll_cr = _found(areas, "LL", "Cr")
-
-    def sentence(i: int) -> str:
-        if not normal.is_known[i]:
-            return "Not checked: Cho/NAA or NAA/Cr has no number."
-        found = f"Cho/NAA {cho_naa(i, normal.cho_naa[i])} and NAA/Cr {naa_cr(i, normal.naa_cr[i])}"
-        if np.isfinite(normal.ll_cr[i]):
-            found = f"{found}, LL/Cr {ll_cr(i, normal.ll_cr[i])}"
-        if normal.is_near_normal[i]:
-            which = "a near-normal spectrum"
-            if not normal.is_inside[i]:  # Cho/NAA of 1.2 is that of few normal brains
-                which = "not told apart from normal brain, which spreads that far"
-            return f"{found}: {which}; the voxel may miss the lesion."
-        return f"{found}: not the spectrum of normal brain."
-
-    return Check(
-        "near-normal",
-        normal.is_near_normal,
-        normal.is_known,
-        sentence,
-        threshold=normal.limits,
-        source=normal.source,
-        gives=Favors.NOT_EVALUABLE,
-    )
-
-
-def _found(areas: PeakAreas, numerator: str, denominator: str) -> Callable[[int, float], str]:
-    """Return what is said of a ratio: its value, or the bound of what was not detected."""
-    are_there = numerator in areas and denominator in areas
-    known = ratio(areas, numerator, denominator) if are_there else None
-    bound = None if known is None else known.bound()
-
-    def words(i: int, value: float) -> str:
-        is_upper = known is not None and known.status[i] == RatioStatus.BELOW_DETECTION
-        if bound is not None and np.isfinite(bound[i]):
-            return f"is {'below' if is_upper else 'above'} {bound[i]:.2f}"
-        return f"has no number ({numerator} is not detected)" if is_upper else f"is {value:.2f}"
-
-    return words
 
 
 def _low_metabolites_check(areas: PeakAreas, context: Context, scoring: Scoring) -> Check:
@@ -355,7 +214,7 @@ def _mismatch_check(
 def _contamination_check(
     areas: PeakAreas,
     context: Context,
-    normal: _Normality,
+    normal: Normality,
     near_skull: NDArray[np.bool_] | None,
     scoring: Scoring,
 ) -> Check:
@@ -364,7 +223,7 @@ def _contamination_check(
     if context.near_skull:
         general = "the voxel lies near the skull"
     if context.contralateral is not None and not general:
-        other = _quotient(context.contralateral.flat().with_ll(), "LL", "Cr")[0]
+        other = quotient(context.contralateral.flat().with_ll(), "LL", "Cr")[0]
         if np.isfinite(other) and other > scoring.near_normal_ll_cr:
             general = f"the other side holds lipid too (LL/Cr {other:.2f})"
     with np.errstate(invalid="ignore"):

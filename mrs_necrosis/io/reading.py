@@ -380,15 +380,7 @@ def _assemble(
     values = found | given
     # a nucleus that the file names cannot be talked away
     _check_protons(source, recording.nucleus or values["nucleus"])
-    missing = [one for one in _NEEDED if values[one[1]] is None]
-    if missing:
-        words, names, options = (" and ".join(some) for some in zip(*missing, strict=True))
-        names = names.replace(" and ", "=... and ")
-        raise MissingMetadataError(
-            source.path,
-            f"this {recording.format} file does not say its {words}; "
-            f"give {names}=... (on the command line {options})",
-        )
+    _check_needed(source, recording.format, values)
     notes += [f"{name} was given and replaced the file's value." for name in replaced]
     echo_times_s = recording.echo_times_s
     if first_echo_time_s is not None:
@@ -432,6 +424,18 @@ def _spectral_data(recording: Recording, acquisition: Acquisition, step: Step) -
     if recording.water is not None:
         water = SpectralData(fid=recording.water, dims=recording.water_dims, **same)
     return SpectralData(fid=recording.fid, dims=recording.dims, water=water, **same)
+
+
+def _check_needed(source: Source, file_format: str, values: dict[str, Any]) -> None:
+    missing = [one for one in _NEEDED if values[one[1]] is None]
+    if missing:
+        words, names, options = (" and ".join(some) for some in zip(*missing, strict=True))
+        names = names.replace(" and ", "=... and ")
+        raise MissingMetadataError(
+            source.path,
+            f"this {file_format} file does not say its {words}; "
+            f"give {names}=... (on the command line {options})",
+        )
 
 
 def _check_protons(source: Source, nucleus: str | None) -> None:

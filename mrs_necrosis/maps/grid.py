@@ -318,12 +318,10 @@ def grid_result(
     # what a gate withholds has no evidence either: near-normal tissue is no necrosis
     withheld = labels == Favors.NOT_EVALUABLE.value
     likelihood = np.where(withheld, np.nan, np.exp(assessment.log_likelihood_ratio))
-    chance = assessment.label_probability
-    if chance is not None:
-        chance = np.where(withheld[..., None], np.nan, chance)
-    leaning = assessment.leaning_probability
-    if leaning is not None:
-        leaning = np.where(withheld[..., None], np.nan, leaning)
+    chance, leaning = (
+        None if one is None else np.where(withheld[..., None], np.nan, one)
+        for one in (assessment.label_probability, assessment.leaning_probability)
+    )
     maps = (
         *label_maps(
             labels,
