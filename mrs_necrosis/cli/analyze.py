@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 from dataclasses import replace
@@ -250,7 +251,29 @@ def _other_side(source: str, case: Input, keywords: dict[str, Any]) -> PeakAreas
     if failed or not found.is_single:
         why = f"it failed its checks ({', '.join(failed)})" if failed else "it has many voxels"
         raise FormatError(source, f"cannot stand for the other side; {why}")
+    differences = _differences(case, found, told)
+    if differences:
+        problem = f"cannot stand for the other side; {'; '.join(differences)}"
+        raise FormatError(source, problem)
     return found.areas
+
+
+def _differences(case: Input, found: Analysis, told: dict[str, Any]) -> list[str]:
+    """Return in what another side was not measured as the case was."""
+    from mrs_necrosis.followup.comparison import settings_compared, volumes_compared
+    from mrs_necrosis.inputs import CAN_BE_GIVEN, read_input
+    from mrs_necrosis.provenance import sha256
+
+    if isinstance(case.source, str) and found.source.sha256 == sha256(Path(case.source)):
+        return ["it is the input itself"]
+    given = {name: value for name, value in told.items() if name in CAN_BE_GIVEN}
+    one = read_input(case.source, case.water, given)
+    differences = settings_compared(
+        getattr(one, "acquisition", one), found if found.spectra is None else found.acquisition
+    )[0]
+    sizes = [getattr(each, "voxel_size_mm", None) for each in (one, found.spectra)]
+    volumes = [None if size is None else math.prod(size) / 1e3 for size in sizes]
+    return [*differences, *volumes_compared(volumes[0], volumes[1])]
 
 
 def _write_json(options: argparse.Namespace, done: list[Analysis], *, many: bool) -> None:

@@ -182,50 +182,70 @@ def comparability(before: Visit, after: Visit) -> tuple[tuple[str, ...], tuple[s
     tuple
         Obstacles, and unknowns, both tuples of str.
     """
-    obstacles: list[str] = []
-    unknowns: list[str] = []
-    for name, word, tolerance, unit, scale in (
-        ("echo_time_s", "echo times", SAME_ECHO_TIME, "ms", 1e3),
-        ("field_t", "field strengths", SAME_FIELD, "T", 1.0),
-    ):
-        first, second = getattr(before, name), getattr(after, name)
-        if first is None or second is None:
-            unknowns.append(word)
-        elif abs(first - second) > tolerance * max(first, second):
-            both = f"{scale * first:.3g} {unit} and {scale * second:.3g} {unit}"
-            obstacles.append(f"the {word} differ ({both})")
-    for name, word in (("sequence", "sequences"), ("manufacturer", "scanners")):
-        first, second = getattr(before, name), getattr(after, name)
-        if first is None or second is None:
-            unknowns.append(word)
-        elif first.casefold() != second.casefold():
-            obstacles.append(f"the {word} differ")
-        elif name == "manufacturer":
-            unknowns.append("scanners (of one manufacturer)")  # which of his it was no file tells
+    obstacles, unknowns = settings_compared(before, after)
     assert before.areas is not None
     assert after.areas is not None
     if before.areas.quantity != after.areas.quantity:
         obstacles.append(f"one is {before.areas.quantity} and the other {after.areas.quantity}")
     if before.affine is None or after.affine is None:
         unknowns.append("voxel positions")
-        obstacles.extend(_sizes(before.volume_ml, after.volume_ml))
+        obstacles.extend(volumes_compared(before.volume_ml, after.volume_ml))
     else:
         obstacles.extend(_displacement(before, after))
     return tuple(obstacles), tuple(unknowns)
+
+
+def settings_compared(one: object, other: object) -> tuple[list[str], list[str]]:
+    """Return which settings of two spectra differ, and which are not known of both.
+
+    Parameters
+    ----------
+    one, other : Visit, Acquisition or PeakTable
+        With what is known of ``echo_time_s``, ``field_t``, ``sequence`` and ``manufacturer``.
+
+    Returns
+    -------
+    tuple of list of str
+        Sentences, and words.
+    """
+    obstacles: list[str] = []
+    unknowns: list[str] = []
+    for name, word, tolerance, unit, scale in (
+        ("echo_time_s", "echo times", SAME_ECHO_TIME, "ms", 1e3),
+        ("field_t", "field strengths", SAME_FIELD, "T", 1.0),
+    ):
+        first, second = getattr(one, name, None), getattr(other, name, None)
+        if first is None or second is None:
+            unknowns.append(word)
+        elif abs(first - second) > tolerance * max(first, second):
+            both = f"{scale * first:.3g} {unit} and {scale * second:.3g} {unit}"
+            obstacles.append(f"the {word} differ ({both})")
+    for name, word in (("sequence", "sequences"), ("manufacturer", "scanners")):
+        first, second = getattr(one, name, None), getattr(other, name, None)
+        if first is None or second is None:
+            unknowns.append(word)
+        elif first.casefold() != second.casefold():
+            obstacles.append(f"the {word} differ")
+        elif name == "manufacturer":
+            unknowns.append("scanners (of one manufacturer)")  # which of his it was no file tells
+    return obstacles, unknowns
 
 
 def _displacement(before: Visit, after: Visit) -> Iterable[str]:
     first, second = np.asarray(before.affine), np.asarray(after.affine)
     if before.mask is not None or after.mask is not None:
         return  # the lesion was outlined at each visit; its voxels need not coincide
-    yield from _sizes(*(abs(float(np.linalg.det(a[:3, :3]))) / 1e3 for a in (first, second)))
+    yield from volumes_compared(
+        *(abs(float(np.linalg.det(a[:3, :3]))) / 1e3 for a in (first, second))
+    )
     edges = [np.sqrt((a[:3, :3] ** 2).sum(axis=0)).min() for a in (first, second)]
     apart = float(np.linalg.norm(first[:3, 3] - second[:3, 3]))
     if apart > SAME_PLACE * min(edges):
         yield f"the voxels lie {apart:.0f} mm apart"
 
 
-def _sizes(first: float | None, second: float | None) -> Iterable[str]:
+def volumes_compared(first: float | None, second: float | None) -> Iterable[str]:
+    """Yield that two voxels, in mL, differ in size, if they are known to."""
     if first is None or second is None:
         return
     if abs(first - second) > SAME_VOLUME * max(first, second):
