@@ -338,11 +338,14 @@ def test_eddy_current_correction_takes_the_phase_of_the_water_out():
     assert error < 0.02 * np.linalg.norm(expected[early])
 
 
-def test_a_suppressed_reference_is_not_used_and_the_step_says_so():
-    corrected = correct_eddy_currents(data(brain(), water=data(1.1 * brain())))
+@pytest.mark.parametrize(("factor", "words"), [(1.1, "1.1"), (0.002, "0.002")])
+def test_a_suppressed_reference_is_not_used_and_the_step_says_so(factor, words):
+    corrected = correct_eddy_currents(data(brain(), water=data(factor * brain())))
 
     np.testing.assert_array_equal(corrected.fid[0, 0, 0], brain())
-    assert "not an unsuppressed water signal" in corrected.history[-1].note
+    note = corrected.history[-1].note
+    assert f"it is only {words} times as high as the data" in note
+    assert "not an unsuppressed water signal" in note
 
 
 def test_a_reference_at_the_edge_of_the_axis_is_corrected_too():

@@ -116,7 +116,7 @@ def why_no_water_reference(data: SpectralData) -> str:
     ratio = float(np.median(reference.max(axis=-1) / tallest))
     if ratio < _MIN_HEIGHT_RATIO:
         return (
-            f"The water reference was not used: it is only {ratio:.1f} times as high as the data, "
+            f"The water reference was not used: it is only {ratio:.2g} times as high as the data, "
             "so it is not an unsuppressed water signal."
         )
     frequency_hz = np.fft.fftfreq(water.n_samples, water.acquisition.dwell_time_s)
