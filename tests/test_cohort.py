@@ -275,11 +275,16 @@ def test_a_sidecar_that_contradicts_the_header_is_refused(tmp_path, name, value)
     assert f"contradict each other: {name}" in outcome.message
 
 
-def test_an_edited_acquisition_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"EditTarget": "GABA", "EditCondition": ["ON", "OFF"]},  # bids-examples, mrs_biggaba
+        {"PulseSequenceType": "MEGA-PRESS"},  # where the header says PRESS
+    ],
+)
+def test_an_edited_acquisition_is_refused(tmp_path, edited):
     root = small(tmp_path / "raw", 1)
     sidecar = root / "sub-01" / "mrs" / "sub-01_svs.json"
-    # as in bids-examples, mrs_biggaba
-    edited = {"EditTarget": "GABA", "EditCondition": ["ON", "OFF"]}
     sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | edited))
 
     (outcome,) = quick(root, tmp_path / "out").outcomes
@@ -1371,7 +1376,7 @@ def spoil_spectra(root, **changes):
         (lambda root: spoil_sidecar(root, EchoTime=0.03), "contradict each other: EchoTime"),
         (lambda root: spoil_sidecar(root, RepetitionTime=3000), "its sidecar is wrong: "),
         (lambda root: spoil_sidecar(root, EditCondition=["ON", "OFF"]), "an edited acquisition"),
-        (lambda root: spoil_sidecar(root, PulseSequenceType="MEGA-PRESS"), "edits the spectrum"),
+        (lambda root: spoil_sidecar(root, PulseSequenceType="MEGA-PRESS"), "an edited acq"),
         (lambda root: (root / "sub-01/mrs/sub-01_svs.nii.gz").write_bytes(b"no"), "is none of"),
         (
             lambda root: spoil_spectra(root, fid=np.zeros((1, 1, 1, 512), complex)),

@@ -6,10 +6,12 @@ The validator does not compare the two, so that is done here.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mrs_necrosis.errors import FormatError
+from mrs_necrosis.spectra import EDITED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,15 +54,11 @@ def given_by(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> dic
     FormatError
         If a number is impossible.
     """
-    from mrs_necrosis.io.recording import sequence_name
-
     said = {
         "echo_time_s": _scalar(metadata.get("EchoTime")) or None,  # 0 stands for not stated
         "repetition_time_s": _scalar(metadata.get("RepetitionTime")),
         "mixing_time_s": _scalar(metadata.get("MixingTime")),
-        "sequence": sequence_name(
-            metadata.get("PulseSequenceType"), free_text=[metadata.get("SequenceName")]
-        ),
+        "sequence": _sequence(metadata),
     }
     known: dict[str, Any] = {
         name: value
@@ -73,6 +71,14 @@ def given_by(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> dic
         # it quotes the number and its unit
         raise FormatError(path, f"its sidecar is wrong: {error}") from None
     return known
+
+
+def _sequence(metadata: Mapping[str, Any]) -> str | None:
+    from mrs_necrosis.io.recording import sequence_name
+
+    return sequence_name(
+        metadata.get("PulseSequenceType"), free_text=[metadata.get("SequenceName")]
+    )
 
 
 def reported(metadata: Mapping[str, Any]) -> dict[str, str]:
@@ -131,7 +137,8 @@ def check_consistency(metadata: Mapping[str, Any], data: SpectralData, path: Pat
     """
     from mrs_necrosis.io.recording import nucleus_name
 
-    if any(metadata.get(name) for name in _EDITED):
+    edits = re.search(EDITED, _sequence(metadata) or "", re.IGNORECASE)
+    if edits or any(metadata.get(name) for name in _EDITED):
         raise FormatError(
             path, "is an edited acquisition, as its sidecar says; only unedited ones are analysed"
         )
