@@ -84,6 +84,10 @@ class Acquisition:
         Chemical shift at zero frequency.
     manufacturer : str or None
         Of the scanner.
+    inversion_time_s : float or None
+        From an inversion before the excitation, where the source tells of one.
+    fat_saturated : bool or None
+        Whether lipid was saturated before the excitation.
 
     Raises
     ------
@@ -103,6 +107,8 @@ class Acquisition:
     nucleus: str | None = None
     reference_ppm: float | None = None
     manufacturer: str | None = None
+    inversion_time_s: float | None = None
+    fat_saturated: bool | None = None
 
     def __post_init__(self) -> None:
         for name, low, high, unit in (
@@ -111,6 +117,7 @@ class Acquisition:
             ("echo_time_s", *ECHO_TIME_S, "s"),
             ("repetition_time_s", 1e-3, 100.0, "s"),
             ("mixing_time_s", 0.0, 10.0, "s"),
+            ("inversion_time_s", 1e-3, 10.0, "s"),
             ("reference_ppm", -1000.0, 1000.0, "ppm"),
         ):
             value = getattr(self, name)
@@ -126,6 +133,7 @@ class Acquisition:
                 object.__setattr__(self, "echo_time_s", math.fsum(self.echo_times_s))
         for name in ("sequence", "nucleus", "manufacturer"):
             check_type(name, getattr(self, name), str, "text", optional=True)
+        check_type("fat_saturated", self.fat_saturated, bool, "True, False", optional=True)
 
     @property
     def spectral_width_hz(self) -> float:

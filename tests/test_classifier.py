@@ -1597,3 +1597,23 @@ def test_a_label_that_holds_in_nine_of_ten_draws_is_kept():
     check = _draws_check(np.zeros(2, dtype=np.uint8), draws, Scoring())
 
     assert check.is_closed.tolist() == [False, True]
+
+
+def test_a_scan_that_inverted_gets_no_label_and_one_that_saturated_fat_no_lipid_criteria():
+    def judged(**said):
+        acquisition = Acquisition(
+            spectrometer_frequency_mhz=123.2, dwell_time_s=5e-4, echo_time_s=0.144, **said
+        )
+        peaks = PeakAreas(("LL", "Cho", "Cr", "NAA"), REFERENCE)
+        return assess(peaks, acquisition=acquisition)
+
+    inverted, saturated, plain = (
+        judged(inversion_time_s=0.6), judged(fat_saturated=True), judged(fat_saturated=False)
+    )  # fmt: skip
+
+    assert inverted.favors == Favors.NOT_EVALUABLE
+    assert "began with an inversion (TI 600 ms)" in inverted.paragraph
+    assert "lipid-lactate" not in saturated.evidence.family_scores
+    assert saturated.favors == Favors.NECROSIS
+    assert "The scan saturated fat" in saturated.paragraph
+    assert {gate.name for gate in plain.gates}.isdisjoint({"inversion", "fat-saturation"})

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -570,3 +571,38 @@ def test_the_shift_at_zero_frequency_bears_the_key_of_the_standard(tmp_path):
 
     assert data.acquisition.reference_ppm == 3.0
     assert json.loads(written)["SpecFreqChemShift"] == 3.0
+
+
+def test_an_inversion_and_fat_saturation_are_read_from_each_format(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+
+    def acquisition(path):
+        return read(path).acquisition
+
+    nifti = with_header(tmp_path / "a.nii.gz", InversionTime=0.6)
+    write_nifti_mrs(tmp_path / "b.nii.gz", read(nifti, sequence="PRESS"))
+    spoken = rda(tmp_path / "scan.rda", FID, TI="170,0")
+    storage = mrs_dicom(tmp_path / "scan.dcm", FID, [(0, 0, 0)])
+    dataset = pydicom.dcmread(storage)
+    dataset.SpectrallySelectedSuppression = "FAT_AND_WATER"
+    modifier = pydicom.Dataset()
+    modifier.InversionRecovery, modifier.InversionTimes = "YES", [220.0]
+    dataset.SharedFunctionalGroupsSequence[0].MRModifierSequence = [modifier]
+    dataset.save_as(storage)
+
+    assert acquisition(nifti).inversion_time_s == 0.6
+    assert acquisition(tmp_path / "b.nii.gz").inversion_time_s == 0.6
+    assert acquisition(spoken).inversion_time_s == pytest.approx(0.17)
+    assert acquisition(storage).inversion_time_s == pytest.approx(0.22)
+    assert acquisition(storage).fat_saturated is True
+    for nothing in (0.0, None, 600.0, "x"):
+        plain = with_header(tmp_path / "c.nii.gz", InversionTime=nothing)
+        assert acquisition(plain).inversion_time_s is None
+
+
+def test_what_was_saturated_is_written_and_read_again(tmp_path):
+    data = read(sample_path("reference_case_te144.nii.gz"))
+    changed = replace(data.acquisition, fat_saturated=True)
+    write_nifti_mrs(tmp_path / "a.nii.gz", replace(data, acquisition=changed))
+
+    assert read(tmp_path / "a.nii.gz").acquisition == changed

@@ -13,6 +13,7 @@ from mrs_necrosis.classifier.normality import near_normal_check, normality, quot
 from mrs_necrosis.classifier.scoring import involves_lipid
 from mrs_necrosis.criteria import te_class
 from mrs_necrosis.errors import joined
+from mrs_necrosis.spectra import Acquisition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,7 +62,7 @@ def tissue_checks(
     Check
         two-peaks, absent-peaks, near-normal, low-metabolites, echo-time, field,
         lipid-contamination, net-lactate, after-bevacizumab, sampling; lesion-share where the
-        lesion's mask is known.
+        lesion's mask is known, inversion and fat-saturation where the scan did that.
     """
     yield from _absent_checks(areas)
     normal = normality(areas, acquisition, context, scoring, near_skull)
@@ -69,6 +70,7 @@ def tissue_checks(
     yield _low_metabolites_check(areas, context, scoring)
     yield _mismatch_check("echo-time", "echo time", areas, acquisition, criteria, scoring)
     yield _mismatch_check("field", "field", areas, acquisition, criteria, scoring)
+    yield from _prepared_checks(acquisition, len(areas.values))
     yield _contamination_check(areas, context, normal, near_skull, scoring)
     yield _net_check(areas, acquisition)
     yield _bevacizumab_check(areas, context, scoring)
@@ -209,6 +211,31 @@ def _mismatch_check(
         lambda _: sentence,
         threshold=threshold,
     )
+
+
+def _prepared_checks(acquisition: Conditions | None, v: int) -> Iterable[Check]:
+    """Yield the gates on what the scan did to the signal before it measured."""
+    if not isinstance(acquisition, Acquisition):
+        return
+    yes = np.ones(v, dtype=bool)
+    ti = acquisition.inversion_time_s
+    if ti is not None:
+        yield Check(
+            "inversion", yes, yes,
+            lambda _: (
+                f"The scan began with an inversion (TI {1e3 * ti:.4g} ms): every peak is weighted "
+                "by its T1, as in no published criterion, and lipid may be gone. If there was "
+                "none, the inversion time in the header is wrong."
+            ),
+            threshold="no inversion before the excitation", source="by definition",
+            gives=Favors.NOT_EVALUABLE, takes_lipid_off=True,
+        )  # fmt: skip
+    if acquisition.fat_saturated:
+        yield Check(
+            "fat-saturation", yes, yes,
+            lambda _: "The scan saturated fat, and lipid with it: lipid criteria are left out.",
+            threshold="no fat saturation", source="by definition", takes_lipid_off=True,
+        )  # fmt: skip
 
 
 def _contamination_check(

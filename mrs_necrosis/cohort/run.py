@@ -312,6 +312,7 @@ def _preprocessed(unit: Unit, settings: Settings, analysis: Analysis) -> dict[st
         "EchoTime": acquisition.echo_time_s,
         "RepetitionTime": acquisition.repetition_time_s,
         "MixingTime": acquisition.mixing_time_s,
+        "InversionTime": acquisition.inversion_time_s,
         "NumberOfSpectralPoints": spectra.n_samples,
         "Sources": list(unit.sources) or None,
         "Description": "One FID per voxel as it was fitted: coils combined, averages aligned, "

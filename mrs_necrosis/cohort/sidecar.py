@@ -58,6 +58,7 @@ def given_by(metadata: Mapping[str, Any], data: SpectralData, path: Path) -> dic
         "echo_time_s": _scalar(metadata.get("EchoTime")) or None,  # 0 stands for not stated
         "repetition_time_s": _scalar(metadata.get("RepetitionTime")),
         "mixing_time_s": _scalar(metadata.get("MixingTime")),
+        "inversion_time_s": _scalar(metadata.get("InversionTime")) or None,
         "sequence": _sequence(metadata),
     }
     known: dict[str, Any] = {

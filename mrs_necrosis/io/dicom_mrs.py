@@ -24,6 +24,7 @@ import numpy as np
 from mrs_necrosis.io.geometry import affine_from_angles, affine_from_lps
 from mrs_necrosis.io.recording import (
     Recording,
+    inversion_time,
     manufacturer_name,
     nucleus_name,
     number,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "DICOM MR Spectroscopy"
 _BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+_SATURATED: Final = {"FAT": True, "FAT_AND_WATER": True, "WATER": False, "NONE": False}
 _UNREADABLE: Final = (
     AttributeError,
     KeyError,
@@ -114,6 +116,8 @@ def parse(source: Source, dataset: Any) -> Recording:
             _word(dataset, "SequenceName"),
             free_text=[_word(dataset, "ProtocolName")],
         ),
+        inversion_time_s=_inversion_time_s(dataset),
+        fat_saturated=_SATURATED.get(_word(dataset, "SpectrallySelectedSuppression") or ""),
         nucleus=nucleus_name(_one(_get(dataset, "ResonantNucleus"))),
         manufacturer=manufacturer,
         reference_ppm=number(_one(_get(dataset, "ChemicalShiftReference"))),
@@ -166,6 +170,13 @@ def _in_groups(dataset: Any, frame: int, *path: Any) -> Any:
 
 def _time_s(dataset: Any, group: str, keyword: str) -> float | None:
     return scaled(_in_groups(dataset, 0, group, 0, keyword), 1e-3)
+
+
+def _inversion_time_s(dataset: Any) -> float | None:
+    if _in_groups(dataset, 0, "MRModifierSequence", 0, "InversionRecovery") != "YES":
+        return None
+    times = _in_groups(dataset, 0, "MRModifierSequence", 0, "InversionTimes")
+    return inversion_time(_one(times), 1e-3)
 
 
 def _position(dataset: Any, frame: int) -> tuple[float | None, ...]:

@@ -32,6 +32,7 @@ from mrs_necrosis.constants import ECHO_TIME_S
 from mrs_necrosis.errors import OutputError
 from mrs_necrosis.io.recording import (
     Recording,
+    inversion_time,
     manufacturer_name,
     nucleus_name,
     number,
@@ -177,6 +178,8 @@ def recording_of(
         echo_time_s=echo_time_s,
         repetition_time_s=within(number(extension.get("RepetitionTime")), 1e-3, 100.0),
         mixing_time_s=within(number(extension.get("MixingTime")), 0.0, 10.0) or None,
+        inversion_time_s=inversion_time(extension.get("InversionTime"), 1.0),
+        fat_saturated=_flag(_user_value(extension, "FatSaturated")),
         echo_times_s=tuple(time for time in times if time is not None) or None,
         sequence=_sequence(extension),
         nucleus=nucleus_name(_first(extension.get("ResonantNucleus"))),
@@ -202,6 +205,10 @@ def _listed(value: Any) -> list[Any]:
 
 def _first(value: Any) -> Any:
     return (value[0] if value else None) if isinstance(value, list) else value
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _user_value(extension: dict[str, Any], name: str) -> Any:
@@ -314,12 +321,18 @@ def _header_extension(data: SpectralData | Spectra, dims: tuple[str, ...]) -> di
         ("EchoTime", acquisition.echo_time_s),
         ("RepetitionTime", acquisition.repetition_time_s),
         ("MixingTime", acquisition.mixing_time_s),
+        ("InversionTime", acquisition.inversion_time_s),
         ("SpecFreqChemShift", acquisition.reference_ppm),
         ("SequenceName", acquisition.sequence),
         ("Manufacturer", acquisition.manufacturer),
     ):
         if value is not None:
             extension[key] = value
+    if acquisition.fat_saturated is not None:
+        extension["FatSaturated"] = {
+            "Value": acquisition.fat_saturated,
+            "Description": "Whether lipid was saturated before the excitation",
+        }
     if acquisition.echo_times_s:
         extension["EchoTimes"] = {
             "Value": list(acquisition.echo_times_s),

@@ -21,6 +21,7 @@ import numpy as np
 from mrs_necrosis.io.geometry import affine_from_angles
 from mrs_necrosis.io.recording import (
     Recording,
+    inversion_time,
     nucleus_name,
     number,
     scaled,
@@ -98,6 +99,7 @@ def parse(source: Source) -> Recording:
         dwell_time_s=1.0 / sampling_hz if sampling_hz else None,
         echo_time_s=scaled(header.get("echo_time"), 1e-3),
         repetition_time_s=within(scaled(header.get("repetition_time"), 1e-3), 1e-3, 100.0),
+        inversion_time_s=inversion_time(header.get("spectrum_inversion_time"), 1e-3),
         sequence=sequence_name(free_text=[header.get("scan_id")]),
         nucleus=nucleus_name(header.get("nucleus")),
         manufacturer="Philips",

@@ -401,7 +401,11 @@ def _assemble(
     step = Step("read", parameters, " ".join(notes))
     try:
         acquisition = Acquisition(
-            **values, echo_times_s=echo_times_s, manufacturer=recording.manufacturer
+            **values,
+            echo_times_s=echo_times_s,
+            manufacturer=recording.manufacturer,
+            inversion_time_s=recording.inversion_time_s,
+            fat_saturated=recording.fat_saturated,
         )
         return _spectral_data(recording, acquisition, step)
     except ValueError as error:

@@ -60,6 +60,10 @@ class Recording:
         Chemical shift at zero frequency.
     affine : ndarray of float64, shape (4, 4), or None
         Voxel indices to RAS+ mm.
+    inversion_time_s : float or None
+        From an inversion before the excitation, in s.
+    fat_saturated : bool or None
+        Whether lipid was saturated.
     water : ndarray of complex128, shape (X, Y, Z, N, ...), or None
         Water reference from the same file.
     water_dims : tuple of str
@@ -82,6 +86,8 @@ class Recording:
     manufacturer: str | None = None
     reference_ppm: float | None = None
     affine: NDArray[np.float64] | None = None
+    inversion_time_s: float | None = None
+    fat_saturated: bool | None = None
     water: NDArray[np.complex128] | None = None
     water_dims: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
@@ -143,6 +149,11 @@ def scaled(text: object, unit: float) -> float | None:
         return None
     # division by a power of ten is exact where multiplication by its inverse is not
     return value / round(1 / unit) if 0 < unit < 1 else value * unit
+
+
+def inversion_time(text: object, unit_s: float) -> float | None:
+    """Return an inversion time in s; zero is what every scan without an inversion writes."""
+    return within(scaled(text, unit_s), 1e-3, 10.0)
 
 
 def within(value: float | None, low: float, high: float) -> float | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mrs_necrosis.io.geometry import affine_from_lps, slice_normal
 from mrs_necrosis.io.recording import (
     Recording,
+    inversion_time,
     nucleus_name,
     number,
     scaled,
@@ -76,6 +77,7 @@ def parse(source: Source, dataset: Any) -> Recording:
         echo_time_s=scaled(_item(tags, "EchoTime"), 1e-3),
         repetition_time_s=within(scaled(_item(tags, "RepetitionTime"), 1e-3), 1e-3, 100.0),
         mixing_time_s=scaled(_item(tags, "MixingTime"), 1e-3) or None,
+        inversion_time_s=inversion_time(_item(tags, "InversionTime"), 1e-3),
         sequence=sequence_name(_item(tags, "SequenceName")),
         nucleus=nucleus_name(_item(tags, "ImagedNucleus") or _item(tags, "ResonantNucleus")),
         manufacturer="Siemens",

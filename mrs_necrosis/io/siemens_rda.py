@@ -21,6 +21,7 @@ import numpy as np
 from mrs_necrosis.io.geometry import affine_from_lps, slice_normal
 from mrs_necrosis.io.recording import (
     Recording,
+    inversion_time,
     nucleus_name,
     number,
     scaled,
@@ -70,6 +71,7 @@ def parse(source: Source) -> Recording:
         echo_time_s=scaled(header.get("TE"), 1e-3),
         repetition_time_s=within(scaled(header.get("TR"), 1e-3), 1e-3, 100.0),
         mixing_time_s=_mixing_time_s(header),
+        inversion_time_s=inversion_time(header.get("TI"), 1e-3),
         sequence=sequence_name(header.get("SequenceName")),
         nucleus=nucleus_name(header.get("Nucleus")),
         manufacturer="Siemens",

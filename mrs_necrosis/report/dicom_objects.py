@@ -80,6 +80,8 @@ PRIVATE_CODES: Final = {
     "MRS325": "Check: label without the lipid criteria",
     "MRS326": "Check: label of all examinations holds in draws",
     "MRS327": "Check: share of the voxel that is lesion",
+    "MRS328": "Check: inversion before the excitation",
+    "MRS329": "Check: fat saturation",
 }
 """Meanings of the private codes, by value; at most 64 characters, as the standard allows."""
 

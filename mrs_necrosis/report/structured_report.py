@@ -70,7 +70,8 @@ _GATES: Final = {
     "lipid-contamination": "MRS317", "net-lactate": "MRS318", "after-bevacizumab": "MRS319",
     "sampling": "MRS320", "evidence": "MRS321", "conflict": "MRS322", "draws": "MRS323",
     "three-peaks": "MRS324", "lipid-left-out": "MRS325", "draws-together": "MRS326",
-    "lesion-share": "MRS327",
+    "lesion-share": "MRS327", "inversion": "MRS328",
+    "fat-saturation": "MRS329",
 }  # fmt: skip
 _BOUND_LEVEL: Final = 0.95
 _ONE_SIDED: Final = NormalDist().inv_cdf(_BOUND_LEVEL)
