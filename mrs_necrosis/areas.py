@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from importlib import import_module
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -329,6 +330,86 @@ class PeakAreas:
             if all(name in self.names for name in parts):
                 return self.with_sum("LL", parts)
         return self
+
+    def to_ufloats(self) -> dict[str, Any]:
+        """Return the areas of one voxel as numbers of the package ``uncertainties``.
+
+        They know their covariance, so that any expression of them gets its standard deviation to
+        first order; ``ratio`` gives Fieller's interval as well.
+
+        Returns
+        -------
+        dict of str to uncertainties.UFloat
+            By name.
+
+        Raises
+        ------
+        ValueError
+            If there are many voxels, or no covariance.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> areas = PeakAreas(("Cho", "Cr", "NAA"), [3.0, 2.0, 4.0], np.diag([0.01, 0.01, 0.04]))
+        >>> peaks = areas.to_ufloats()
+        >>> print((peaks["Cho"] + peaks["Cr"]) / peaks["NAA"])
+        1.25+/-0.07
+        """
+        if not self.is_single or self.covariance is None:
+            msg = "only areas of one voxel with a covariance are numbers with errors"
+            raise ValueError(msg)
+        k = len(self.names)
+        uncertainties: Any = import_module("uncertainties")  # lmfit brings it
+        numbers = uncertainties.correlated_values(
+            self.values.reshape(k), self.covariance.reshape(k, k)
+        )
+        return dict(zip(self.names, numbers, strict=True))
+
+    @classmethod
+    def from_ufloats(
+        cls, areas: Mapping[str, Any], unit: str | None = None, quantity: Quantity = "area"
+    ) -> PeakAreas:
+        """Return areas with the covariance that numbers of ``uncertainties`` have.
+
+        Parameters
+        ----------
+        areas : mapping of str to uncertainties.UFloat
+            By the name of the peak.
+        unit, quantity :
+            As in ``PeakAreas``.
+
+        Returns
+        -------
+        PeakAreas
+            values (K,).
+
+        Raises
+        ------
+        TypeError
+            If one of them is a plain number: its error is unknown, and not zero.
+
+        Examples
+        --------
+        >>> from uncertainties import ufloat
+        >>> cho = ufloat(3.0, 0.1)
+        >>> PeakAreas.from_ufloats({"Cho": cho, "Cr": 0.5 * cho}).covariance.round(4).tolist()
+        [[0.01, 0.005], [0.005, 0.0025]]
+        """
+        for name, number in areas.items():
+            if not hasattr(number, "std_dev"):
+                msg = (
+                    f"every area needs an error, as those of others have; got {number!r} of {name}"
+                )
+                raise TypeError(msg)
+        uncertainties: Any = import_module("uncertainties")
+        numbers = list(areas.values())
+        return cls(
+            tuple(map(peak_called, areas)),
+            np.array([number.nominal_value for number in numbers]),
+            np.array(uncertainties.covariance_matrix(numbers)),
+            unit,
+            quantity,
+        )
 
 
 def upright(areas: PeakAreas) -> tuple[PeakAreas, NDArray[np.bool_]]:

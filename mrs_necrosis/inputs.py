@@ -76,6 +76,8 @@ def read_input(
     if water_reference is not None and not isinstance(source, (str, os.PathLike)):
         msg = "water_reference goes with a file; for spectra in memory, give it to read"
         raise ValueError(msg)
+    if isinstance(source, Mapping) and any(hasattr(v, "std_dev") for v in source.values()):
+        source = PeakAreas.from_ufloats(source)
     if isinstance(source, PeakAreas):
         if source.covariance is None and source.is_single:
             source = as_printed(source)

@@ -108,7 +108,8 @@ def analyze(
     ----------
     source : path, SpectralData, Spectra, PeakAreas, mapping or sequence of str
         A scanner's file, a peak table (a file, values by name, or words such as ``"LL=108964"``),
-        or what was read from one. A peak table goes straight to the ratios.
+        or what was read from one. Values may be those of ``uncertainties``, with their errors. A
+        peak table goes straight to the ratios.
     water_reference : path or None
         Second file with the water reference of the same voxels.
     out : path or None

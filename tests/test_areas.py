@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mrs_necrosis import analyze, ratio
 from mrs_necrosis.areas import DETECTION_SD, PeakAreas, as_printed
 
 NAMES = ("Lip13", "Lip09", "Lac", "Cr")
@@ -191,3 +192,32 @@ def test_flat_areas_are_those_of_all_voxels_along_one_axis():
     assert (flat.names, flat.unit, flat.quantity) == (grid.names, grid.unit, grid.quantity)
     assert PeakAreas(("Cho", "Cr"), [1.0, 2.0]).flat().is_single
     assert not grid.is_single
+
+
+def test_areas_and_their_covariance_go_to_uncertainties_and_come_back():
+    covariance = np.array([[0.04, 0.01, 0.0], [0.01, 0.09, -0.02], [0.0, -0.02, 0.16]])
+    areas = PeakAreas(("Cho", "Cr", "NAA"), [3.0, 2.0, 4.0], covariance)
+
+    peaks = areas.to_ufloats()
+    back = PeakAreas.from_ufloats(peaks)
+    quotient, told = peaks["Cho"] / peaks["Cr"], ratio(areas, "Cho", "Cr")
+
+    np.testing.assert_allclose(back.covariance, covariance, atol=1e-12)
+    assert (quotient.nominal_value, quotient.std_dev) == pytest.approx(
+        (float(told.value), float(told.sd)), rel=1e-9
+    )
+    assert (peaks["Cr"] / peaks["Cr"]).std_dev == pytest.approx(0.0, abs=1e-12)
+
+
+def test_areas_with_errors_of_uncertainties_are_analysed_with_their_covariance():
+    areas = PeakAreas(("Cho", "Cr", "NAA", "LL"), [3.0, 2.0, 2.0, 7.0], np.eye(4) * 0.01)
+    peaks = areas.to_ufloats()
+
+    found = analyze({"tCho": peaks["Cho"], "Cr": peaks["Cr"], "NAA": peaks["NAA"],
+                     "LL": peaks["LL"]})  # fmt: skip
+
+    assert found.ratios["Cho/Cr"].sd == pytest.approx(ratio(areas, "Cho", "Cr").sd, rel=1e-9)
+    with pytest.raises(TypeError, match=r"every area needs an error.*2\.0 of Cr"):
+        analyze({"Cho": peaks["Cho"], "Cr": 2.0})
+    with pytest.raises(ValueError, match="one voxel with a covariance"):
+        PeakAreas(("Cho",), [3.0]).to_ufloats()
