@@ -554,7 +554,7 @@ def test_a_lipid_criterion_of_another_echo_time_is_left_out(tmp_path):
     assert not next(f for f in elsewhere.findings if f.id == "bulik2015_ll_cr").is_scored
 
 
-def test_heights_judged_by_a_cutoff_of_areas_count_half(tmp_path):
+def test_heights_judged_by_a_cutoff_of_areas_or_concentrations_count_half(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('schema = 1\n[[criterion]]\nid = "ando2004_cho_cr"\nquantity = "area"\n')
     heights = PeakAreas(PEAKS, np.array(REFERENCE), quantity="height")
@@ -562,6 +562,7 @@ def test_heights_judged_by_a_cutoff_of_areas_count_half(tmp_path):
     found = assess(heights, criteria=load_criteria(path))
 
     assert weights_of(found, "ando2004_cho_cr")["applicability"] == pytest.approx(0.375)
+    assert weights_of(found, "bulik2015_naa_cr")["applicability"] == pytest.approx(0.375)
     assert weights_of(found, "plotkin2004_cho_cr")["applicability"] == pytest.approx(0.75)
 
 

@@ -49,8 +49,9 @@ class Scoring:
     unknown : float
         Factor where the study or the case does not say echo time, field or population (assumed).
     mismatch : float
-        Factor for each of these that differs, and for areas judged by a cut-off of heights or the
-        other way round (assumed). Lipid criteria of another echo-time class are left out.
+        Factor for each of these that differs, and for heights judged by a cut-off of areas or
+        concentrations, or the other way round (assumed). Lipid criteria of another echo-time class
+        are left out.
     proxy : float
         Factor where a ratio stands in for the published one (assumed).
     family_correlation : float
@@ -232,7 +233,7 @@ def _weigh(
         fits["field"] = _field_fits(criterion, acquisition, scoring)
     misfits = [name for name, fit in fits.items() if fit is False]
     unknowns = [name for name, fit in fits.items() if fit is None]
-    if {criterion.quantity, quantity} == {"area", "height"}:
+    if criterion.quantity not in {None, quantity} and "height" in {criterion.quantity, quantity}:
         misfits.append("quantity")
     applicability = scoring.mismatch ** len(misfits)
     if unknowns:
