@@ -35,9 +35,11 @@ from mrs_necrosis.cohort import (
     cluster,
     dataset,
 )
+from mrs_necrosis.cohort.batch import run_units
 from mrs_necrosis.cohort.gathering import write_group_table
 from mrs_necrosis.cohort.listing import dataset_units, table_units
 from mrs_necrosis.cohort.sidecar import check_consistency, given_by, reported
+from mrs_necrosis.cohort.unit import Settings, Unit
 from mrs_necrosis.errors import FormatError, OutputError
 from mrs_necrosis.fitting import default_model
 from mrs_necrosis.io import read, write_nifti_mrs
@@ -93,6 +95,28 @@ def validator(folder):
 
 
 # ---- what is found ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "first"), [(("svs", "mrsi"), "compiled"), (("svs", "svs"), "unit")]
+)
+def test_no_single_voxel_is_fitted_before_a_grid_has_the_fit_compiled(
+    monkeypatch, tmp_path, suffixes, first
+):
+    from mrs_necrosis.cohort import batch
+    from mrs_necrosis.fitting import compiled
+
+    order = []
+    monkeypatch.setattr(compiled, "ensure_compiled", lambda: order.append("compiled"))
+    monkeypatch.setattr(
+        batch, "run_unit",
+        lambda unit, _: order.append("unit") or Outcome(name=unit.key, state="done"),
+    )  # fmt: skip
+    units = [Unit(name=f"sub-0{n}", source=tmp_path, suffix=one) for n, one in enumerate(suffixes)]
+
+    run_units(units, Settings(out=tmp_path))
+
+    assert order[0] == first
 
 
 def test_voxels_and_grids_are_found_and_water_is_linked(root):

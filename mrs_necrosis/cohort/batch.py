@@ -372,6 +372,7 @@ def run_units(
         In the order of `units`; without those that were not begun.
     """
     outcomes: dict[str, Outcome] = {}
+    _compile_first(units)
 
     def note(outcome: Outcome) -> None:
         outcomes[outcome.name] = outcome
@@ -401,6 +402,20 @@ def run_units(
     return CohortResult(
         outcomes=tuple(outcomes[unit.key] for unit in units if unit.key in outcomes)
     )
+
+
+def _compile_first(units: Sequence[Unit]) -> None:
+    """Compile the fit before all, where a grid would compile it between single voxels.
+
+    Those before it would differ in the last bit from those after it, and by who runs them.
+    """
+    from mrs_necrosis.fitting.solver import FEW_VOXELS, choose_backend
+
+    has_both = {"svs", "mrsi"} <= {unit.suffix for unit in units}
+    if has_both and choose_backend("auto", FEW_VOXELS) == "compiled":
+        from mrs_necrosis.fitting import compiled
+
+        compiled.ensure_compiled()
 
 
 def write_outcomes(result: CohortResult, path: Path) -> None:
