@@ -1,6 +1,7 @@
 """Files as other programs, versions and people leave them: the same numbers come out."""
 
 import gzip
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -606,3 +607,21 @@ def test_what_was_saturated_is_written_and_read_again(tmp_path):
     write_nifti_mrs(tmp_path / "a.nii.gz", replace(data, acquisition=changed))
 
     assert read(tmp_path / "a.nii.gz").acquisition == changed
+
+
+def test_an_open_file_is_read_like_the_file(tmp_path):
+    path = sample_path("reference_case_te144.nii.gz")
+    sdat = sdat_pair(tmp_path, FID[0, 0], encoded=True)
+    expected = read(path)
+
+    with path.open("rb") as file, sdat.open("rb") as of_a_pair:
+        assert np.array_equal(read(file).fid, expected.fid)
+        assert np.array_equal(read(of_a_pair).fid, read(sdat).fid)
+    held = io.BytesIO(path.read_bytes())
+    assert np.array_equal(read(held).fid, expected.fid)
+    both = read(io.BytesIO(path.read_bytes()), water_reference=io.BytesIO(path.read_bytes()))
+    assert both.water is not None
+    with pytest.raises(FormatError, match="open file: is none of the formats"):
+        read(io.BytesIO(b"nothing" * 100))
+    with pytest.raises(TypeError, match="path must be a path or a binary file; got one that giv"):
+        read(io.StringIO("text"))

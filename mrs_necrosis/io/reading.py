@@ -15,7 +15,8 @@ from dataclasses import replace
 from importlib import import_module
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from mrs_necrosis.arguments import check_path, check_range, check_whole
 from mrs_necrosis.errors import FormatError, MissingMetadataError, MRSNecrosisError
 from mrs_necrosis.io.recording import NUCLEI, Recording, nucleus_name, sequence_name
-from mrs_necrosis.io.source import Source
+from mrs_necrosis.io.source import MAX_BYTES, Source
 from mrs_necrosis.spectra import Acquisition, SpectralData, Step
 
 _LOGGER = logging.getLogger(__name__)
@@ -66,9 +67,9 @@ _KNOWN_FORMATS: Final = (
 
 
 def read(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | IO[bytes],
     *,
-    water_reference: str | PathLike[str] | None = None,
+    water_reference: str | PathLike[str] | IO[bytes] | None = None,
     echo_time_s: float | None = None,
     first_echo_time_s: float | None = None,
     repetition_time_s: float | None = None,
@@ -84,10 +85,10 @@ def read(
 
     Parameters
     ----------
-    path : str or PathLike
+    path : str, PathLike or open binary file
         The file; either file of a pair (SDAT and SPAR, ``fid`` and ``procpar``), the folder of a
         Varian pair, or a folder with one DICOM series of spectra (several files are averages).
-    water_reference : str or PathLike or None
+    water_reference : str, PathLike, open binary file or None
         A second file with the water reference of the same voxels.
     echo_time_s, repetition_time_s, mixing_time_s : float or None
         In s. These and the following are for what the file does not say; where it does say, the
@@ -134,8 +135,6 @@ def read(
     >>> data.fid.shape, data.acquisition.echo_time_s
     ((1, 1, 1, 2048), 0.03)
     """
-    check_path("path", path)
-    check_path("water_reference", water_reference, optional=True)
     known = checked(
         {
             "echo_time_s": echo_time_s,
@@ -150,6 +149,37 @@ def read(
             "n_samples": n_samples,
         }
     )
+    with _on_disk("path", path) as main, _on_disk("water_reference", water_reference) as water:
+        check_path("path", main)
+        check_path("water_reference", water, optional=True)
+        return _read(main, water, known)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _on_disk(name: str, file: object) -> Iterator[object]:
+    """Yield the path of an open file, or of a copy if it has none; anything else as it is."""
+    if not callable(getattr(file, "read", None)):
+        yield file
+        return
+    own = getattr(file, "name", None)
+    if isinstance(own, (str, PathLike)) and Path(own).is_file():
+        yield Path(own)  # the other file of a pair lies beside it
+        return
+    content = file.read(MAX_BYTES + 1)  # type: ignore[attr-defined]
+    if not isinstance(content, bytes):
+        msg = f"{name} must be a path or a binary file; got one that gives text"
+        raise TypeError(msg)
+    with TemporaryDirectory(prefix="mrs-necrosis-") as folder:
+        path = Path(folder) / "open file"
+        path.write_bytes(content)
+        yield path
+
+
+def _read(
+    path: str | PathLike[str],
+    water_reference: str | PathLike[str] | None,
+    known: dict[str, Any],
+) -> SpectralData:
     n_samples = known.pop("n_samples", None)
     data = _assemble(_sources(path), known, n_samples)
     if water_reference is None:
