@@ -418,6 +418,8 @@ def test_no_header_text_reaches_the_data(shared_data, tmp_path, path):
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "is a picture or a document; values printed on it can"),
         (b"PK\x03\x04" + bytes(50), "is a ZIP archive or an office document"),
         (b"MATLAB 5.0 MAT-file" + bytes(50), "is a MATLAB file"),
+        (b"LL 108964\nCho 33671\nCr 29534\n", "holds peak values but is no peak table: write it"),
+        (b"LL: 5 Cho=2", "holds peak values but is no peak table: write it"),
         (b"##TITLE=Parameter List, ParaVision 6\n", "is a parameter file of Bruker"),
         (b"# === DATA DESCRIPTION FILE ====\n", "is Philips' list of raw data"),
         (

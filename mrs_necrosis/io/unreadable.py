@@ -63,6 +63,7 @@ _MAGIC: Final = (
     (b"MATLAB 5.0 MAT-file", "is a MATLAB file, which is not supported; convert it to NIfTI-MRS"),
     (b"\x93NUMPY", "is a NumPy array without a word on what was measured; write it as NIfTI-MRS"),
 )
+_PEAK_VALUE: Final = re.compile(r"\b(?:LL|t?Cho|t?Cr|t?NAA)[ \t]*[=:;,\t ][ \t]*\d", re.IGNORECASE)
 _TWO_COLUMNS: Final = re.compile(r"[ \t]*[-+.\deE]+[ \t,;]+[-+.\deE]+[ \t]*")
 
 
@@ -86,6 +87,11 @@ def _sentence(source: Source) -> str | None:
             return sentence
     if is_peak_table(source.path):
         return "is a peak table, not spectra; read it with read_peaks"
+    if len(_PEAK_VALUE.findall(text)) > 1:
+        return (
+            "holds peak values but is no peak table: write it as CSV with the titles peak,value, "
+            "or give LL=... Cho=... on the command line"
+        )
     lines = text.splitlines()[:4]
     if len(lines) == 4 and all(_TWO_COLUMNS.fullmatch(line) for line in lines):
         return (
