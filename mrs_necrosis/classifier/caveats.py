@@ -123,20 +123,20 @@ def _scenario_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             verdict = "the conclusion does not survive all of it"
         else:
             verdict = "the conclusion does not survive it"
+        assumed = ""
+        if "Lip13" not in facts.case.areas:
+            shares = ", ".join(f"{share:g}" for share, _, _ in changed)
+            assumed = f" (lipid 2.0 over 1.3 of {shares}; upper bounds, all of LL taken as lipid)"
         yield (
             f"Lipid at 2.0 ppm may lie under NAA: taking away {100 * lost[0]:.0f} to "
-            f"{100 * lost[-1]:.0f} % of NAA (lipid 2.0 over 1.3 of "
-            f"{', '.join(f'{share:g}' for share, _, _ in changed)}; upper bounds, all of LL "
-            f"taken as lipid) makes the likelihood ratio {ratios}; {verdict}."
-            if "Lip13" not in facts.case.areas
-            else f"Lipid at 2.0 ppm may lie under NAA: taking away {100 * lost[0]:.0f} to "
-            f"{100 * lost[-1]:.0f} % of NAA makes the likelihood ratio {ratios}; {verdict}."
+            f"{100 * lost[-1]:.0f} % of NAA{assumed} makes the likelihood ratio {ratios}; "
+            f"{verdict}."
         )
-    shares = [lr for _, lr in facts.lactate_scenarios]
-    if shares and max(shares) > 1.01 * min(shares):
+    each = [lr for _, lr in facts.lactate_scenarios]
+    if each and max(each) > 1.01 * min(each):
         yield (
             "How much of LL is lactate is unknown: from none to all of it, the likelihood ratio "
-            f"runs from {number(min(shares))} to {number(max(shares))}."
+            f"runs from {number(min(each))} to {number(max(each))}."
         )
 
 

@@ -378,32 +378,27 @@ def _referenced(
     elif phase and found is not None:
         spectra = referencing.phase(spectra, found)
     if shift_ppm is not None:
-        given = Reference(
-            np.zeros(grid),
-            np.full(grid, float(shift_ppm)),
-            np.ones(grid),
-            ((),) * int(np.prod(grid)),
-        )
-        moved = referencing.reference_shift(spectra, given)
         step = Step(
             "reference_shift",
             {"shift_ppm": shift_ppm, "given": True},
             f"The axis was moved by {-shift_ppm:+.3f} ppm, as given.",
         )
-        spectra = replace(
-            moved, history=(*spectra.history, step), reference_confidence=np.ones(grid)
-        )
+        moved = referencing.moved(spectra, np.full(grid, float(shift_ppm)), step)
+        spectra = replace(moved, reference_confidence=np.ones(grid))
     elif shift and found is not None:
         spectra = replace(
             referencing.reference_shift(spectra, found), reference_confidence=found.confidence
         )
         if found.confidence.size == 1 and found.confidence.item() < _UNSURE:
-            msg = (
-                f"the chemical shift of this spectrum is uncertain (confidence "
-                f"{found.confidence.item():.2f}), and peaks may be taken for others: look at the "
-                "figure, or give shift_ppm and phase_deg (on the command line --shift and --phase)"
-            )
-            if found.stretch != 1.0:
-                msg = found.stretch_sentence(spectra.acquisition)
-            warnings.warn(msg, MRSNecrosisWarning, stacklevel=3)
+            warnings.warn(_unsure(found, spectra.acquisition), MRSNecrosisWarning, stacklevel=3)
     return spectra
+
+
+def _unsure(found: Reference, acquisition: Acquisition) -> str:
+    if found.stretch != 1.0:
+        return found.stretch_sentence(acquisition)
+    return (
+        f"the chemical shift of this spectrum is uncertain (confidence "
+        f"{found.confidence.item():.2f}), and peaks may be taken for others: look at the "
+        "figure, or give shift_ppm and phase_deg (on the command line --shift and --phase)"
+    )

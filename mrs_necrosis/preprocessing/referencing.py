@@ -431,8 +431,6 @@ def reference_shift(spectra: Spectra, reference: Reference | None = None) -> Spe
     'reference_shift'
     """
     found = _given_or_found(spectra, reference)
-    shift_hz = found.shift_ppm * spectra.acquisition.spectrometer_frequency_mhz
-    turn = np.exp(-2j * np.pi * shift_hz[..., None] * spectra.time_s)
     median, sure = _median(found.shift_ppm, found), _median(found.confidence, found)
     used = _used(found)
     if not found.confidence.any():
@@ -454,6 +452,16 @@ def reference_shift(spectra: Spectra, reference: Reference | None = None) -> Spe
     step = Step(
         "reference_shift", {"shift_ppm": median, "confidence": sure, "used": list(used)}, note
     )
+    return moved(spectra, found.shift_ppm, step)
+
+
+def moved(spectra: Spectra, shift_ppm: NDArray[np.float64], step: Step) -> Spectra:
+    """Return spectra whose peaks lay `shift_ppm` too high, (X, Y, Z), moved by that.
+
+    Zero frequency is then at ``acquisition.reference_ppm``.
+    """
+    shift_hz = shift_ppm * spectra.acquisition.spectrometer_frequency_mhz
+    turn = np.exp(-2j * np.pi * shift_hz[..., None] * spectra.time_s)
     acquisition = replace(
         spectra.acquisition, reference_ppm=spectra.acquisition.reference_or_water_ppm
     )
