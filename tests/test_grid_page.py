@@ -26,13 +26,8 @@ from mrs_necrosis.maps import Map, label_maps
 from mrs_necrosis.maps.grid import Anatomy, Statement
 from mrs_necrosis.maps.map import scalp_map, standard_maps
 from mrs_necrosis.quality import FitStatus, Quality
-from mrs_necrosis.report.grid_page import (
-    _packed,
-    _shortened,
-    anatomy_slices,
-    geometry,
-    grid_page,
-)
+from mrs_necrosis.report.grid_page import _packed, _shortened, grid_page
+from mrs_necrosis.report.screen import anatomy_slices, geometry
 
 SHAPE = (6, 5, 2)
 AFFINE = np.diag([-10.0, 10.0, 15.0, 1.0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrs_necrosis.report.grid_page import anatomy_slices, geometry, sides
+from mrs_necrosis.report.screen import LESION_COLOUR, anatomy_slices, geometry, two_sided
 
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mrs_necrosis.maps import Map
     from mrs_necrosis.maps.grid import Anatomy
-    from mrs_necrosis.report.grid_page import Geometry
+    from mrs_necrosis.report.screen import Geometry
 
 LABEL_COLOURS = ("#0072b2", "#d55e00", "#e8d9a0", "#c9ced6")
 """Necrosis, recurrence, indeterminate; not evaluable, which is not drawn."""
@@ -130,7 +130,7 @@ def _coloured(one: Map) -> tuple[Any, Normalize, Any]:
     if one.kind == "quantity":
         shown = np.ma.masked_invalid(values)
         if one.desc == "index":  # as on the page: white is normal
-            return shown, Normalize(-5, 5), sides()
+            return shown, Normalize(-5, 5), two_sided()
         finite = values[np.isfinite(values)]
         low, high = np.percentile(finite, [2, 98]) if finite.size else (0.0, 1.0)
         if one.desc.startswith(("probability", "labelprobability")):
@@ -178,7 +178,7 @@ def _outline(axis: Any, inside: NDArray[np.bool_]) -> None:
     from matplotlib.collections import LineCollection
 
     axis.add_collection(LineCollection(segments, colors="black", linewidths=2.6))
-    axis.add_collection(LineCollection(segments, colors="#ffe14d", linewidths=1.3))
+    axis.add_collection(LineCollection(segments, colors=LESION_COLOUR, linewidths=1.3))
 
 
 def _letters(axis: Any, screen: Geometry) -> None:

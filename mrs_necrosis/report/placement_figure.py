@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrs_necrosis.maps.grid import membership
+from mrs_necrosis.report.screen import LESION_COLOUR, window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,9 @@ def placement_figure(place: Placement) -> Figure:
 
     centre = place.affine[:3, 3]
     low, high = _box(place)
-    black, white = _window(place)
+    black, white = 0.0, 1.0
+    if place.anatomy is not None:
+        black, white = window(np.nan_to_num(np.asarray(place.anatomy.values, dtype=np.float32)))
     figure = Figure(figsize=(9.6, 3.9), layout="constrained", facecolor="white")
     for axis, (name, across, down, letters) in zip(figure.subplots(1, 3), _PLANES, strict=True):
         step = max(high[across] - low[across], high[down] - low[down]) / _PIXELS
@@ -60,7 +63,7 @@ def placement_figure(place: Placement) -> Figure:
         _outline(axis, 0.5 - np.abs(index).max(axis=0), 0.0, "white")
         if place.lesion is not None:
             mask = membership(place.lesion.values)
-            _outline(axis, _sampled(mask, place.lesion.affine, world), 0.5, "#ffe14d")
+            _outline(axis, _sampled(mask, place.lesion.affine, world), 0.5, LESION_COLOUR)
         for at, letter in zip(((0.03, 0.5), (0.97, 0.5), (0.5, 0.96), (0.5, 0.04)), letters,
                               strict=True):  # fmt: skip
             axis.text(*at, letter, transform=axis.transAxes, color="white", fontsize=8,
@@ -81,15 +84,6 @@ def _box(place: Placement) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         affine = place.anatomy.affine
         ends.extend((affine[:3, :3] @ corners + affine[:3, 3:]).T)
     return np.min(ends, axis=0), np.max(ends, axis=0)
-
-
-def _window(place: Placement) -> tuple[float, float]:
-    if place.anatomy is None:
-        return 0.0, 1.0
-    values = np.nan_to_num(np.asarray(place.anatomy.values, dtype=np.float32))
-    inside = values[values > 0] if (values > 0).any() else values
-    black, white = (float(one) for one in np.percentile(inside, [1.0, 99.5]))
-    return (black, white) if white > black else (0.0, max(float(values.max()), 1e-30))
 
 
 def _sampled(
