@@ -58,9 +58,7 @@ def placement_figure(place: Placement) -> Figure:
         if place.anatomy is not None:
             ground = _sampled(place.anatomy.values, place.anatomy.affine, world)
         axis.imshow(ground, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
-        inverse = np.linalg.inv(place.affine)
-        index = np.tensordot(inverse[:3, :3], world, axes=1) + inverse[:3, 3, None, None]
-        _outline(axis, 0.5 - np.abs(index).max(axis=0), 0.0, "white")
+        _outline(axis, 0.5 - np.abs(_index(place.affine, world)).max(axis=0), 0.0, "white")
         if place.lesion is not None:
             mask = membership(place.lesion.values)
             _outline(axis, _sampled(mask, place.lesion.affine, world), 0.5, LESION_COLOUR)
@@ -92,13 +90,18 @@ def _sampled(
     """Return an image at places in mm; zero outside it."""
     from scipy.ndimage import map_coordinates
 
-    inverse = np.linalg.inv(affine)
-    where = np.tensordot(inverse[:3, :3], world, axes=1) + inverse[:3, 3, None, None]
     plane: NDArray[np.float64] = map_coordinates(
-        np.nan_to_num(np.asarray(values, dtype=np.float32)), where, order=1, cval=0.0,
-        mode="constant",
+        np.nan_to_num(np.asarray(values, dtype=np.float32)), _index(affine, world), order=1,
+        cval=0.0, mode="constant",
     )  # fmt: skip
     return plane
+
+
+def _index(affine: NDArray[np.float64], world: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the voxel indices of places in mm."""
+    inverse = np.linalg.inv(affine)
+    index: NDArray[np.float64] = np.tensordot(inverse[:3, :3], world, axes=1)
+    return index + inverse[:3, 3, None, None]
 
 
 def _outline(axis: Any, plane: NDArray[np.float64], level: float, colour: str) -> None:
