@@ -75,11 +75,26 @@ def gate(found, name):
 
 # ---- the reference case ------------------------------------------------------------------------
 
+SEPTEMBER_2012 = Context(
+    population="metastasis",
+    months_since_irradiation=7,
+    after_bevacizumab=False,
+    perfusion_reading="low",
+    readings=(
+        Reading(
+            kind="mri",
+            text="map-like enhancement and a large oedema",
+            suggests="necrosis",
+            source="case report",
+        ),
+    ),
+)
+
 
 def test_reference_case_has_the_likelihood_ratio_of_the_paper_calculation():
     found = assess(reference())
 
-    # criteria.md 4.4, with all context unknown
+    # a calculation apart from the library, with all context unknown
     assert found.favors == Favors.NECROSIS
     assert found.evidence.likelihood_ratio == pytest.approx(0.280, abs=0.005)
     assert found.evidence.posterior == pytest.approx(0.22, abs=0.005)
@@ -100,7 +115,7 @@ def test_reference_case_agrees_with_nine_of_eleven_criteria():
 
 
 def test_reference_case_with_every_study_fitting_has_the_other_published_ratio():
-    # criteria.md 4.4: "With applicability 1.0: LR 0.183, P 0.155"
+    # the same calculation with every study in full
     found = assess(reference(), scoring=Scoring(unknown=1.0))
 
     assert found.evidence.likelihood_ratio == pytest.approx(0.183, abs=5e-4)
@@ -115,7 +130,7 @@ def test_reference_case_with_the_prior_of_time_since_irradiation(months, posteri
 
 
 def test_lipid_under_naa_makes_the_reference_case_less_sure():
-    # criteria.md 4.4 was calculated with the molar cut-offs as they stand: 0.37, 0.68, 1.14
+    # that calculation took the molar cut-offs as they stand: 0.37, 0.68, 1.14
     as_printed = [dataclasses.replace(one, quantity=None) for one in load_criteria()]
 
     found = assess(reference(), criteria=as_printed)
@@ -128,7 +143,7 @@ def test_lipid_under_naa_makes_the_reference_case_less_sure():
 
 @pytest.mark.parametrize(("cv", "share", "tolerance"), [(0.05, 0.94, 0.03), (0.1, 0.78, 0.04)])
 def test_label_of_the_reference_case_holds_as_often_as_calculated(cv, share, tolerance):
-    # criteria.md 4.4, independent errors on all four peaks (log-normal there, normal here)
+    # that calculation had independent errors on all four peaks (log-normal there, normal here)
     found = assess(reference(cv), n_draws=4000)
 
     assert found.evidence.label_probability["necrosis-favoring"] == pytest.approx(
@@ -152,22 +167,7 @@ def test_an_error_that_all_peaks_share_moves_no_ratio_and_no_label():
 
 
 def test_reference_case_reproduces_the_three_findings_of_september_2012():
-    context = Context(
-        population="metastasis",
-        months_since_irradiation=7,
-        after_bevacizumab=False,
-        perfusion_reading="low",
-        readings=(
-            Reading(
-                kind="mri",
-                text="map-like enhancement and a large oedema",
-                suggests="necrosis",
-                source="case report",
-            ),
-        ),
-    )
-
-    found = assess(reference(), context=context)
+    found = assess(reference(), context=SEPTEMBER_2012)
 
     kinds = {one.kind: one.favors for one in found.findings if one.kind != "spectroscopy"}
     assert kinds == {"perfusion": Favors.NECROSIS, "mri": Favors.NECROSIS}
@@ -869,7 +869,7 @@ def test_normal_brain_of_another_source_is_rarely_called_necrosis(region):
     n = 20_000
     amounts = [np.maximum(rng.normal(mean, sd, n), 0.1 * mean) for mean, sd in NORMALS[region]]
     cho, cr, naa = (amount * protons for amount, protons in zip(amounts, (9, 3, 3), strict=True))
-    # lipid of normal brain is not in that source: criteria.md 2.4
+    # lipid of normal brain is not in that source: LL/Cr is that of the simulated white matter
     ll = cr * np.exp(rng.normal(-2.55, 0.70, n))
 
     found = assess_grid(PeakAreas(PEAKS, np.stack([ll, cho, cr, naa], axis=-1)))
@@ -1374,7 +1374,7 @@ def test_an_impossible_context_is_refused(wrong):
 def test_place_shows_where_every_criterion_puts_the_case():
     found = {one.id: one for one in place(reference())}
 
-    # criteria.md 4.3, also the ones that were not verified
+    # also the ones that were not verified
     assert len(found) == 23
     for name in ("fink2012_cho_naa_height", "kazda2016_cho_cr", "matsusue2010_cho_naa"):
         assert found[name].favors == Favors.RECURRENCE
@@ -1398,20 +1398,7 @@ def cases():
         "reference_three_findings": assess(
             reference(),
             prior=prior_after_radiosurgery(7),
-            context=Context(
-                population="metastasis",
-                months_since_irradiation=7,
-                after_bevacizumab=False,
-                perfusion_reading="low",
-                readings=(
-                    Reading(
-                        kind="mri",
-                        text="map-like enhancement and a large oedema",
-                        suggests="necrosis",
-                        source="case report",
-                    ),
-                ),
-            ),
+            context=SEPTEMBER_2012,
         ),
         "recurrence": assess(
             tumour,

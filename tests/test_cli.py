@@ -193,7 +193,7 @@ def test_the_prior_changes_the_posterior_alone(capsys):
     half, late = json.loads(half)["assessment"], json.loads(late)["assessment"]
 
     assert late["likelihood_ratio"] == half["likelihood_ratio"]
-    # criteria.md 4.4: 0.018 at the prior of 0.063
+    # a calculation apart from the library: 0.018 at the prior of 0.063
     assert late["prior"] == 0.063
     assert late["posterior"] == pytest.approx(0.018, abs=0.001)
 
