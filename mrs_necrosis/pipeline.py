@@ -48,8 +48,9 @@ from mrs_necrosis.provenance import (
     origin,
     position_values,
     provenance_of,
+    threshold_values,
 )
-from mrs_necrosis.quality import FitStatus
+from mrs_necrosis.quality import FitStatus, QualityThresholds
 from mrs_necrosis.ratios import standard_ratios
 from mrs_necrosis.spectra import Spectra, SpectralData
 
@@ -87,6 +88,7 @@ def analyze(
     basis: Basis | str | os.PathLike[str] | None = None,
     fit_range_ppm: tuple[float, float] | None = None,
     criteria: Sequence[Criterion] | None = None,
+    thresholds: QualityThresholds | None = None,
     prior: float = 0.5,
     context: Context | None = None,
     level: float = 0.95,
@@ -134,6 +136,8 @@ def analyze(
         of peaks outside it.
     criteria : sequence of Criterion or None
         The shipped ones if None.
+    thresholds : QualityThresholds or None
+        Of SNR, linewidth, …, beyond which a label is withheld; the shipped ones if None.
     prior : float
         Prior probability of recurrence.
     context : Context or None
@@ -219,6 +223,7 @@ def analyze(
         "quality": None if fitted is None else fitted.quality,
         "acquisition": conditions,
         "criteria": criteria,
+        "thresholds": thresholds,
         "prior": prior,
         "context": known,
         "seed": seed,
@@ -233,6 +238,7 @@ def analyze(
         "seed": seed,
         "context": context_values(context),
         "criteria": criteria_values(criteria),
+        "thresholds": threshold_values(thresholds),
         "position": position_values(lesion_mask, contralateral_mask, anatomy, around),
     }
     analysis = Analysis(
@@ -493,6 +499,7 @@ def _judge_grid(
         affine=spectra.affine,
         surroundings=around,
         scalp_lipid=scalp,
+        thresholds=evidence["thresholds"],
     )
     context = evidence["context"] or Context()
     if context.contralateral is None and own.reference.areas is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import mrs_necrosis
 from mrs_necrosis.analysis import Source
 from mrs_necrosis.errors import FormatError
+from mrs_necrosis.quality import QualityThresholds
 from mrs_necrosis.spectra import Spectra
 
 if TYPE_CHECKING:
@@ -128,6 +129,19 @@ def criteria_values(criteria: Sequence[Criterion] | None) -> dict[str, list[str]
         "left_out": sorted(shipped.keys() - given.keys()),
     }
     return {name: ids for name, ids in differences.items() if ids}
+
+
+def threshold_values(thresholds: QualityThresholds | None) -> dict[str, float]:
+    """Return the thresholds that are not the shipped ones."""
+    if thresholds is None:
+        return {}
+    shipped = QualityThresholds()
+    names = [one.name for one in fields(thresholds)]
+    return {
+        name: getattr(thresholds, name)
+        for name in names
+        if getattr(thresholds, name) != getattr(shipped, name)
+    }
 
 
 def position_values(

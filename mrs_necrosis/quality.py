@@ -7,6 +7,7 @@ of the fitted metabolite singlets.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrs_necrosis.arguments import restore
+from mrs_necrosis.arguments import NUMBER, restore
 
 
 class FitStatus(IntEnum):
@@ -146,6 +147,11 @@ class QualityThresholds:
         Water over the highest narrow peak beside it above this.
     macromolecules_fail : float
         Macromolecules over the tallest of Cho, Cr and NAA above this.
+
+    Raises
+    ------
+    ValueError
+        If one is no number from 0 on, or would fail before it warns.
     """
 
     snr_warn: float = 10.0
@@ -160,3 +166,24 @@ class QualityThresholds:
     reference_fail: float = 0.70
     water_fail: float = 300.0
     macromolecules_fail: float = 50.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not isinstance(value, NUMBER) or not 0 <= value < math.inf:
+                msg = f"{name} must be a number from 0 on; got {value!r}"
+                raise ValueError(msg)
+        # between the two there is a caveat
+        for above, below in (
+            ("snr_warn", "snr_fail"),
+            ("reference_warn", "reference_fail"),
+            ("linewidth_fail_ppm", "linewidth_warn_ppm"),
+            ("area_sd_fail", "area_sd_warn"),
+            ("residual_fail", "residual_warn"),
+        ):
+            if getattr(self, above) < getattr(self, below):
+                msg = (
+                    f"{above} must not lie below {below}; got {getattr(self, above):g} and "
+                    f"{getattr(self, below):g}"
+                )
+                raise ValueError(msg)

@@ -1072,3 +1072,21 @@ def test_a_group_has_nothing_to_try(capsys, tmp_path):
 
     assert code == 0
     assert "one table of all results there" in out
+
+
+def test_a_threshold_can_be_given(capsys):
+    path = sample_path("reference_case_te144.nii.gz")
+    strict = ("--threshold", "snr_fail=80", "--threshold", "snr_warn=90")
+
+    code, out, _ = command(capsys, "analyze", path, *strict)
+
+    assert code == 0
+    assert "limit: SNR >= 80" in " ".join(out.split())
+    for text, message in (
+        ("snr_fail", "is written like snr_fail=3"),
+        ("snr=3", "knows no 'snr'; there are snr_warn, snr_fail,"),
+        ("snr_fail=12", "--threshold: snr_warn must not lie below snr_fail"),
+    ):
+        code, _, err = command(capsys, "analyze", path, "--threshold", text)
+        assert code == 2
+        assert message in " ".join(err.split())

@@ -8,6 +8,7 @@ import pytest
 import mrs_necrosis
 from mrs_necrosis import analyze, assess, fit, preprocess, ratio, read
 from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier import assess_grid
 from mrs_necrosis.cohort import analyze_dataset, analyze_file, analyze_table
 from mrs_necrosis.criteria import load_criteria
@@ -23,6 +24,7 @@ from mrs_necrosis.preprocessing import (
     remove_water,
 )
 from mrs_necrosis.provenance import sha256
+from mrs_necrosis.quality import QualityThresholds
 from mrs_necrosis.report import document
 from mrs_necrosis.report.figure import spectrum
 from mrs_necrosis.report.files import write
@@ -109,6 +111,31 @@ def test_the_provenance_says_how_the_criteria_differ_from_the_shipped_ones(tmp_p
     }  # fmt: skip
     for shipped in (None, load_criteria()):
         assert analyze(PEAKS, criteria=shipped).provenance["parameters"]["criteria"] == {}
+
+
+def test_thresholds_of_ones_own_decide_and_stand_in_the_provenance():
+    strict = QualityThresholds(snr_warn=90.0, snr_fail=80.0)
+
+    found = analyze(sample_path(SPECTRUM), thresholds=strict)
+
+    assert found.assessment.favors == Favors.NOT_EVALUABLE
+    assert "limit: SNR >= 80" in str(found)
+    assert found.provenance["parameters"]["thresholds"] == {"snr_warn": 90.0, "snr_fail": 80.0}
+    assert analyze(PEAKS).provenance["parameters"]["thresholds"] == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"snr_fail": 12.0}, "snr_warn must not lie below snr_fail; got 10 and 12"),
+        ({"linewidth_warn_ppm": 0.2}, "linewidth_fail_ppm must not lie below linewidth_warn_ppm"),
+        ({"area_sd_fail": -1.0}, "area_sd_fail must be a number from 0 on; got -1.0"),
+        ({"snr_warn": "9"}, "snr_warn must be a number"),
+    ],
+)
+def test_thresholds_that_leave_a_hole_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        QualityThresholds(**wrong)
 
 
 def test_preprocessing_options_are_passed_on(found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from mrs_necrosis.cli.values import (
@@ -22,6 +23,7 @@ from mrs_necrosis.cli.values import (
 if TYPE_CHECKING:
     from mrs_necrosis.classifier import Context
     from mrs_necrosis.criteria import Criterion
+    from mrs_necrosis.quality import QualityThresholds
 
 
 MEM_MB: Final = 700
@@ -79,6 +81,14 @@ def add_context(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )  # fmt: skip
     group.add_argument("--criteria", type=path_value, metavar="FILE",
                        help="criteria to add or change (TOML)")  # fmt: skip
+    group.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        metavar="snr_fail=3",
+        help="beyond which a label is withheld (fail) or a caveat given (warn): "
+        "snr_, linewidth_.._ppm, area_sd_, residual_, reference_; may be repeated",
+    )
     group.add_argument("--population", metavar="glioma|metastasis|...")
     group.add_argument("--months-since-irradiation", type=amount_value(1200), metavar="N")
     group.add_argument("--perfusion", choices=("low", "high"), dest="perfusion_reading",
@@ -154,7 +164,30 @@ def evidence_of(options: argparse.Namespace) -> dict[str, Any]:
     keywords: dict[str, Any] = {"context": context_of(options), "prior": prior_of(options)}
     if options.criteria is not None:
         keywords["criteria"] = criteria_of(options)
+    if options.threshold:
+        keywords["thresholds"] = thresholds_of(options)
     return keywords
+
+
+def thresholds_of(options: argparse.Namespace) -> QualityThresholds:
+    """Return the thresholds with those of ``--threshold``."""
+    from mrs_necrosis.quality import QualityThresholds
+
+    known = [one.name for one in fields(QualityThresholds)]
+    given = {}
+    for text in options.threshold:
+        name, _, value = text.partition("=")
+        try:
+            given[name.strip()] = float(value)
+        except ValueError:
+            options.parser.error(f"--threshold is written like snr_fail=3; got {text!r}")
+    for name in given.keys() - set(known):
+        options.parser.error(f"--threshold knows no {name!r}; there are {', '.join(known)}")
+    try:
+        thresholds = QualityThresholds(**given)
+    except ValueError as error:
+        options.parser.error(f"--threshold: {error}")
+    return thresholds
 
 
 def context_of(options: argparse.Namespace) -> Context:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.lesion.normal_tissue import ChoNAAIndex, Reference
     from mrs_necrosis.lesion.summary import LesionSummary
     from mrs_necrosis.maps.map import Map
-    from mrs_necrosis.quality import Quality
+    from mrs_necrosis.quality import Quality, QualityThresholds
     from mrs_necrosis.ratios import Ratio
 
 
@@ -193,6 +193,7 @@ def own_tissue(
     affine: NDArray[np.float64] | None,
     surroundings: Surroundings | None = None,
     scalp_lipid: NDArray[np.bool_] | None = None,
+    thresholds: QualityThresholds | None = None,
 ) -> OwnTissue:
     """Return the lesion's weights and the subject's own normal tissue.
 
@@ -208,6 +209,8 @@ def own_tissue(
         Masks: shares between 0 and 1, or labels in whole numbers, of which all above 0 count.
     scalp_lipid : ndarray of bool, shape (X, Y, Z), or None
         Voxels whose lipid comes from the scalp: they stand for no normal tissue.
+    thresholds : QualityThresholds or None
+        Beyond which a voxel stands for no tissue.
 
     Returns
     -------
@@ -245,7 +248,7 @@ def own_tissue(
     if around.reference is not None:
         region = membership(around.reference.values)
         chosen = weights_of(region, around.reference.affine) >= 0.5
-    usable = usable_voxels(quality)
+    usable = usable_voxels(quality, thresholds)
     if scalp_lipid is not None:
         usable &= ~scalp_lipid
     normal = chosen
