@@ -53,6 +53,7 @@ def test_a_lesion_elsewhere_or_an_empty_mask_fills_nothing():
 
     assert (far.lesion_share, far.held) == (0.0, 0.0)
     assert (empty.lesion_share, empty.held) == (0.0, None)
+    assert repr(empty) == "<Placement with lesion: The lesion's mask is empty.>"
     assert empty.sentence == "The lesion's mask is empty."
     assert placement(Surroundings(anatomy=ball((0, 0, 0), 1)), turned(0.0)).sentence == ""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FINE = 50  # places along each edge of the voxel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Placement:
     """Where a single voxel lies.
 
@@ -38,6 +38,12 @@ class Placement:
     lesion: Anatomy | None = None
     lesion_share: float | None = None
     held: float | None = None
+
+    def __repr__(self) -> str:
+        beside = " and ".join(
+            name for name in ("anatomy", "lesion") if getattr(self, name) is not None
+        )
+        return f"<Placement with {beside or 'nothing'}: {self.sentence or 'no mask'}>"
 
     @property
     def sentence(self) -> str:
