@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mrs_necrosis.maps.grid import membership
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.maps.grid import Anatomy, Surroundings
+from mrs_necrosis.maps.grid import Anatomy, Surroundings, membership
 
 _FINE = 50  # places along each edge of the voxel
 

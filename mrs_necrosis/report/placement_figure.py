@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from mrs_necrosis.maps.grid import membership
+from mrs_necrosis.maps.placement import Placement
 from mrs_necrosis.report.screen import LESION_COLOUR, window
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from mrs_necrosis.maps.placement import Placement
 
 _PIXELS = 320  # of a plane along its longer edge
 _LEAST_MM = 60.0  # shown around the voxel where there is no anatomy
@@ -37,9 +34,15 @@ def placement_figure(place: Placement) -> Figure:
     -------
     matplotlib.figure.Figure
         Made without pyplot: nothing stays open.
-    """
-    from matplotlib.figure import Figure
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> voxel = np.diag([20.0, 20.0, 20.0, 1.0])
+    >>> figure = placement_figure(Placement(affine=voxel))
+    >>> [axis.get_title() for axis in figure.axes]
+    ['axial', 'coronal', 'sagittal']
+    """
     centre = place.affine[:3, 3]
     low, high = _box(place)
     black, white = 0.0, 1.0
