@@ -178,6 +178,8 @@ def recording_of(
         echo_time_s=echo_time_s,
         repetition_time_s=within(number(extension.get("RepetitionTime")), 1e-3, 100.0),
         mixing_time_s=within(number(extension.get("MixingTime")), 0.0, 10.0) or None,
+        # spec2nii writes what Siemens and Philips store, in us or ms, inverted or not:
+        # far beyond the range in s, and so unknown
         inversion_time_s=inversion_time(extension.get("InversionTime"), 1.0),
         fat_saturated=_flag(_user_value(extension, "FatSaturated")),
         echo_times_s=tuple(time for time in times if time is not None) or None,
