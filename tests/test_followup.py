@@ -114,6 +114,22 @@ def test_what_is_no_peak_of_a_visit_is_refused(tmp_path, peaks, message):
         read_timeline(timeline)
 
 
+def test_a_peak_that_is_not_reported_is_not_among_the_peaks(tmp_path):
+    timeline = tmp_path / "timeline.toml"
+    timeline.write_text(
+        "[[visits]]\ndate = '2012'\n"
+        "peaks = { LL = 'not reported', Cho = 3, Cr = 2, NAA = nan }\n"
+        "peaks_sd = { LL = nan, Cho = 0.1, Cr = 0.1 }\n"
+        "[[visits]]\ndate = '2013'\npeaks = { LL = 'not reported' }\n"
+    )
+
+    first, second = read_timeline(timeline).visits
+
+    assert first.areas.names == ("Cho", "Cr")
+    assert first.areas.covariance is not None
+    assert not second.is_measured
+
+
 def test_peaks_of_a_visit_may_have_the_names_of_consoles(tmp_path):
     timeline = tmp_path / "timeline.toml"
     timeline.write_text("[[visits]]\ndate = '2012'\npeaks = { Choline = 3, tCr = 2 }\n")

@@ -175,8 +175,20 @@ def _read_visit(where: str, entry: dict[str, Any], folder: Path) -> Visit:
         raise ValueError(msg) from None
 
 
+def _reported(entry: Mapping[str, Any], key: str) -> Any:
+    """Return a table without the values that are not reported, or NaN; None if none is left."""
+    table = _value(entry, key)
+    if not isinstance(table, dict) or not table:
+        return table
+    return {
+        name: value
+        for name, value in table.items()
+        if value != NOT_REPORTED and not (isinstance(value, float) and math.isnan(value))
+    } or None
+
+
 def _read_peaks(entry: dict[str, Any], echo_time_s: float | None) -> PeakAreas | None:
-    peaks, errors = _value(entry, "peaks"), _value(entry, "peaks_sd")
+    peaks, errors = _reported(entry, "peaks"), _reported(entry, "peaks_sd")
     if peaks is None:
         return None
     for name, table in (("peaks", peaks), ("peaks_sd", errors)):
