@@ -929,6 +929,16 @@ def test_a_table_that_cannot_be_understood_is_refused(tmp_path, text, message):
         table_units(write_table(tmp_path, text))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_may_be_a_spreadsheets_text(tmp_path, encoding):
+    table = tmp_path / "table.txt"
+    table.write_text("label\tCho\tCr\tNAA\np1\t3\t2\t1\n", encoding)
+
+    (unit,) = table_units(table)
+
+    assert (unit.name, unit.peaks) == ("p1", "Cho=3 Cr=2 NAA=1")
+
+
 def test_a_table_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(FormatError, match="cannot be read: No such file"):
         table_units(tmp_path / "nowhere.tsv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import logging
 import re
@@ -210,7 +211,10 @@ def table_units(table: str | os.PathLike[str]) -> list[Unit]:
     """
     path = Path(table)
     try:
-        text = path.read_text("utf-8-sig")
+        content = path.read_bytes()
+        # a spreadsheet's "Unicode text" is UTF-16
+        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if is_wide else "utf-8-sig")
     except OSError as error:
         raise FormatError(path, f"cannot be read: {error.strerror}") from None
     except ValueError:
