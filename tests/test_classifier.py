@@ -141,6 +141,16 @@ def test_lipid_under_naa_makes_the_reference_case_less_sure():
     assert found.favors == Favors.NECROSIS
 
 
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [((0.15,), "to 0.50 to 0.50"), ((0.08, 0.22), "to 0.33 to 0.83"), ((0.0, 0.22), "to 0.83 to")],
+)
+def test_any_shares_of_lipid_under_naa_can_be_asked_for(shares, words):
+    found = assess(reference(), scoring=Scoring(lipid20_shares=shares))
+
+    assert f"could bring the likelihood ratio {words}" in found.paragraph
+
+
 @pytest.mark.parametrize(("cv", "share", "tolerance"), [(0.05, 0.94, 0.03), (0.1, 0.78, 0.04)])
 def test_label_of_the_reference_case_holds_as_often_as_calculated(cv, share, tolerance):
     # that calculation had independent errors on all four peaks (log-normal there, normal here)

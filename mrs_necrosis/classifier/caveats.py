@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,11 @@ class Facts:
     lactate_scenarios: tuple[tuple[float, float], ...]
     together: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
     """From the log-likelihood ratio of spectroscopy to that with the other examinations."""
+
+    @property
+    def with_lipid_under_naa(self) -> list[tuple[float, float, float]]:
+        """The scenarios of lipid in which there is some."""
+        return [one for one in self.lipid_scenarios if one[0] > 0]
 
     def all_together(self, ratio: float) -> float:
         """Return the likelihood ratio that decides, for one of spectroscopy."""
@@ -101,28 +106,42 @@ def _uncertainty_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             yield gate.sentence
 
 
-def _scenario_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
-    ratio = found.evidence.likelihood_ratio
+class LipidUnderNAA(NamedTuple):
+    """What the conclusion comes to where some of NAA is lipid at 2.0 ppm."""
+
+    ratios: list[float]
+    """The likelihood ratio that decides, for less to more lipid."""
+    verdict: str
+    is_survived: bool
+
+
+def lipid_under_naa(found: Assessment, facts: Facts) -> LipidUnderNAA | None:
+    """Return what lipid under NAA could change; None if nothing, or there is no conclusion."""
+    ratio, changed = found.evidence.likelihood_ratio, facts.with_lipid_under_naa
     if ratio is None or found.favors == Favors.NOT_EVALUABLE:
-        return
-    changed = [(share, lost, lr) for share, lost, lr in facts.lipid_scenarios if share > 0]
-    if changed and max(lost for _, lost, _ in changed) >= 0.01:
-        label = label_of(facts.all_together(ratio), facts.case.scoring)
-        decides = [facts.all_together(lr) for _, _, lr in changed]
-        held = [lr for lr in decides if label_of(lr, facts.case.scoring) == label]
+        return None
+    if not changed or max(lost for _, lost, _ in changed) < 0.01:
+        return None
+    label = label_of(facts.all_together(ratio), facts.case.scoring)
+    ratios = [facts.all_together(lr) for _, _, lr in changed]
+    held = [label_of(lr, facts.case.scoring) == label for lr in ratios]
+    if label != "indeterminate" and found.favors == Favors.INDETERMINATE:
+        return LipidUnderNAA(ratios, "no label is given in any case", is_survived=True)
+    if all(held):
+        return LipidUnderNAA(ratios, "the conclusion does not change", is_survived=True)
+    all_of = " all of" if any(held) else ""
+    return LipidUnderNAA(ratios, f"the conclusion does not survive{all_of} it", is_survived=False)
+
+
+def _scenario_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
+    lipid = lipid_under_naa(found, facts)
+    if lipid is not None:
+        changed = facts.with_lipid_under_naa
         lost = [min(lost, 1.0) for _, lost, _ in changed]
         ratios = ", ".join(number(lr) for _, _, lr in changed)
         if facts.together is not None:
-            both = ", ".join(number(lr) for lr in decides)
+            both = ", ".join(map(number, lipid.ratios))
             ratios = f"of spectroscopy {ratios}, with the other examinations {both}"
-        if label != "indeterminate" and found.favors == Favors.INDETERMINATE:
-            verdict = "no label is given in any case"
-        elif len(held) == len(changed):
-            verdict = "the conclusion does not change"
-        elif held:
-            verdict = "the conclusion does not survive all of it"
-        else:
-            verdict = "the conclusion does not survive it"
         assumed = ""
         if "Lip13" not in facts.case.areas:
             shares = ", ".join(f"{share:g}" for share, _, _ in changed)
@@ -130,8 +149,10 @@ def _scenario_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
         yield (
             f"Lipid at 2.0 ppm may lie under NAA: taking away {100 * lost[0]:.0f} to "
             f"{100 * lost[-1]:.0f} % of NAA{assumed} makes the likelihood ratio {ratios}; "
-            f"{verdict}."
+            f"{lipid.verdict}."
         )
+    if found.evidence.likelihood_ratio is None or found.favors == Favors.NOT_EVALUABLE:
+        return
     each = [lr for _, lr in facts.lactate_scenarios]
     if each and max(each) > 1.01 * min(each):
         yield (

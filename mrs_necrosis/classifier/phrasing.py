@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mrs_necrosis.assessment import Favors
-from mrs_necrosis.classifier.caveats import label_of, number, short_label
+from mrs_necrosis.classifier.caveats import label_of, lipid_under_naa, number, short_label
 from mrs_necrosis.criteria import LIPID_FAMILY
 from mrs_necrosis.errors import joined
 
@@ -272,16 +272,12 @@ def _other_examinations(found: Assessment) -> Iterable[str]:
 
 def _key_limits(found: Assessment, facts: Facts) -> Iterable[str]:
     """Yield the limits that matter most: robustness, echo time, uncertainty."""
-    for sentence in found.caveats:
-        if sentence.startswith("Lipid at 2.0 ppm") and "does not survive" in sentence:
-            low, high = (
-                facts.all_together(one[2])
-                for one in (facts.lipid_scenarios[1], facts.lipid_scenarios[-1])
-            )
-            yield (
-                "It is not robust to lipid under NAA, which could bring the likelihood ratio to "
-                f"{number(low)} to {number(high)}."
-            )
+    lipid = lipid_under_naa(found, facts)
+    if lipid is not None and not lipid.is_survived:
+        yield (
+            "It is not robust to lipid under NAA, which could bring the likelihood ratio to "
+            f"{number(lipid.ratios[0])} to {number(lipid.ratios[-1])}."
+        )
     missing = []
     if facts.case.acquisition is None or facts.case.acquisition.echo_time_s is None:
         missing.append("the echo time")
