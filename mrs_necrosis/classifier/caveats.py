@@ -188,9 +188,8 @@ def _quality_caveats(facts: Facts) -> Iterable[str]:
     limit, quality = facts.case.thresholds, facts.case.quality
     if quality is not None:
         snr, width = float(quality.snr.flat[0]), float(quality.linewidth_ppm.flat[0])
-        residual, other = float(quality.residual_ratio.flat[0]), float(
-            quality.unexplained_ppm.flat[0]
-        )  # fmt: skip
+        residual = float(quality.residual_ratio.flat[0])
+        other = float(quality.unexplained_ppm.flat[0])
         if limit.snr_fail <= snr < limit.snr_warn:
             yield f"The SNR is low ({snr:.1f}, below {limit.snr_warn:g})."
         if limit.linewidth_warn_ppm < width <= limit.linewidth_fail_ppm:
@@ -275,6 +274,25 @@ def _contralateral_caveats(facts: Facts) -> Iterable[str]:
         )
 
 
+def _conversion_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
+    scored = {finding.id for finding in found.findings if finding.is_scored}
+    for one in facts.case.criteria:
+        criterion = one.criterion
+        is_molar = criterion.quantity == "molar"
+        if criterion.id not in scored or is_molar == (facts.case.areas.quantity == "molar"):
+            continue
+        label = criterion.label
+        if label.endswith((" of areas", " molar")):  # what was converted of it
+            label = label.rpartition(", ")[0]
+        words = ("molar", "areas") if is_molar else ("one of areas", "concentrations")
+        for each in criterion.any_of:
+            if not each.has_protons:
+                yield (
+                    f"The cut-off of {label} for {each.expression} is "
+                    f"{words[0]} and cannot be converted to {words[1]}; it is used as it stands."
+                )
+
+
 def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
     ratio = found.evidence.likelihood_ratio
     if ratio is None or found.favors == Favors.NOT_EVALUABLE:
@@ -293,23 +311,7 @@ def _evidence_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
             "Published criteria of LL contradict each other: high LL favours necrosis in "
             "Nakajima 2009 and Anbarloui 2015, and relapse of glioblastoma in Bulik 2015."
         )
-    for one in facts.case.criteria:
-        criterion = one.criterion
-        is_molar = criterion.quantity == "molar"
-        if is_molar == (facts.case.areas.quantity == "molar"):
-            continue
-        if not any(f.id == criterion.id and f.is_scored for f in found.findings):
-            continue
-        label = criterion.label
-        if label.endswith((" of areas", " molar")):  # what was converted of it
-            label = label.rpartition(", ")[0]
-        words = ("molar", "areas") if is_molar else ("one of areas", "concentrations")
-        for each in criterion.any_of:
-            if not each.has_protons:
-                yield (
-                    f"The cut-off of {label} for {each.expression} is "
-                    f"{words[0]} and cannot be converted to {words[1]}; it is used as it stands."
-                )
+    yield from _conversion_caveats(found, facts)
     used = {f.id for f in found.findings if f.is_scored and f.weights.get("proxy", 1.0) != 1.0}
     stand_ins = [
         f"{each.expression} for {each.proxy_for} in {one.criterion.label}"
