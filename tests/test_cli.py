@@ -759,6 +759,13 @@ def test_demo_shows_the_reference_case(capsys, tmp_path):
     assert out.count(": likelihood ratio ") == 3
 
 
+def test_a_quiet_demo_says_nothing(capsys, tmp_path):
+    code, out, err = command(capsys, "demo", "-q", "--out", tmp_path / "demo")
+
+    assert (code, out, err) == (0, "", "")
+    assert (tmp_path / "demo" / "peak-table" / "report.html").exists()
+
+
 def test_criteria_lists_what_counts_and_what_is_off(capsys):
     _, on, _ = command(capsys, "criteria")
     _, everything, _ = command(capsys, "criteria", "--all")

@@ -24,19 +24,23 @@ def run_demo(options: argparse.Namespace) -> int:
     from mrs_necrosis.report.text import ratio_table, summary, verdict_words
     from mrs_necrosis.simulation import sample_path
 
-    say("The reference case: peak values as a console printed them (Zhuang et al. 2016)\n")
+    def tell(text: str) -> None:
+        if not options.quiet:
+            say(text)
+
+    tell("The reference case: peak values as a console printed them (Zhuang et al. 2016)\n")
     table = sample_path("reference_case.toml")
     found = mrs_necrosis.analyze(table, out=options.out / "peak-table", overwrite=True)
-    say(summary(found))
+    tell(summary(found))
     for echo_time in ("30", "144"):
         spectrum = sample_path(f"reference_case_te{echo_time}.nii.gz")
         folder = options.out / f"spectrum-te{echo_time}"
         with progress_bar(options) as progress:
             found = mrs_necrosis.analyze(spectrum, out=folder, overwrite=True, progress=progress)
-        say(f"\nA simulated spectrum with the same areas, echo time {echo_time} ms\n")
-        say(ratio_table(found))
+        tell(f"\nA simulated spectrum with the same areas, echo time {echo_time} ms\n")
+        tell(ratio_table(found))
         assert found.assessment is not None
         label, why = found.assessment.favors.value, verdict_words(found.assessment)
-        say(f"\n{label.upper()}: {why}")
-    say(f"\nThe reports are in {options.out}: open report.html in each folder.")
+        tell(f"\n{label.upper()}: {why}")
+    tell(f"\nThe reports are in {options.out}: open report.html in each folder.")
     return EXIT_OK
