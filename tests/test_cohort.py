@@ -98,9 +98,9 @@ def validator(folder):
 
 
 @pytest.mark.parametrize(
-    ("suffixes", "first"), [(("svs", "mrsi"), "compiled"), (("svs", "svs"), "unit")]
+    ("suffixes", "first"), [(("mrsi", "mrsi"), "compiled"), (("svs", "mrsi"), "unit")]
 )
-def test_no_single_voxel_is_fitted_before_a_grid_has_the_fit_compiled(
+def test_no_grid_is_fitted_before_another_has_the_fit_compiled(
     monkeypatch, tmp_path, suffixes, first
 ):
     from mrs_necrosis.cohort import batch

@@ -280,15 +280,23 @@ def test_hopeless_voxels_get_a_status_in_the_compiled_solver(mixed_spectra):
     assert np.isfinite(found.areas.values[found.status <= FitStatus.NOT_CONVERGED]).all()
 
 
-def test_one_voxel_does_not_wait_for_a_compiler(monkeypatch):
+def test_few_voxels_do_not_wait_for_a_compiler(monkeypatch):
     monkeypatch.setattr(kernel_cache, "is_cached", lambda: False)
 
     assert choose_backend("auto", 1) == "numpy"
+    assert choose_backend("auto", 100) == "numpy"
     assert choose_backend("auto", 1000) == "compiled"
     assert choose_backend("compiled", 1) == "compiled"
 
     monkeypatch.setattr(kernel_cache, "is_cached", lambda: True)
-    assert choose_backend("auto", 1) == "compiled"
+    assert choose_backend("auto", 100) == "compiled"
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_one_voxel_has_the_same_bytes_whatever_was_compiled_before(monkeypatch, cached):
+    monkeypatch.setattr(kernel_cache, "is_cached", lambda: cached)
+
+    assert choose_backend("auto", 1) == "numpy"
 
 
 def test_without_numba_the_numpy_solver_serves(monkeypatch):

@@ -405,14 +405,14 @@ def run_units(
 
 
 def _compile_first(units: Sequence[Unit]) -> None:
-    """Compile the fit before all, where a grid would compile it between single voxels.
+    """Compile the fit before all, where a large grid would compile it between small ones.
 
     Those before it would differ in the last bit from those after it, and by who runs them.
     """
     from mrs_necrosis.fitting.solver import FEW_VOXELS, choose_backend
 
-    has_both = {"svs", "mrsi"} <= {unit.suffix for unit in units}
-    if has_both and choose_backend("auto", FEW_VOXELS) == "compiled":
+    grids = sum(unit.suffix == "mrsi" for unit in units)
+    if grids > 1 and choose_backend("auto", FEW_VOXELS) == "compiled":
         from mrs_necrosis.fitting import compiled
 
         compiled.ensure_compiled()

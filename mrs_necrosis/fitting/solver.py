@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "numpy", "compiled"]
 BackendName = Literal["numpy", "compiled"]
 
+LONE_VOXELS = 8
+"""Fewer are fitted by numpy, whatever is compiled: loading the compiled fit takes as long, and the
+bytes of a result do not depend on what the machine did before."""
+
 FEW_VOXELS = 200
 """So few do not wait for a compiler: it takes 40 s, and numpy some 40 ms a voxel."""
 
@@ -107,8 +111,8 @@ def choose_backend(backend: Backend, voxels: int) -> BackendName:
     Parameters
     ----------
     backend : {"auto", "numpy", "compiled"}
-        What was asked for. ``"auto"`` is the compiled one, unless numba is not installed, or the
-        voxels are few and it was not compiled on this machine before.
+        What was asked for. ``"auto"`` is numpy for a handful of voxels or without numba, and
+        for a few more if the other was not compiled on this machine before.
     voxels : int
         That are to be fitted.
 
@@ -127,7 +131,7 @@ def choose_backend(backend: Backend, voxels: int) -> BackendName:
         raise ValueError(msg)
     if backend != "auto":
         return "numpy" if backend == "numpy" else "compiled"
-    if find_spec("numba") is None:
+    if find_spec("numba") is None or voxels < LONE_VOXELS:
         return "numpy"
     if voxels < FEW_VOXELS:
         from mrs_necrosis.fitting.kernel_cache import is_cached
