@@ -10,7 +10,7 @@ from mrs_necrosis import Acquisition, PeakAreas, Spectra, ratio
 from mrs_necrosis.areas import DETECTION_SD
 from mrs_necrosis.errors import FitError
 from mrs_necrosis.fitting import Baseline, Parameter, default_model, fit
-from mrs_necrosis.fitting.diagnosis import notes_on
+from mrs_necrosis.fitting.inspection import notes_on
 from mrs_necrosis.fitting.model import areas_of, misshapen
 from mrs_necrosis.fitting.objective import Box, Objective
 from mrs_necrosis.fitting.optimum import (

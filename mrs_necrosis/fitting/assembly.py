@@ -11,7 +11,7 @@ from scipy.fft import fft
 
 from mrs_necrosis.areas import PeakAreas, upright
 from mrs_necrosis.errors import FitError
-from mrs_necrosis.fitting.diagnosis import linewidth_hz, notes_on
+from mrs_necrosis.fitting.inspection import linewidth_hz, notes_on
 from mrs_necrosis.fitting.model import areas_of
 from mrs_necrosis.fitting.result import Curves, Fit
 from mrs_necrosis.fitting.varpro import rotation, row_by_row, time_columns

@@ -18,8 +18,8 @@ from mrs_necrosis.arguments import (
     check_whole,
 )
 from mrs_necrosis.fitting.assembly import VoxelArrays, of_areas, result_of
-from mrs_necrosis.fitting.diagnosis import at_wall, tallest, unexplained_hz
 from mrs_necrosis.fitting.echo import suited_model
+from mrs_necrosis.fitting.inspection import at_wall, tallest, unexplained_hz
 from mrs_necrosis.fitting.model import Model, misshapen
 from mrs_necrosis.fitting.optimum import (
     noise_in_fit,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrs_necrosis.fitting.assembly import VoxelArrays, of_areas, parts_of, result_of
-from mrs_necrosis.fitting.diagnosis import tallest
+from mrs_necrosis.fitting.inspection import tallest
 from mrs_necrosis.fitting.model import Model
 from mrs_necrosis.fitting.optimum import noise_in_fit, residual_ratio
 from mrs_necrosis.fitting.residuals import voxel_objective
