@@ -4,7 +4,9 @@ import gzip
 import io
 import json
 import shutil
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -623,5 +625,46 @@ def test_an_open_file_is_read_like_the_file(tmp_path):
     assert both.water is not None
     with pytest.raises(FormatError, match="open file: is none of the formats"):
         read(io.BytesIO(b"nothing" * 100))
-    with pytest.raises(TypeError, match="path must be a path or a binary file; got one that giv"):
-        read(io.StringIO("text"))
+    with path.open() as text:
+        for opened in (text, io.StringIO("text")):
+            with pytest.raises(TypeError, match="must be a path or a binary file; got one"):
+                read(opened)
+
+
+def test_an_open_file_is_taken_for_itself_and_not_for_its_name(tmp_path, monkeypatch):
+    """A member of an archive was taken for the file on the disk that has its name."""
+    content = sample_path("reference_case_te144.nii.gz").read_bytes()
+    fid = read(sample_path("reference_case_te144.nii.gz")).fid
+    monkeypatch.chdir(tmp_path)
+    Path("scan.nii.gz").write_bytes(sample_path("recurrence_te144.nii.gz").read_bytes())
+    with zipfile.ZipFile("all.zip", "w") as archive:
+        archive.writestr("scan.nii.gz", content)
+
+    with zipfile.ZipFile("all.zip") as archive, archive.open("scan.nii.gz") as member:
+        assert np.array_equal(read(member).fid, fid)
+
+
+def test_an_open_file_is_read_from_where_it_stands(tmp_path):
+    path = tmp_path / "behind"
+    path.write_bytes(b"1234" + sample_path("reference_case_te144.nii.gz").read_bytes())
+    fid = read(sample_path("reference_case_te144.nii.gz")).fid
+
+    with path.open("rb") as stream:
+        stream.seek(4)
+        assert np.array_equal(read(stream).fid, fid)
+
+
+def test_an_open_file_may_give_less_than_was_asked_for_and_other_bytes():
+    class Pipe:
+        """A pipe without a buffer."""
+
+        def __init__(self):
+            path = sample_path("reference_case_te144.nii.gz")
+            self.left = io.BytesIO(path.read_bytes())
+
+        def read(self, size):
+            return bytearray(self.left.read(min(size, 1000)))
+
+    fid = read(sample_path("reference_case_te144.nii.gz")).fid
+
+    assert np.array_equal(read(Pipe()).fid, fid)

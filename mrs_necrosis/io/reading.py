@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from io import FileIO, TextIOBase
 from os import PathLike, fspath
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,7 +89,8 @@ def read(
     ----------
     path : str, PathLike or open binary file
         The file; either file of a pair (SDAT and SPAR, ``fid`` and ``procpar``), the folder of a
-        Varian pair, or a folder with one DICOM series of spectra (several files are averages).
+        Varian pair, or a folder with one DICOM series of spectra (several files are averages). An
+        open file is read from where it stands, a pair only from the beginning of one on the disk.
     water_reference : str, PathLike, open binary file or None
         A second file with the water reference of the same voxels.
     echo_time_s, repetition_time_s, mixing_time_s : float or None
@@ -156,23 +159,38 @@ def read(
 
 
 @contextmanager
-def _on_disk(name: str, file: object) -> Iterator[object]:
-    """Yield the path of an open file, or of a copy if it has none; anything else as it is."""
+def _on_disk(name: str, file: Any) -> Iterator[object]:
+    """Yield the path of an open file, or of a copy of what it gives; anything else as it is."""
     if not callable(getattr(file, "read", None)):
         yield file
         return
-    own = getattr(file, "name", None)
-    if isinstance(own, (str, PathLike)) and Path(own).is_file():
-        yield Path(own)  # the other file of a pair lies beside it
-        return
-    content = file.read(MAX_BYTES + 1)  # type: ignore[attr-defined]
-    if not isinstance(content, bytes):
+    if isinstance(file, TextIOBase):
         msg = f"{name} must be a path or a binary file; got one that gives text"
         raise TypeError(msg)
+    path = _path_of(file)
+    if path is not None:
+        yield path  # the other file of a pair lies beside it
+        return
     with TemporaryDirectory(prefix="mrs-necrosis-") as folder:
         path = Path(folder) / "open file"
-        path.write_bytes(content)
+        with path.open("wb") as copy:
+            # a pipe gives less than was asked for; Source refuses what is too long
+            while copy.tell() <= MAX_BYTES and (block := file.read(2**20)):
+                copy.write(block)
         yield path
+
+
+def _path_of(file: Any) -> Path | None:
+    """Return the path of an open file that stands at its beginning.
+
+    A member of an archive has a name, too, which may be that of another file on the disk.
+    """
+    own = getattr(file, "name", None)
+    if not isinstance(getattr(file, "raw", file), FileIO) or not isinstance(own, (str, PathLike)):
+        return None
+    path = Path(own)
+    is_it = path.is_file() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return path if is_it and file.tell() == 0 else None
 
 
 def _read(
