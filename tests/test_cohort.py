@@ -43,6 +43,7 @@ from mrs_necrosis.cohort.unit import Settings, Unit
 from mrs_necrosis.errors import FormatError, OutputError
 from mrs_necrosis.fitting import default_model
 from mrs_necrosis.io import read, write_nifti_mrs
+from mrs_necrosis.quality import QualityThresholds
 from mrs_necrosis.simulation import grid_phantom, sample_path
 from mrs_necrosis.spectra import Acquisition, SpectralData
 
@@ -1230,6 +1231,18 @@ def test_a_grid_gets_its_anatomy_and_its_lesion(with_masks, tmp_path):
     assert validator(out).returncode == 0
     without = quick(root, out)
     assert [one.state for one in without.outcomes] == ["done"]  # the mask is part of the input
+
+
+def test_mask_of_quality_and_page_are_of_the_thresholds_that_were_set(with_masks, tmp_path):
+    import nibabel
+
+    out = tmp_path / "out"
+    quick(with_masks[0], out, thresholds=QualityThresholds(snr_warn=900, snr_fail=900))
+
+    name = "sub-01/mrs/sub-01_desc-qcmask_mrsmap"
+    assert not nibabel.load(out / f"{name}.nii.gz").get_fdata().any()
+    assert "SNR is at least 900" in (out / f"{name}.json").read_text()
+    assert "SNR below 900" in (out / "cohort.html").read_text()
 
 
 def test_a_single_voxel_gets_its_anatomy_and_its_lesion(with_masks, tmp_path):

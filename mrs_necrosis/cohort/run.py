@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mrs_necrosis.analysis import Analysis
+    from mrs_necrosis.quality import QualityThresholds
     from mrs_necrosis.spectra import SpectralData
 
 _LOGGER = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def _run_locked(unit: Unit, settings: Settings) -> Outcome:
             notes += [note for note in analysis.grid_result.notes if "lesion mask" in note]
         write_results(unit, settings.out, before, contents, {
             "fingerprint": fingerprint, "options": _options(settings),
-            "summary": _summary(unit, analysis), "notes": notes,
+            "summary": _summary(unit, analysis, _limits(settings)), "notes": notes,
         })  # fmt: skip
     except Exception as error:  # noqa: BLE001 - one bad unit must not stop the rest
         outcome = _failure(unit, error)
@@ -262,7 +263,7 @@ def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str,
     }  # fmt: skip
     contents |= _preprocessed(unit, settings, analysis)
     if analysis.grid_result is not None:
-        contents |= _quality_mask(unit, analysis)
+        contents |= _quality_mask(unit, analysis, _limits(settings))
     for name, content in rendered.items():
         folder, _, file = name.rpartition("/")
         if folder == MAPS:
@@ -276,15 +277,19 @@ def render_unit(unit: Unit, settings: Settings, analysis: Analysis) -> dict[str,
     return contents
 
 
-def _quality_mask(unit: Unit, analysis: Analysis) -> dict[str, bytes]:
+def _limits(settings: Settings) -> QualityThresholds:
+    from mrs_necrosis.quality import QualityThresholds
+
+    return settings.keywords.get("thresholds") or QualityThresholds()
+
+
+def _quality_mask(unit: Unit, analysis: Analysis, limits: QualityThresholds) -> dict[str, bytes]:
     """Return which voxels are good enough to be looked at."""
     from mrs_necrosis.lesion.masks import usable_voxels
     from mrs_necrosis.maps import Map
     from mrs_necrosis.maps.files import map_files
-    from mrs_necrosis.quality import QualityThresholds
 
     assert analysis.fit is not None
-    limits = QualityThresholds()
     mask = Map(
         desc="qcmask",
         values=usable_voxels(analysis.fit.quality, limits),
@@ -327,7 +332,7 @@ def _preprocessed(unit: Unit, settings: Settings, analysis: Analysis) -> dict[st
     return {f"{name}.json": as_json(sidecar), f"{name}.nii.gz": content}
 
 
-def _summary(unit: Unit, analysis: Analysis) -> dict[str, Any]:
+def _summary(unit: Unit, analysis: Analysis, limits: QualityThresholds) -> dict[str, Any]:
     """Return the unit's line of the cohort page."""
     from mrs_necrosis.report.document import plain
     from mrs_necrosis.report.rows import ratio_rows
@@ -339,6 +344,8 @@ def _summary(unit: Unit, analysis: Analysis) -> dict[str, Any]:
         "field_t": analysis.field_t,
         "voxels": int(analysis.areas.values[..., 0].size),
         "ratios": {},
+        "snr_fail": limits.snr_fail,
+        "linewidth_fail_ppm": limits.linewidth_fail_ppm,
     }
     if analysis.assessment is not None:
         summary["favors"] = analysis.assessment.favors.value
