@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from mrs_necrosis.areas import QUANTITIES, PeakAreas, as_printed
 from mrs_necrosis.arguments import check_number, check_range, check_type
 from mrs_necrosis.constants import FIELD_T, PROTON_MHZ_PER_TESLA
-from mrs_necrosis.errors import FormatError, SignalError
+from mrs_necrosis.errors import FormatError, MRSNecrosisWarning, SignalError
 from mrs_necrosis.spectra import Spectra, SpectralData
 
 if TYPE_CHECKING:
@@ -187,7 +188,16 @@ def surroundings(
             if values.ndim != 3:
                 raise FormatError(given, "has more than three axes; give one volume")
             return Anatomy(values, affine)
-        return Anatomy(np.asarray(given[0]), np.asarray(given[1], dtype=np.float64))
+        pair: Sequence[Any] = given
+        if len(pair) != 2:
+            msg = f"{name} must be a path or (array, affine); got {len(pair)} things"
+            raise ValueError(msg)
+        try:
+            affine = np.asarray(pair[1], dtype=np.float64)
+            return Anatomy(np.asarray(pair[0]), affine)
+        except (TypeError, ValueError) as error:
+            msg = f"{name}: {error}"
+            raise ValueError(msg) from None
 
     if lesion is None and reference is None and anatomy is None:
         return None
@@ -236,6 +246,9 @@ def placed(
         return context, None
     assert data.affine is not None  # or it was refused
     place = placement(around, data.affine)
+    if place.is_off_the_anatomy:
+        msg = "the voxel lies outside the anatomy; both must be in the scanner's space"
+        warnings.warn(msg, MRSNecrosisWarning, stacklevel=3)
     if place.lesion_share is not None:
         context = replace(context or Context(), lesion_share=place.lesion_share)
     return context, place

@@ -16,6 +16,7 @@ from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.arguments import (
     NUMBER,
     Progress,
+    check_each,
     check_executor,
     check_folder,
     check_path,
@@ -195,9 +196,9 @@ def analyze(
     _check_arguments(
         water_reference=water_reference, out=out, dicom_source=dicom_source,
         preprocessing=preprocessing, model=model, basis=basis,
-        fit_range_ppm=fit_range_ppm, context=context, level=level, prior=prior, label=label,
-        seed=seed, progress=progress, executor=executor, threads=threads,
-        acquisition=acquisition,
+        fit_range_ppm=fit_range_ppm, criteria=criteria, thresholds=thresholds, context=context,
+        level=level, prior=prior, label=label, seed=seed, progress=progress, executor=executor,
+        threads=threads, acquisition=acquisition,
     )  # fmt: skip
     if out is not None:
         files.refuse_existing(Path(out), overwrite=overwrite)
@@ -271,6 +272,8 @@ def _check_arguments(
     model: object,
     basis: object,
     fit_range_ppm: object,
+    criteria: Any,
+    thresholds: object,
     context: object,
     level: object,
     prior: object,
@@ -298,6 +301,10 @@ def _check_arguments(
     if basis is not None and model == "peaks":
         msg = "a basis set takes the place of whole metabolites; model cannot be 'peaks' with it"
         raise ValueError(msg)
+    if criteria is not None:
+        listed = (criteria,) if isinstance(criteria, Criterion) else criteria
+        check_each("criteria", listed, Criterion, "Criterion objects, as load_criteria returns")
+    check_type("thresholds", thresholds, QualityThresholds, "QualityThresholds", optional=True)
     check_type("context", context, Context, "a Context", optional=True)
     check_probability("level", level)
     check_probability("prior", prior)

@@ -423,6 +423,7 @@ def test_an_incomplete_last_signal_of_mrui_is_named(shared_data, tmp_path):
     ("change", "sentence"),
     [
         (lambda image: image.header.set_data_shape((2, 3)), "is no volume"),
+        (lambda image: image.set_sform(None, 0), "neither its qform nor its sform is set"),
         (lambda image: image.header.set_data_shape((200, 300, 400)), "voxels that are not there"),
     ],
 )

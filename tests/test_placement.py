@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tracemalloc
 
 import nibabel
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from mrs_necrosis import analyze, assess, read, read_peaks
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier import Context
+from mrs_necrosis.errors import MRSNecrosisWarning
 from mrs_necrosis.maps.grid import Anatomy, Surroundings
 from mrs_necrosis.maps.placement import Placement, placement
 from mrs_necrosis.report import placement_figure as drawn
@@ -166,3 +168,56 @@ def test_the_picture_stands_without_anatomy_and_without_a_mask():
         placement(Surroundings(anatomy=ball((-32, -41, 38), 30)), turned(0.3)),
     ):
         assert len(drawn.placement_figure(place).axes) == 3
+
+
+def test_a_voxel_beside_the_anatomy_is_told(tmp_path):
+    elsewhere = IMAGE_AFFINE.copy()
+    elsewhere[0, 3] += 500.0
+
+    with pytest.warns(MRSNecrosisWarning, match="the voxel lies outside the anatomy"):
+        analyze(sample_path(SAMPLE), out=tmp_path / "a", anatomy=(np.ones(SHAPE), elsewhere))
+
+    assert "outside the anatomy; check" in (tmp_path / "a" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ((np.ones((4, 4)), np.eye(4)), "real numbers with three axes; got float64 of shape"),
+        ((np.ones((4, 4, 4), complex), np.eye(4)), "real numbers with three axes; got complex"),
+        ((np.ones((0, 4, 4)), np.eye(4)), "real numbers with three axes"),
+        ((np.ones((4, 4, 4)), np.zeros((4, 4))), "that can be inverted"),
+        ((np.ones((4, 4, 4)), np.eye(3)), "4 x 4 numbers"),
+        ((np.ones((4, 4, 4)), np.eye(4) * np.nan), "that can be inverted"),
+        ((np.ones((4, 4, 4)), None), "4 x 4 numbers"),
+        ((np.ones((4, 4, 4)),), "must be a path or \\(array, affine\\); got 1"),
+    ],
+)
+@pytest.mark.parametrize("name", ["anatomy", "lesion_mask"])
+def test_an_image_in_memory_that_is_none_is_refused_before_the_fit(name, image, words):
+    with pytest.raises(ValueError, match=f"^{name}.*{words}"):
+        analyze(sample_path(SAMPLE), progress=never, **{name: image})
+
+
+@pytest.mark.parametrize("keywords", [{"thresholds": {"snr_fail": 3}}, {"criteria": ["x"]}])
+def test_what_judges_is_looked_at_before_the_fit(keywords):
+    with pytest.raises(TypeError, match=f"^{next(iter(keywords))} must be"):
+        analyze(sample_path(SAMPLE), progress=never, **keywords)
+
+
+def never(done, of):
+    """Stand for a fit that must not begin."""
+    pytest.fail("the fit began")
+
+
+def test_of_a_large_image_only_what_is_near_the_planes_is_copied():
+    image = Anatomy(np.broadcast_to(np.float32(1.0), (2000, 2000, 2000)), np.diag([0.1] * 3 + [1]))
+    voxel = np.diag([20.0, 20.0, 20.0, 1.0])
+    voxel[:3, 3] = 100.0
+
+    tracemalloc.start()
+    drawn.placement_figure(Placement(affine=voxel, anatomy=image, lesion=image))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert most < 5e8  # the image itself would be 64 GB

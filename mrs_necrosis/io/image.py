@@ -37,7 +37,7 @@ def read_image(path: str | PathLike[str]) -> tuple[NDArray[np.float64], NDArray[
     Raises
     ------
     FormatError
-        If the file is no image of real numbers, or is damaged.
+        If the file is no image of real numbers, is damaged, or does not say where it lies.
 
     Examples
     --------
@@ -69,6 +69,10 @@ def read_image(path: str | PathLike[str]) -> tuple[NDArray[np.float64], NDArray[
                 source.fail(f"is no volume: its shape is {shape}")
             if dtype.kind not in "iufb":
                 source.fail("holds no real numbers; it is no anatomical image or mask")
+            if name != "MGHImage" and not (
+                image.header["sform_code"] or image.header["qform_code"]
+            ):
+                source.fail("does not say where it lies: neither its qform nor its sform is set")
             if n_values * dtype.itemsize > len(content) or 8 * n_values > MAX_BYTES:
                 source.fail(
                     f"is truncated: its header promises {n_values} voxels that are not there"

@@ -71,18 +71,37 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anatomy:
-    """An image to lay the grid on.
+    """An image to lay the grid on, or a mask.
 
     Parameters
     ----------
     values : ndarray, shape (A, B, C)
-        In any space.
+        Real numbers, in any space.
     affine : ndarray of float64, shape (4, 4)
         Its indices to RAS+ mm.
+
+    Raises
+    ------
+    ValueError
+        If the array is no volume of real numbers, or the affine cannot be inverted.
     """
 
     values: NDArray[Any]
     affine: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        values, affine = self.values, self.affine
+        if values.ndim != 3 or values.size < 1 or values.dtype.kind not in "biuf":
+            msg = (
+                "an image must be an array of real numbers with three axes; got "
+                f"{values.dtype} of shape {values.shape}"
+            )
+            raise ValueError(msg)
+        is_affine = affine.shape == (4, 4) and np.isfinite(affine).all()
+        if not is_affine or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            got = affine.tolist()
+            msg = f"an image's affine must be 4 x 4 numbers that can be inverted; got {got}"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

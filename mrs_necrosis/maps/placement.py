@@ -21,7 +21,7 @@ class Placement:
     affine : ndarray of float64, shape (4, 4)
         Of the voxel, whose index runs from -0.5 to 0.5, to RAS+ mm.
     anatomy, lesion : Anatomy or None
-        What the voxel is drawn on, and the mask of the lesion.
+        What the voxel is drawn on, and the mask of the lesion, 0 to 1.
     lesion_share : float or None
         Share of the voxel's volume that is lesion; None without a mask.
     held : float or None
@@ -39,6 +39,15 @@ class Placement:
             name for name in ("anatomy", "lesion") if getattr(self, name) is not None
         )
         return f"<Placement with {beside or 'nothing'}: {self.sentence or 'no mask'}>"
+
+    @property
+    def is_off_the_anatomy(self) -> bool:
+        """Whether the voxel's centre lies outside the anatomy: their spaces may differ."""
+        if self.anatomy is None:
+            return False
+        at = (np.linalg.inv(self.anatomy.affine) @ self.affine[:, 3])[:3]
+        size = np.array(self.anatomy.values.shape)
+        return bool(((at < -0.5) | (at > size - 0.5)).any())
 
     @property
     def sentence(self) -> str:
@@ -90,7 +99,7 @@ def placement(around: Surroundings, affine: NDArray[np.float64]) -> Placement:
     return Placement(
         affine=affine,
         anatomy=around.anatomy,
-        lesion=lesion,
+        lesion=Anatomy(mask, lesion.affine),
         lesion_share=share,
         held=min(inside / whole, 1.0) if whole > 0 else None,
     )

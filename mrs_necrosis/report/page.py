@@ -145,6 +145,8 @@ def _caption(name: str, analysis: Analysis) -> str:
         return _PICTURES[name]
     words = "The voxel (white)" if place.lesion is None else "Voxel (white) and lesion (yellow)"
     ground = "" if place.anatomy is None else " on the anatomy"
+    if place.is_off_the_anatomy:
+        ground = " outside the anatomy; check that both are in the scanner's space"
     said = f". {place.sentence}" if place.sentence else ""
     return f"{words}{ground}, in the planes through the voxel's centre{said}".removesuffix(".")
 

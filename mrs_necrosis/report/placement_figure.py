@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mrs_necrosis.maps.grid import membership
+from mrs_necrosis.maps.grid import Anatomy
 from mrs_necrosis.maps.placement import Placement
 from mrs_necrosis.report.screen import LESION_COLOUR, window
 
@@ -45,26 +45,20 @@ def placement_figure(place: Placement) -> Figure:
     """
     centre = place.affine[:3, 3]
     low, high = _box(place)
-    black, white = 0.0, 1.0
+    planes = [_plane(centre, low, high, across, down) for _, across, down, _ in _PLANES]
+    grounds, black, white = [np.zeros(world.shape[1:]) for world in planes], 0.0, 1.0
     if place.anatomy is not None:
-        black, white = window(np.nan_to_num(np.asarray(place.anatomy.values, dtype=np.float32)))
+        grounds = [_sampled(place.anatomy, world) for world in planes]
+        black, white = window(np.concatenate([ground.ravel() for ground in grounds]))
     figure = Figure(figsize=(9.6, 3.9), layout="constrained", facecolor="white")
-    for axis, (name, across, down, letters) in zip(figure.subplots(1, 3), _PLANES, strict=True):
-        step = max(high[across] - low[across], high[down] - low[down]) / _PIXELS
-        # RAS+ mm fall to the right and down: the subject's right, or front, is at the left
-        ticks = [np.arange(high[one], low[one], -step) for one in (across, down)]
-        world = np.empty((3, len(ticks[1]), len(ticks[0])))
-        world[:] = centre[:, None, None]
-        world[across], world[down] = np.meshgrid(*ticks)
+    for axis, (name, *_, letters), world, ground in zip(
+        figure.subplots(1, 3), _PLANES, planes, grounds, strict=True
+    ):
         axis.set_axis_off()
-        ground = np.zeros(world.shape[1:])
-        if place.anatomy is not None:
-            ground = _sampled(place.anatomy.values, place.anatomy.affine, world)
         axis.imshow(ground, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
         _outline(axis, 0.5 - np.abs(_index(place.affine, world)).max(axis=0), 0.0, "white")
         if place.lesion is not None:
-            mask = membership(place.lesion.values)
-            _outline(axis, _sampled(mask, place.lesion.affine, world), 0.5, LESION_COLOUR)
+            _outline(axis, _sampled(place.lesion, world), 0.5, LESION_COLOUR)
         for at, letter in zip(((0.03, 0.5), (0.97, 0.5), (0.5, 0.96), (0.5, 0.04)), letters,
                               strict=True):  # fmt: skip
             axis.text(*at, letter, transform=axis.transAxes, color="white", fontsize=8,
@@ -87,15 +81,37 @@ def _box(place: Placement) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.min(ends, axis=0), np.max(ends, axis=0)
 
 
-def _sampled(
-    values: NDArray[Any], affine: NDArray[np.float64], world: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return an image at places in mm; zero outside it."""
+def _plane(
+    centre: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64],
+    across: int, down: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the places in mm of a plane's pixels, shape (3, rows, columns)."""
+    step = max(high[across] - low[across], high[down] - low[down]) / _PIXELS
+    # RAS+ mm fall to the right and down: the subject's right, or front, is at the left
+    ticks = [np.arange(high[one], low[one], -step) for one in (across, down)]
+    world = np.empty((3, len(ticks[1]), len(ticks[0])))
+    world[:] = centre[:, None, None]
+    world[across], world[down] = np.meshgrid(*ticks)
+    return world
+
+
+def _sampled(image: Anatomy, world: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an image at places in mm; zero outside it, and where it is no number."""
     from scipy.ndimage import map_coordinates
 
+    index = _index(image.affine, world)
+    shape = image.values.shape
+    # of a large image only the part around the plane is copied
+    first = [
+        int(np.clip(np.floor(one.min()), 0, n - 1)) for one, n in zip(index, shape, strict=True)
+    ]
+    last = [
+        int(np.clip(np.ceil(one.max()), 0, n - 1)) for one, n in zip(index, shape, strict=True)
+    ]
+    part = image.values[tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))]
     plane: NDArray[np.float64] = map_coordinates(
-        np.nan_to_num(np.asarray(values, dtype=np.float32)), _index(affine, world), order=1,
-        cval=0.0, mode="constant",
+        np.nan_to_num(np.asarray(part, dtype=np.float64), posinf=0.0, neginf=0.0),
+        index - np.array(first)[:, None, None], order=1, cval=0.0, mode="constant",
     )  # fmt: skip
     return plane
 

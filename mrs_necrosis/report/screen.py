@@ -132,7 +132,7 @@ def anatomy_slices(
     return slices
 
 
-def window(values: NDArray[np.float32]) -> tuple[float, float]:
+def window(values: NDArray[np.floating]) -> tuple[float, float]:
     """Return the values of an image that become black and white."""
     inside = values[values > 0] if (values > 0).any() else values
     black, white = np.percentile(inside, [1.0, 99.5])
