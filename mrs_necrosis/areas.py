@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -387,6 +388,8 @@ class PeakAreas:
         ------
         TypeError
             If one of them is a plain number: its error is unknown, and not zero.
+        ValueError
+            If an error is not finite, of an area that is.
 
         Examples
         --------
@@ -395,21 +398,42 @@ class PeakAreas:
         >>> PeakAreas.from_ufloats({"Cho": cho, "Cr": 0.5 * cho}).covariance.round(4).tolist()
         [[0.01, 0.005], [0.005, 0.0025]]
         """
-        for name, number in areas.items():
-            if not hasattr(number, "std_dev"):
-                msg = (
-                    f"every area needs an error, as those of others have; got {number!r} of {name}"
-                )
-                raise TypeError(msg)
-        uncertainties: Any = import_module("uncertainties")
-        numbers = list(areas.values())
-        return cls(
-            tuple(map(peak_called, areas)),
-            np.array([number.nominal_value for number in numbers]),
-            np.array(uncertainties.covariance_matrix(numbers)),
-            unit,
-            quantity,
-        )
+        values, covariance = values_of_ufloats(areas)
+        return cls(tuple(map(peak_called, areas)), values, covariance, unit, quantity)
+
+
+def values_of_ufloats(
+    areas: Mapping[str, Any],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return values (K,) and covariance (K, K) of numbers of ``uncertainties``.
+
+    Parameters
+    ----------
+    areas : mapping of str to uncertainties.UFloat
+        By the name of the peak.
+
+    Returns
+    -------
+    tuple of ndarray
+        In the order of the mapping.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``PeakAreas.from_ufloats``.
+    """
+    for name, number in areas.items():
+        check_type("the name of a peak", name, str, "text")
+        if not hasattr(number, "std_dev"):
+            msg = f"every area needs an error, as those of others have; got {number!r} of {name}"
+            raise TypeError(msg)
+        if math.isfinite(number.nominal_value) and not math.isfinite(number.std_dev):
+            msg = f"the error of {name} must be a number; got {number.std_dev}"
+            raise ValueError(msg)
+    uncertainties: Any = import_module("uncertainties")
+    numbers = list(areas.values())
+    values = np.array([number.nominal_value for number in numbers], dtype=np.float64)
+    return values, np.array(uncertainties.covariance_matrix(numbers), dtype=np.float64)
 
 
 def upright(areas: PeakAreas) -> tuple[PeakAreas, NDArray[np.bool_]]:

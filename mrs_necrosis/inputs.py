@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrs_necrosis.areas import QUANTITIES, PeakAreas, as_printed
+from mrs_necrosis.areas import QUANTITIES, PeakAreas, as_printed, values_of_ufloats
 from mrs_necrosis.arguments import check_number, check_range, check_type
 from mrs_necrosis.constants import FIELD_T, PROTON_MHZ_PER_TESLA
 from mrs_necrosis.errors import FormatError, MRSNecrosisWarning, SignalError
@@ -72,19 +72,22 @@ def read_input(
 ) -> SpectralData | Spectra | PeakTable:
     """Return what a source holds, with what is said of it."""
     from mrs_necrosis.io import PeakTable, is_peak_table, read, read_peak_table
+    from mrs_necrosis.io.peak_table import peak_table_of
     from mrs_necrosis.io.reading import checked, told
 
     if water_reference is not None and not isinstance(source, (str, os.PathLike)):
         msg = "water_reference goes with a file; for spectra in memory, give it to read"
         raise ValueError(msg)
-    if isinstance(source, Mapping) and any(hasattr(v, "std_dev") for v in source.values()):
-        source = PeakAreas.from_ufloats(source)
     if isinstance(source, PeakAreas):
         if source.covariance is None and source.is_single:
             source = as_printed(source)
         known = _of_a_table(given)
         quantity = known.pop("quantity", source.quantity)
         return PeakTable(replace(source, quantity=quantity), **known)
+    if isinstance(source, Mapping) and any(hasattr(v, "std_dev") for v in source.values()):
+        values, covariance = values_of_ufloats(source)
+        named = dict(zip(source, values.tolist(), strict=True))
+        return peak_table_of(named, covariance, **_of_a_table(given))
     if isinstance(source, Mapping):
         for name, value in source.items():
             check_type("the name of a peak", name, str, "text")
@@ -92,8 +95,7 @@ def read_input(
             if math.isinf(value):
                 msg = f"an area cannot be infinite, as that of {name}; NaN means no answer"
                 raise ValueError(msg)
-        words = [f"{name}={float(value)!r}" for name, value in source.items()]
-        return read_peak_table(words, **_of_a_table(given))
+        return peak_table_of(source, **_of_a_table(given))
     if isinstance(source, (SpectralData, Spectra)):
         acquisition = told(source.acquisition, checked(_without_field(given)))
         data: SpectralData | Spectra = replace(source, acquisition=acquisition)

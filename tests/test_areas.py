@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from mrs_necrosis import analyze, ratio
 from mrs_necrosis.areas import DETECTION_SD, PeakAreas, as_printed
+from mrs_necrosis.errors import FormatError
 
 NAMES = ("Lip13", "Lip09", "Lac", "Cr")
 
@@ -221,3 +222,30 @@ def test_areas_with_errors_of_uncertainties_are_analysed_with_their_covariance()
         analyze({"Cho": peaks["Cho"], "Cr": 2.0})
     with pytest.raises(ValueError, match="one voxel with a covariance"):
         PeakAreas(("Cho",), [3.0]).to_ufloats()
+
+
+def test_numbers_with_errors_obey_what_peak_values_obey():
+    """At a long echo time LL is a net value; a ratio or an echo time is no peak."""
+    ufloat = pytest.importorskip("uncertainties").ufloat
+    peaks = {"LL": 108964, "Cho": 33671, "Cr": 29534, "NAA": 31278}
+    errors = {name: ufloat(value, 500) for name, value in peaks.items()}
+
+    plain, known = (analyze(one, echo_time_s=0.144) for one in (peaks, errors))
+
+    assert known.areas.names == plain.areas.names == ("LL_net", "Cho", "Cr", "NAA")
+    assert known.areas.covariance[1, 1] == pytest.approx(500**2)
+    with pytest.raises(FormatError, match="the area of Cho is -3"):
+        analyze({**errors, "Cho": ufloat(-3, 0.1)})
+    with pytest.raises(FormatError, match="has ratios where peaks are needed"):
+        analyze({**errors, "Cho/Cr": ufloat(1.1, 0.1)})
+
+
+def test_an_error_that_is_no_number_and_a_name_that_is_no_text_are_refused():
+    ufloat = pytest.importorskip("uncertainties").ufloat
+    cr = ufloat(2.0, 0.1)
+
+    for error in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="the error of Cho must be a number"):
+            analyze({"Cho": ufloat(3.0, error), "Cr": cr})
+    with pytest.raises(TypeError, match="the name of a peak must be text"):
+        analyze({1: cr, "Cr": cr})

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrs_necrosis.areas import (
     QUANTITIES,
@@ -220,13 +221,54 @@ def read_peak_table(
     else:
         words = [source] if isinstance(source, (str, PathLike)) else list(source)
         table = _assignments(" ".join(str(word) for word in words))
-    if echo_time_s is not None:
-        table["echo_time_s"] = echo_time_s
-    if field_t is not None:
-        table["field_t"] = field_t
-    if quantity is not None:
-        table["quantity"] = quantity
-    return _built(path, table)
+    given = {"echo_time_s": echo_time_s, "field_t": field_t, "quantity": quantity}
+    return _built(path, table | {name: v for name, v in given.items() if v is not None})
+
+
+def peak_table_of(
+    values: Mapping[str, float],
+    covariance: NDArray[np.float64] | None = None,
+    *,
+    echo_time_s: float | None = None,
+    field_t: float | None = None,
+    quantity: Quantity | None = None,
+) -> PeakTable:
+    """Return values by name as the table that they would be in a file.
+
+    Parameters
+    ----------
+    values : mapping of str to float
+        NaN is no answer.
+    covariance : ndarray of float64, shape (K, K), or None
+        Of the values.
+    echo_time_s, field_t, quantity :
+        As in ``PeakTable`` and ``PeakAreas``.
+
+    Returns
+    -------
+    PeakTable
+        The areas and their context.
+
+    Raises
+    ------
+    FormatError
+        If they are no peaks.
+
+    Examples
+    --------
+    >>> peak_table_of({"tCho": 2.0, "tCr": 1.0}).areas.names
+    ('Cho', 'Cr')
+    """
+    _check_given(echo_time_s, field_t)
+    table: dict[str, Any] = {
+        "peaks": [(name, float(value), None) for name, value in values.items()],
+        "echo_time_s": echo_time_s,
+        "field_t": field_t,
+        "quantity": quantity or "area",
+    }
+    if covariance is not None:
+        table["covariance"] = covariance
+    return _built(None, table)
 
 
 def is_peak_table(source: str | PathLike[str] | Sequence[str]) -> bool:
@@ -522,6 +564,8 @@ def _built(path: Path | None, table: dict[str, Any]) -> PeakTable:
 
 def _covariance(where: Path, table: dict[str, Any]) -> np.ndarray | None:
     deviations = [sd for _, _, sd in table["peaks"]]
+    if isinstance(table.get("covariance"), np.ndarray):
+        return np.asarray(table["covariance"])
     if "covariance" in table:
         try:
             covariance = np.array(table["covariance"], dtype=np.float64)
