@@ -360,11 +360,18 @@ class PeakAreas:
             msg = "only areas of one voxel with a covariance are numbers with errors"
             raise ValueError(msg)
         k = len(self.names)
+        values, covariance = self.values.reshape(k), self.covariance.reshape(k, k)
+        known = np.isfinite(values) & np.isfinite(covariance.diagonal())
         uncertainties: Any = import_module("uncertainties")  # lmfit brings it
-        numbers = uncertainties.correlated_values(
-            self.values.reshape(k), self.covariance.reshape(k, k)
+        # one that is not known would take the errors of all others with it
+        together = covariance[np.ix_(known, known)]
+        numbers = iter(
+            uncertainties.correlated_values(values[known], together) if known.any() else ()
         )
-        return dict(zip(self.names, numbers, strict=True))
+        return {
+            name: next(numbers) if is_known else uncertainties.ufloat(value, np.nan)
+            for name, value, is_known in zip(self.names, values.tolist(), known, strict=True)
+        }
 
     @classmethod
     def from_ufloats(

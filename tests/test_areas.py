@@ -249,3 +249,18 @@ def test_an_error_that_is_no_number_and_a_name_that_is_no_text_are_refused():
             analyze({"Cho": ufloat(3.0, error), "Cr": cr})
     with pytest.raises(TypeError, match="the name of a peak must be text"):
         analyze({1: cr, "Cr": cr})
+
+
+def test_a_peak_without_an_answer_leaves_the_errors_of_the_others():
+    pytest.importorskip("uncertainties")
+    nan = np.nan
+    covariance = [[0.04, nan, 0.01], [nan, nan, nan], [0.01, nan, 0.09]]
+    areas = PeakAreas(("Cho", "Lac", "Cr"), [3.0, nan, 2.0], covariance)
+
+    back = PeakAreas.from_ufloats(areas.to_ufloats())
+
+    np.testing.assert_allclose(back.values, areas.values)
+    np.testing.assert_allclose(back.covariance[::2, ::2], [[0.04, 0.01], [0.01, 0.09]])
+    assert np.isnan(areas.to_ufloats()["Lac"].std_dev)
+    nothing = PeakAreas(("Cho",), [nan], [[nan]])
+    assert np.isnan(nothing.to_ufloats()["Cho"].nominal_value)
