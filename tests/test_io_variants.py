@@ -554,6 +554,9 @@ def test_nifti_mrs_in_k_space_is_refused(tmp_path):
 
     with pytest.raises(FormatError, match="k-space, not voxels"):
         read(with_header(tmp_path / "raw.nii.gz", kSpace=[True, True, False]))
+    for careless in (True, [1, 1, 0], "true", ["true"]):
+        with pytest.raises(FormatError, match="holds k-space"):
+            read(with_header(tmp_path / "raw.nii.gz", kSpace=careless))
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,8 @@ def test_a_voxel_full_of_lesion_keeps_its_label_and_its_picture_goes_when_it_is_
     [
         (0.0, Favors.NOT_EVALUABLE, "outside the lesion's mask; check the mask's space"),
         (0.49, Favors.NOT_EVALUABLE, "fills 49 % of the voxel: most of what was measured"),
+        (0.4999, Favors.NOT_EVALUABLE, "fills 49 % of the voxel: most of what was measured"),
+        (0.002, Favors.NOT_EVALUABLE, "fills less than 1 % of the voxel: most of what"),
         (0.6, Favors.NECROSIS, "fills 60 % of the voxel: the ratios are pulled towards"),
         (0.95, Favors.NECROSIS, ""),
     ],

@@ -13,6 +13,7 @@ from mrs_necrosis.classifier.context import (
     NARLOCH_MONTHS,
     NARLOCH_PRIORS,
     prior_after_radiosurgery,
+    share_words,
 )
 from mrs_necrosis.criteria import LIPID_FAMILY, populations_of, te_class
 from mrs_necrosis.errors import joined
@@ -231,7 +232,7 @@ def _case_caveats(found: Assessment, facts: Facts) -> Iterable[str]:
     share = context.lesion_share
     if share is not None and facts.case.scoring.least_lesion_share <= share < _MOSTLY:
         yield (
-            f"The lesion fills {100 * share:.0f} % of the voxel: the ratios are pulled towards "
+            f"The lesion fills {share_words(share)} of the voxel: the ratios are pulled towards "
             "those of the tissue beside it."
         )
     if context.post_contrast:

@@ -169,3 +169,25 @@ def prior_after_radiosurgery(months: float) -> float:
         msg = f"months since radiosurgery must be a number from 0 on; got {months!r}"
         raise ValueError(msg)
     return NARLOCH_PRIORS[0] if months <= NARLOCH_MONTHS else NARLOCH_PRIORS[1]
+
+
+def share_words(share: float) -> str:
+    """Return a share in whole percent, rounded towards nothing: 49.9 % is no half.
+
+    Parameters
+    ----------
+    share : float
+        0 to 1.
+
+    Returns
+    -------
+    str
+        As it stands in a sentence.
+
+    Examples
+    --------
+    >>> share_words(0.499), share_words(0.004), share_words(0.29)
+    ('49 %', 'less than 1 %', '29 %')
+    """
+    percent = math.floor(round(100 * share, 6))  # 100 * 0.29 is 28.999…
+    return "less than 1 %" if share > 0 and percent == 0 else f"{percent} %"

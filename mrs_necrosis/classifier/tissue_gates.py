@@ -8,6 +8,7 @@ import numpy as np
 
 from mrs_necrosis.areas import PeakAreas
 from mrs_necrosis.assessment import Favors
+from mrs_necrosis.classifier.context import share_words
 from mrs_necrosis.classifier.gates import Check, unchecked
 from mrs_necrosis.classifier.normality import near_normal_check, normality, quotient
 from mrs_necrosis.classifier.scoring import involves_lipid
@@ -355,7 +356,7 @@ def _sampling_check(areas: PeakAreas, context: Context) -> Check:
 
 def _lesion_share_check(share: float, v: int, scoring: Scoring) -> Check:
     """Return the gate on a voxel that is mostly other tissue than the lesion."""
-    fills = f"The lesion fills {100 * share:.0f} % of the voxel"
+    fills = f"The lesion fills {share_words(share)} of the voxel"
     is_closed = share < scoring.least_lesion_share
     sentence = f"{fills}."
     if share == 0:

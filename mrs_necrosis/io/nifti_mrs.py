@@ -164,7 +164,8 @@ def recording_of(
     echo_time_s = within(number(extension.get("EchoTime")), *ECHO_TIME_S)
     if echo_time_s is None and extension.get("EchoTime") is not None:
         notes += ("The file's echo time is no length in s and was not used.",)
-    if any(flag is True for flag in _listed(extension.get("kSpace"))):
+    k_space = extension.get("kSpace")
+    if any(flag in (True, "true") for flag in _listed(k_space) or [k_space]):
         source.fail(
             "holds k-space, not voxels (its header's kSpace says so); reconstruct it first"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mrs_necrosis.classifier.context import share_words
 from mrs_necrosis.maps.grid import Anatomy, Surroundings, membership
 
 _FINE = 50  # places along each edge of the voxel
@@ -57,8 +58,8 @@ class Placement:
         if self.held is None:
             return "The lesion's mask is empty."
         return (
-            f"The lesion fills {100 * self.lesion_share:.0f} % of the voxel, which holds "
-            f"{100 * self.held:.0f} % of the lesion."
+            f"The lesion fills {share_words(self.lesion_share)} of the voxel, which holds "
+            f"{share_words(self.held)} of the lesion."
         )
 
 
