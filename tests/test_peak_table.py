@@ -188,6 +188,7 @@ def test_words_that_are_no_assignments_are_refused():
         ("a.csv", "peak,value\nCho,33 671\nCr,29 534\n", "without a plain number"),
         ("a.csv", "peak,value\nCho,3 mM\nCr,2 mM\n", "without a plain number"),
         ("a.csv", "peak,value,unit\nCho,3,mM\nCr,2,a.u.\n", "has concentrations .mM. of some"),
+        ("a.csv", "peak,value,sd\nCho,3,1 000\nCr,2,1\n", "has an sd that is no number"),
         ("a.csv", "Cho (mM),Cr\n3,2\n", "has concentrations .mM. of some"),
         ("a.csv", "Cho\x00", "it is not text"),
     ],
@@ -347,6 +348,16 @@ def test_printed_lactate_that_is_inverted_is_there():
         (["Peak,ppm,Integral,Height", "Cho,3.21,400,9", "Cr,3.03,300,8"], "area", None),
         (["sep=;", "peak;height;std", "Cho;400;8", "Cr;300;15"], "height", [8.0, 15.0]),
         (["peak,value,unit", "Cho,400,mM", "Cr,300,mM"], "molar", None),
+        (
+            [
+                "peak,value,unit",
+                "Cho,400,\N{MICRO SIGN}mol/g",
+                "Cr,300,\N{GREEK SMALL LETTER MU}M",
+            ],
+            "molar",
+            None,
+        ),
+        (["peak,value,unit", "Cho,400,uM", "Cr,300,mol/L"], "molar", None),
         (["peak,value,unit", "Cho,400,a.u.", "Cr,300,"], "area", None),
         (["Cho (mM),Cr [mM]", "400,300"], "molar", None),
         (["Cho (3.2 ppm),Cr", "400,300"], "area", None),
@@ -454,3 +465,20 @@ def test_a_result_of_lcmodel_says_its_echo_time_and_field(tmp_path):
     assert table.echo_time_s == pytest.approx(0.035)
     assert table.field_t == pytest.approx(3.0, abs=0.001)  # 42.577 MHz/T
     assert read_peak_table(path, echo_time_s=0.03).echo_time_s == 0.03
+
+
+@pytest.mark.parametrize(
+    ("lines", "quantity"),
+    [
+        ('unit = "mM"', "molar"),
+        ('unit = "a.u."', "area"),
+        ('unit = "mM"\nquantity = "area"', "area"),
+    ],
+)
+def test_the_unit_of_a_toml_table_makes_concentrations_as_that_of_a_csv_does(
+    tmp_path, lines, quantity
+):
+    path = tmp_path / "a.toml"
+    path.write_text(f"{lines}\n[peaks]\nCho = 3\nCr = 2\n")
+
+    assert read_peak_table(path).areas.quantity == quantity

@@ -70,7 +70,7 @@ _VALUE_TITLES: Final[dict[str, Quantity]] = {
 _UNIT_TITLES: Final = frozenset({"unit", "units"})
 _SD_TITLES: Final = frozenset({"sd", "std", "error", "uncertainty"})
 _PERCENT_TITLES: Final = frozenset({"crlb", "crb"})
-_MOLAR: Final = re.compile(r"\bmm(?:ol)?\b")
+_MOLAR: Final = re.compile(r"\b(?:[mu\xb5\u03bc]m(?:ol)?|mol)\b")  # two signs of micro
 _IN_BRACKETS: Final = re.compile(r"\s*[(\[][^)\]]*[)\]]")
 _LONGEST_TITLE: Final = 200  # of 100000 brackets the search would take a minute
 _TOML_KEYS: Final = (
@@ -381,6 +381,8 @@ def _toml(path: Path, content: str) -> dict[str, Any]:
         if document.get(key) is not None:
             value = document[key]
             table[key] = value if key == "covariance" else str(value)
+    if "quantity" not in table and _is_molar(path, [table.get("unit", "")]):
+        table["quantity"] = "molar"
     for key, unit in (("echo_time_s", 1.0), ("echo_time_ms", 1e-3), ("field_t", 1.0)):
         if key in document:
             value = _toml_number(document[key])
@@ -509,7 +511,8 @@ def _csv_row(
     text = row[at_sd] if at_sd is not None and at_sd < len(row) else ""
     if text.lower() in _ABSENT:
         return row[at_name], value, None
-    if number(text.removesuffix("%")) is None:
+    plain = text.removesuffix("%")
+    if number(plain) is None or len(plain.split()) != 1:
         # an error that nobody reads would pass for one that nobody reported
         _refuse(path, "has an sd that is no number: write it in the unit of the value, or as 3%")
     return row[at_name], value, _deviation(text, value, is_percent=is_percent)
