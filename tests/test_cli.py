@@ -1023,6 +1023,17 @@ def test_a_voxel_that_cannot_be_the_other_side_is_refused(capsys, arguments, cod
     assert out == ""
 
 
+def test_a_copy_of_the_input_cannot_be_the_other_side(capsys, tmp_path):
+    copy = tmp_path / "other.nii"
+    copy.write_bytes(gzip.decompress(sample_path(SPECTRUM).read_bytes()))
+
+    for arguments in ((sample_path(SPECTRUM), copy), (*PEAKS, " ".join(PEAKS))):
+        *case, other = arguments
+        code, _, err = command(capsys, "analyze", *case, "--contralateral", other)
+        assert code == EXIT_BAD_INPUT
+        assert "it is the input itself" in " ".join(err.split())
+
+
 def test_an_internal_error_is_one_line_and_a_traceback_only_when_asked(capsys, monkeypatch):
     def broken(*arguments, **keywords):
         raise ZeroDivisionError("secret")
