@@ -25,6 +25,8 @@ from test_grid_page import browser  # noqa: F401 - a fixture
 
 import mrs_necrosis
 from mrs_necrosis import analyze
+from mrs_necrosis.areas import PeakAreas
+from mrs_necrosis.classifier import Context
 from mrs_necrosis.cli import main
 from mrs_necrosis.cohort import (
     CohortResult,
@@ -630,6 +632,29 @@ def test_another_basis_set_or_model_is_another_analysis(tmp_path):
         states += [outcome.state for outcome in quick(root, out, model=one).outcomes]
 
     assert states == ["done", "unchanged", "done", "done", "unchanged", "done"]
+
+
+def test_another_mask_or_other_side_is_another_analysis(tmp_path):
+    import nibabel
+
+    table, out = tmp_path / "table.csv", tmp_path / "out"
+    table.write_text(f"label,input\na,{sample_path('reference_case_te144.nii.gz')}\n")
+    mask = tmp_path / "mask.nii.gz"
+
+    def states(**keywords):
+        (outcome,) = analyze_table(table, out, figures=False, **keywords).outcomes
+        return outcome.state
+
+    found = []
+    for value in (0, 0, 1):
+        image = nibabel.Nifti1Image(np.full((80, 80, 80), value, np.uint8), np.diag([2, 2, 2, 1]))
+        nibabel.save(image, mask)
+        found.append(states(lesion_mask=mask))
+    for cho in (1.0, 1.0, 2.0):
+        other = PeakAreas(("NAA", "Cr", "Cho"), [3.0, 2.0, cho])
+        found.append(states(context=Context(contralateral=other)))
+
+    assert found == ["done", "unchanged", "done"] * 2
 
 
 def test_a_basis_set_that_cannot_be_read_stops_all(tmp_path):

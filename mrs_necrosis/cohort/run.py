@@ -9,7 +9,8 @@ import logging
 import tempfile
 import traceback
 import warnings
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mrs_necrosis.spectra import SpectralData
 
 _LOGGER = logging.getLogger(__name__)
+_IMAGES: Final = frozenset({"lesion_mask", "contralateral_mask", "anatomy"})
 _SHOWN_RATIOS: Final = ("Cho/Cr", "Cho/NAA", "NAA/Cr", "LL/Cr")
 
 
@@ -384,7 +386,7 @@ def _fingerprint(unit: Unit, settings: Settings) -> str:
         ),
         unit.metadata,
         dict(unit.given),
-        dict(settings.keywords),
+        _with_contents(settings.keywords),
         settings.figures,
         unit.sources,
         unit.notes,
@@ -394,7 +396,18 @@ def _fingerprint(unit: Unit, settings: Settings) -> str:
 
 def _options(settings: Settings) -> str:
     """Return a checksum of what was asked of every unit: labels of others do not compare."""
-    return _checksum([mrs_necrosis.__version__, dict(settings.keywords)])
+    return _checksum([mrs_necrosis.__version__, _with_contents(settings.keywords)])
+
+
+def _with_contents(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords with the checksum of a mask or an image in place of its path."""
+    from mrs_necrosis.provenance import sha256
+
+    return {
+        name: sha256(Path(value)) if isinstance(value, (str, PathLike)) and name in _IMAGES
+        else value
+        for name, value in keywords.items()
+    }  # fmt: skip
 
 
 def _checksum(decides: list[Any]) -> str:
@@ -404,8 +417,14 @@ def _checksum(decides: list[Any]) -> str:
 
 def _told(value: object) -> object:
     """Return what an argument says, where JSON has no word for it."""
+    import numpy as np
+
     from mrs_necrosis.fitting.model import Model
 
+    if isinstance(value, np.ndarray):  # of a large one repr tells the corners
+        return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    if is_dataclass(value) and not isinstance(value, (type, Model)):  # some are short in repr
+        return [type(value).__name__, *(getattr(value, one.name) for one in fields(value))]
     if not isinstance(value, Model):
         return repr(value)
     sampled = [c.fid.tobytes().hex() for c in value.components if c.fid is not None]

@@ -49,7 +49,7 @@ class Visit:
     source : Path or None
         File of its spectroscopy that is still to be analysed; see ``measured``.
     lesion_mask : Path or None
-        Image of the lesion, where `source` holds a grid.
+        Image of the lesion.
 
     Raises
     ------

@@ -106,7 +106,7 @@ class Anatomy:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Surroundings:
-    """What is known of a grid besides its own spectra.
+    """What is known of a grid or voxel besides its own spectra.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the page and the figures of a grid share: its place on the screen, anatomy, colours."""
+"""What the pictures of grids and voxels share: their place on the screen, anatomy, colours."""
 
 from __future__ import annotations
 
