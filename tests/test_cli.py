@@ -211,7 +211,10 @@ def test_a_criteria_file_changes_the_evidence(capsys, tmp_path):
 # ---- several inputs ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", ["--out", "--criteria", "--dicom-source", "--table"])
+@pytest.mark.parametrize(
+    "option",
+    ["--out", "--criteria", "--dicom-source", "--table", "--anatomy", "--lesion-mask"],
+)
 def test_an_empty_path_is_not_the_current_folder(capsys, option):
     code, _, err = command(capsys, "analyze", *PEAKS, option, "")
 

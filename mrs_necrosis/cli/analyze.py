@@ -103,12 +103,15 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def _add_grids(parser: argparse.ArgumentParser) -> None:
     place = parser.add_argument_group("position")
     place.add_argument(
-        "--lesion-mask", metavar="FILE", help="where the lesion is: NIfTI, any space"
+        "--lesion-mask",
+        type=path_value,
+        metavar="FILE",
+        help="where the lesion is: NIfTI, any space",
     )
-    place.add_argument("--anatomy", metavar="FILE",
+    place.add_argument("--anatomy", type=path_value, metavar="FILE",
                        help="image to lay the voxel or the maps on (NIfTI)")  # fmt: skip
     grid = parser.add_argument_group("grids")
-    grid.add_argument("--contralateral-mask", metavar="FILE",
+    grid.add_argument("--contralateral-mask", type=path_value, metavar="FILE",
                       help="where normal tissue is; found by itself if not given")  # fmt: skip
     grid.add_argument("--point-spread", choices=("hamming", "sinc", "box"), default="hamming",
                       help="response of a voxel, for the masks (hamming)")  # fmt: skip
