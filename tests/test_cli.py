@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -1024,6 +1025,18 @@ def test_a_voxel_that_cannot_be_the_other_side_is_refused(capsys, arguments, cod
     assert found == code
     assert message in " ".join(err.split())
     assert out == ""
+
+
+def test_a_fat_saturated_voxel_cannot_be_the_other_side_of_one_that_is_not(capsys, tmp_path):
+    other = phantom("normal_white_matter", np.random.default_rng(2), echo_time_s=0.144, snr=60.0)
+    acquisition = replace(other.data.acquisition, fat_saturated=True)
+    path = tmp_path / "other.nii.gz"
+    write_nifti_mrs(path, replace(other.data, acquisition=acquisition))
+
+    code, _, err = command(capsys, "analyze", sample_path(SPECTRUM), "--contralateral", path)
+
+    assert code == EXIT_BAD_INPUT
+    assert "the fat saturations differ" in " ".join(err.split())
 
 
 def test_a_copy_of_the_input_cannot_be_the_other_side(capsys, tmp_path):

@@ -201,7 +201,8 @@ def settings_compared(one: object, other: object) -> tuple[list[str], list[str]]
     Parameters
     ----------
     one, other : Visit, Acquisition or PeakTable
-        With what is known of ``echo_time_s``, ``field_t``, ``sequence`` and ``manufacturer``.
+        With what is known of ``echo_time_s``, ``field_t``, ``sequence`` and ``manufacturer``, and
+        of an inversion and fat saturation.
 
     Returns
     -------
@@ -228,6 +229,10 @@ def settings_compared(one: object, other: object) -> tuple[list[str], list[str]]
             obstacles.append(f"the {word} differ")
         elif name == "manufacturer":
             unknowns.append("scanners (of one manufacturer)")  # which of his it was no file tells
+    for name, word in (("inversion_time_s", "inversions"), ("fat_saturated", "fat saturations")):
+        first, second = getattr(one, name, None), getattr(other, name, None)
+        if (first or None) != (second or None):  # most files do not say that there was none
+            obstacles.append(f"the {word} differ")
     return obstacles, unknowns
 
 
