@@ -646,3 +646,17 @@ def test_a_date_is_taken_as_python_has_it():
 
 def test_the_last_day_of_a_leap_year_is_of_that_year():
     assert 2012.99 < Date.parse("2012-12-31").decimal_year < 2013.0
+
+
+def test_a_fat_saturated_visit_is_not_compared_with_one_that_is_not():
+    areas = PeakAreas(("Cho", "Cr", "LL"), [3.0, 2.0, 4.0], np.diag([0.01] * 3))
+    given = {"spectrometer_frequency_mhz": 123.2, "dwell_time_s": 5e-4, "nucleus": "1H"}
+    plain, saturated = (
+        Acquisition(**given, echo_time_s=0.03, fat_saturated=one) for one in (None, True)
+    )
+    visits = [
+        Visit.of("2024-03", areas, acquisition=plain),
+        Visit.of("2024-05", areas, acquisition=saturated),
+    ]
+
+    assert "the fat saturations differ" in str(followup(visits))

@@ -109,6 +109,8 @@ def _measured(options: argparse.Namespace, visit: Visit) -> Visit:
         field_t=visit.field_t if found.field_t is None else found.field_t,
         sequence=visit.sequence if acquisition is None else acquisition.sequence,
         manufacturer=(acquisition and acquisition.manufacturer) or visit.manufacturer,
+        inversion_time_s=None if acquisition is None else acquisition.inversion_time_s,
+        fat_saturated=None if acquisition is None else acquisition.fat_saturated,
         volume_ml=_volume_ml(found),
         problems=() if found.assessment is None else failed_checks(found.assessment),
     )

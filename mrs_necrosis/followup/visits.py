@@ -40,6 +40,8 @@ class Visit:
         Of the spectroscopy.
     sequence, manufacturer : str or None
         Of the spectroscopy.
+    inversion_time_s, fat_saturated : float, bool or None
+        As in ``Acquisition``.
     affine : ndarray of float64, shape (4, 4), or None
         Voxel to RAS+ mm in a frame that the visits share; None if that is unknown.
     volume_ml : float or None
@@ -73,6 +75,8 @@ class Visit:
     problems: tuple[str, ...] = ()
     source: Path | None = None
     lesion_mask: Path | None = None
+    inversion_time_s: float | None = None
+    fat_saturated: bool | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -141,7 +145,8 @@ class Visit:
         areas : PeakAreas or None
             See ``Visit``.
         acquisition : Acquisition or None
-            Echo time, field, sequence and manufacturer are taken from it.
+            Echo time, field, sequence, manufacturer, inversion and fat saturation are taken from
+            it.
         affine, volume_ml, mask, event, problems :
             See ``Visit``.
 
@@ -154,7 +159,14 @@ class Visit:
         if acquisition is not None:
             known = {
                 name: getattr(acquisition, name)
-                for name in ("echo_time_s", "field_t", "sequence", "manufacturer")
+                for name in (
+                    "echo_time_s",
+                    "field_t",
+                    "sequence",
+                    "manufacturer",
+                    "inversion_time_s",
+                    "fat_saturated",
+                )
             }
         return cls(
             date=Date.parse(date), areas=areas, affine=affine, volume_ml=volume_ml, mask=mask,
