@@ -170,7 +170,8 @@ class QualityThresholds:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if not isinstance(value, NUMBER) or not 0 <= value < math.inf:
+            number = isinstance(value, NUMBER) and not isinstance(value, bool)
+            if not number or not 0 <= value < math.inf:
                 msg = f"{name} must be a number from 0 on; got {value!r}"
                 raise ValueError(msg)
         # between the two there is a caveat

@@ -131,6 +131,7 @@ def test_thresholds_of_ones_own_decide_and_stand_in_the_provenance():
         ({"linewidth_warn_ppm": 0.2}, "linewidth_fail_ppm must not lie below linewidth_warn_ppm"),
         ({"area_sd_fail": -1.0}, "area_sd_fail must be a number from 0 on; got -1.0"),
         ({"snr_warn": "9"}, "snr_warn must be a number"),
+        ({"snr_fail": True}, "snr_fail must be a number"),
     ],
 )
 def test_thresholds_that_leave_a_hole_are_refused(wrong, message):
