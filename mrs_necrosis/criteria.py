@@ -15,7 +15,7 @@ import dataclasses
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mrs_necrosis.areas import QUANTITIES, Quantity
-from mrs_necrosis.arguments import check_path
+from mrs_necrosis.arguments import check_each, check_path
 from mrs_necrosis.constants import PROTONS
 from mrs_necrosis.errors import FormatError
 
@@ -484,6 +484,19 @@ class Criterion:
             quantity=quantity if all(one.has_protons for one in self.any_of) else self.quantity,
             note=f"{self.note} {note}".strip(),
         )
+
+
+def listed_criteria(criteria: Sequence[Criterion] | Criterion) -> Sequence[Criterion]:
+    """Return criteria that an argument gave as a sequence; one alone counts as one.
+
+    Raises
+    ------
+    TypeError
+        If they are something else.
+    """
+    listed = (criteria,) if isinstance(criteria, Criterion) else criteria
+    check_each("criteria", listed, Criterion, "Criterion objects, as load_criteria returns")
+    return listed
 
 
 def load_criteria(path: str | PathLike[str] | None = None) -> tuple[Criterion, ...]:

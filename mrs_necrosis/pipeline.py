@@ -16,7 +16,6 @@ from mrs_necrosis.analysis import Analysis
 from mrs_necrosis.arguments import (
     NUMBER,
     Progress,
-    check_each,
     check_executor,
     check_folder,
     check_path,
@@ -27,7 +26,7 @@ from mrs_necrosis.arguments import (
 )
 from mrs_necrosis.classifier.context import Context
 from mrs_necrosis.constants import PEAK_PPM, STANDARD_RATIOS
-from mrs_necrosis.criteria import Criterion
+from mrs_necrosis.criteria import Criterion, listed_criteria
 from mrs_necrosis.errors import SignalError
 from mrs_necrosis.fitting.model import Model
 from mrs_necrosis.fitting.pieces import Executor
@@ -302,8 +301,7 @@ def _check_arguments(
         msg = "a basis set takes the place of whole metabolites; model cannot be 'peaks' with it"
         raise ValueError(msg)
     if criteria is not None:
-        listed = (criteria,) if isinstance(criteria, Criterion) else criteria
-        check_each("criteria", listed, Criterion, "Criterion objects, as load_criteria returns")
+        listed_criteria(criteria)
     check_type("thresholds", thresholds, QualityThresholds, "QualityThresholds", optional=True)
     check_type("context", context, Context, "a Context", optional=True)
     check_probability("level", level)

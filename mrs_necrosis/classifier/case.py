@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrs_necrosis.areas import PeakAreas, check_areas
-from mrs_necrosis.arguments import check_each, check_type
+from mrs_necrosis.arguments import check_type
 from mrs_necrosis.classifier.context import Context
 from mrs_necrosis.classifier.judging import detected_ranges
 from mrs_necrosis.classifier.quality_gates import quality_checks
 from mrs_necrosis.classifier.scoring import Scoring, score, weigh
 from mrs_necrosis.classifier.tissue_gates import tissue_checks
-from mrs_necrosis.criteria import Criterion, load_criteria
+from mrs_necrosis.criteria import Criterion, listed_criteria, load_criteria
 from mrs_necrosis.quality import Quality, QualityThresholds
 from mrs_necrosis.spectra import Conditions
 
@@ -97,9 +97,7 @@ def prepared(
             f"{_measure(other)} and the case {_measure(areas)}"
         )
         raise ValueError(msg)
-    criteria = load_criteria() if criteria is None else criteria
-    criteria = (criteria,) if isinstance(criteria, Criterion) else criteria
-    check_each("criteria", criteria, Criterion, "Criterion objects, as load_criteria returns")
+    criteria = load_criteria() if criteria is None else listed_criteria(criteria)
     flat = _flat(areas)
     v = len(flat.values)
     quality = _flat_quality(quality, v)
