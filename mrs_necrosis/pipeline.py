@@ -195,10 +195,11 @@ def analyze(
     _check_arguments(
         water_reference=water_reference, out=out, dicom_source=dicom_source,
         preprocessing=preprocessing, model=model, basis=basis,
-        fit_range_ppm=fit_range_ppm, criteria=criteria, thresholds=thresholds, context=context,
+        fit_range_ppm=fit_range_ppm, thresholds=thresholds, context=context,
         level=level, prior=prior, label=label, seed=seed, progress=progress, executor=executor,
         threads=threads, acquisition=acquisition,
     )  # fmt: skip
+    criteria = None if criteria is None else listed_criteria(criteria)
     if out is not None:
         files.refuse_existing(Path(out), overwrite=overwrite)
     if dicom_source is not None:
@@ -271,7 +272,6 @@ def _check_arguments(
     model: object,
     basis: object,
     fit_range_ppm: object,
-    criteria: Any,
     thresholds: object,
     context: object,
     level: object,
@@ -300,8 +300,6 @@ def _check_arguments(
     if basis is not None and model == "peaks":
         msg = "a basis set takes the place of whole metabolites; model cannot be 'peaks' with it"
         raise ValueError(msg)
-    if criteria is not None:
-        listed_criteria(criteria)
     check_type("thresholds", thresholds, QualityThresholds, "QualityThresholds", optional=True)
     check_type("context", context, Context, "a Context", optional=True)
     check_probability("level", level)

@@ -114,13 +114,12 @@ def context_values(context: Context | None) -> dict[str, Any]:
 
 def criteria_values(criteria: Sequence[Criterion] | None) -> dict[str, list[str]]:
     """Return how criteria differ from the shipped ones: nothing where they do not."""
-    from mrs_necrosis.criteria import Criterion, load_criteria
+    from mrs_necrosis.criteria import load_criteria
 
     if criteria is None:
         return {}
     shipped = {one.id: one for one in load_criteria()}
-    listed = [criteria] if isinstance(criteria, Criterion) else criteria
-    given = {one.id: one for one in listed}
+    given = {one.id: one for one in criteria}
     differences = {
         "added": sorted(given.keys() - shipped.keys()),
         "changed": sorted(

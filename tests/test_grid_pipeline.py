@@ -13,6 +13,7 @@ import pytest
 from mrs_necrosis.assessment import Favors
 from mrs_necrosis.classifier import Context, assess_grid
 from mrs_necrosis.cli import main
+from mrs_necrosis.criteria import load_criteria
 from mrs_necrosis.errors import FormatError, SignalError
 from mrs_necrosis.io import write_nifti_mrs
 from mrs_necrosis.pipeline import analyze
@@ -100,6 +101,17 @@ def test_the_command_writes_maps_page_and_pictures_of_a_grid(written):
     assert report.count('src="data:image/png;base64,') >= 1
     assert re.search(r"<h2>Spectrum of voxel \d, \d, 0</h2>", report)
     assert "grid.nii.gz" not in json.dumps(sidecar)  # a file name may name a person
+
+
+def test_one_criterion_alone_counts_as_one_for_a_grid(spectra):
+    one = next(each for each in load_criteria() if each.enabled)
+
+    alone, listed = (analyze(spectra, criteria=given) for given in (one, [one]))
+
+    assert alone.provenance["parameters"] == listed.provenance["parameters"]
+    assert [each.name for each in alone.grid_result.maps] == [
+        each.name for each in listed.grid_result.maps
+    ]
 
 
 def test_the_map_of_labels_carries_its_criteria_and_checks(written):
